@@ -1,0 +1,81 @@
+"""Tasks, methods, backbones and metrics, found by the names of their files; listing them imports none of them."""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from sure.errors import SureError
+
+Kind = Literal["task", "method", "backbone", "metric"]
+
+# Where each kind lives, and the base class (module, name) of what a file of that kind defines.
+_FOLDERS = {
+    "task": ("sure.tasks", ("sure.task", "Task")),
+    "method": ("sure.methods", ("peft", "PeftConfig")),
+    "backbone": ("sure.backbones", ("sure.backbones", "Family")),
+    "metric": ("sure.metrics", ("sure.metrics", "Metric")),
+}
+
+
+def names(kind: Kind) -> list[str]:
+    """Sorted names of everything of one kind; a file whose name starts with an underscore is not counted."""
+    return sorted(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_"))
+
+
+def summary(kind: Kind, name: str) -> str:
+    """First line of the docstring of the file, read without importing it."""
+    docstring = ast.get_docstring(ast.parse(_path(kind, name).read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+def get(kind: Kind, name: str) -> type:
+    """The class that the file `name` defines; imports that one file.
+
+    Raises `SureError` for an unknown name, with the nearest and all the right ones.
+    """
+    _path(kind, name)
+    package, (base_module, base_name) = _FOLDERS[kind]
+    base = getattr(importlib.import_module(base_module), base_name)
+    module = importlib.import_module(f"{package}.{name}")
+    return _only_subclass(module, base)
+
+
+def unknown(what: str, name: str, known: list[str]) -> SureError:
+    """The error for a name that is not known: names the nearest known one, then all of them."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return SureError(f"Unknown {what} {name!r}.{hint} Choose one of: {', '.join(known)}.")
+
+
+def _path(kind: Kind, name: str) -> Path:
+    known = names(kind)
+    if name not in known:
+        raise unknown(kind, name, known)
+    return _folder(kind) / f"{name}.py"
+
+
+def _folder(kind: Kind) -> Path:
+    package = _FOLDERS[kind][0]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        # A checkout's own sure/ hides the installed package when Python starts in its root.
+        raise SureError(f"{package} is not installed: run `pip install -e .`, or start outside the checkout.")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _only_subclass(module: ModuleType, base: type) -> type:
+    found = [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__file__} must define one public subclass of {base.__name__}, found {len(found)}.")
+    return found[0]

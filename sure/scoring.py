@@ -1,0 +1,55 @@
+"""Scores with confidence intervals, from prediction rows alone: the runner and the leaderboard both call this."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from sure.results import Score
+from sure.task import Task
+
+RESAMPLES = 1000
+
+# A bootstrap over fewer clusters than about ten is unreliable (Cameron, Gelbach and Miller 2008, section 1).
+FEWEST_SPEAKERS = 10
+
+
+def score_with_intervals(
+    task: Task, rows: Sequence[dict[str, Any]], resamples: int = RESAMPLES
+) -> tuple[dict[str, Score], Literal["speaker", "utterance"]]:
+    """Every metric of the task with its 95 % percentile bootstrap interval, and what was resampled.
+
+    Utterances of one speaker are not independent, so speakers are drawn with all their utterances, where every row
+    names its speaker and there are at least ten; otherwise utterances are drawn. The draws are the same for the same
+    rows.
+    """
+    metrics = {name: task.metric_named(name) for name in task.metrics}
+    predictions, references = task.comparable(rows)
+    groups, unit = _groups(rows)
+    generator = np.random.default_rng(0)
+    drawn = defaultdict(list)
+    for _ in range(resamples):
+        chosen = np.concatenate([groups[index] for index in generator.integers(len(groups), size=len(groups))])
+        for name, metric in metrics.items():
+            drawn[name].append(metric.score(predictions[chosen], references[chosen]))
+    scores = {}
+    for name, metric in metrics.items():
+        low, high = np.percentile(drawn[name], [2.5, 97.5])
+        scores[name] = Score(
+            value=metric.score(predictions, references),
+            low=float(low),
+            high=float(high),
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+        )
+    return scores, unit
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> tuple[list[np.ndarray], Literal["speaker", "utterance"]]:
+    by_speaker = defaultdict(list)
+    for index, row in enumerate(rows):
+        by_speaker[row.get("speaker")].append(index)
+    if None not in by_speaker and len(by_speaker) >= FEWEST_SPEAKERS:
+        return [np.array(members) for members in by_speaker.values()], "speaker"
+    return [np.array([index]) for index in range(len(rows))], "utterance"

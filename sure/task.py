@@ -1,0 +1,179 @@
+"""What a task module must say: where its utterances, splits and labels are, and how its predictions are scored.
+
+A task is a dataclass: its fields are its options (`--task_options language=mandarin`) and whatever it learns from the
+training split (labels), so that a task written as JSON beside an adapter is the task that reads it again.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sure import registry
+from sure.errors import SureError
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from torch import Tensor, nn
+
+    from sure.metrics import Metric
+
+SPLITS = ("train", "validation", "test")
+
+# The file that `sure data synth` leaves in a corpus it made, so that nothing trained on it passes for human speech.
+SYNTHETIC_MARKER = "SYNTHETIC.json"
+
+
+@dataclass
+class Task(ABC):
+    """One benchmark task.
+
+    A subclass says the `metrics` it reports (file names under `sure/metrics`), of which the first ranks the board and
+    selects the checkpoint, and implements the abstract methods.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+
+    @property
+    def name(self) -> str:
+        """The name of the file that defines the task."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def metric(self) -> str:
+        """The metric that ranks the leaderboard and selects the checkpoint."""
+        return self.metrics[0]
+
+    @abstractmethod
+    def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
+        """Every utterance of the corpus, in any order, as a row with at least `id`, `path`, `split` and `speaker`.
+
+        `id` is unique in the corpus and does not depend on where the corpus lies; `speaker` is None where unknown;
+        optional `start` and `end` (seconds) cut the utterance out of its file.
+        """
+
+    @abstractmethod
+    def build_head(self, width: int) -> "nn.Module":
+        """A new head on hidden states of shape (batch, frames, `width`); see `sure.heads`."""
+
+    @abstractmethod
+    def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """What the head's loss needs, batched: for classification `labels` of shape (batch,)."""
+
+    @abstractmethod
+    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One JSON row per utterance from the head's outputs (first axis: utterance).
+
+        A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
+        """
+
+    def load(self, data_dir: Path) -> "DatasetDict":
+        """The splits `train`, `validation` and `test`, each sorted by id, with the rows of `utterances`, no audio.
+
+        Raises `SureError` where the folder is missing, a split is empty, or two utterances share an id.
+        """
+        from datasets import Dataset, DatasetDict
+
+        data_dir = Path(data_dir)
+        if not data_dir.is_dir():
+            raise SureError(f"--data_dir {data_dir}: no such folder.")
+        rows = sorted(self.utterances(data_dir), key=lambda row: row["id"])
+        repeated = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
+        if repeated:
+            raise SureError(f"{data_dir}: {len(repeated)} utterance ids occur twice, the first is {repeated[0]!r}.")
+        splits = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
+        for split, members in splits.items():
+            if not members:
+                raise SureError(f"{data_dir}: no {split} utterance for {self.name} among the {len(rows)} found.")
+        return DatasetDict({split: Dataset.from_list(members) for split, members in splits.items()})
+
+    def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions and references of JSON rows, as two arrays with one entry per row, as the metrics read them."""
+        return (
+            np.array([row["prediction"] for row in rows], dtype=object),
+            np.array([row["reference"] for row in rows], dtype=object),
+        )
+
+    def score(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Every metric of the task from JSON rows alone, without model or audio."""
+        predictions, references = self.comparable(rows)
+        return {name: self.metric_named(name).score(predictions, references) for name in self.metrics}
+
+    def metric_named(self, name: str) -> "Metric":
+        """The metric object, made once."""
+        return _metric(name)
+
+
+@cache
+def _metric(name: str) -> "Metric":
+    return registry.get("metric", name)()
+
+
+@dataclass
+class ClassificationTask(Task):
+    """One label per utterance.
+
+    `labels` is sorted, so that a label's id never depends on files; subclasses give it a default or fill it from the
+    training split.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("weighted_f1", "macro_f1", "accuracy", "unweighted_average_recall")
+
+    labels: list[str] = field(default_factory=list, metadata={"help": "The labels, sorted; set by the task."})
+
+    def load(self, data_dir: Path) -> "DatasetDict":
+        """As `Task.load`; raises `SureError` for a label outside the set, naming the file."""
+        splits = super().load(data_dir)
+        if not self.labels:
+            self.labels = sorted(set(splits["train"]["label"]))
+        for split, rows in splits.items():
+            for path, label in zip(rows["path"], rows["label"], strict=True):
+                if label not in self.labels:
+                    raise SureError(
+                        f"{path}: label {label!r} ({split}) is not one of {self.name}'s: {', '.join(self.labels)}."
+                    )
+        return splits
+
+    def build_head(self, width: int) -> "nn.Module":
+        from sure.heads import ClassificationHead
+
+        return ClassificationHead(width, len(self.labels))
+
+    def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        import torch
+
+        return {"labels": torch.tensor([self.labels.index(row["label"]) for row in rows])}
+
+    def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Label ids. Raises `SureError` for a label outside the set, naming the row."""
+        ids = {label: index for index, label in enumerate(self.labels)}
+        for row in rows:
+            for key in ("prediction", "reference"):
+                if row.get(key) not in ids:
+                    raise SureError(
+                        f"Prediction {row.get('id')!r}: {key} {row.get(key)!r} is not one of {', '.join(self.labels)}."
+                    )
+        return (
+            np.array([ids[row["prediction"]] for row in rows]),
+            np.array([ids[row["reference"]] for row in rows]),
+        )
+
+    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Outputs are logits of shape (utterances, labels); a row adds `probabilities` by label."""
+        logits = np.asarray(outputs, dtype=np.float64)
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        predictions = []
+        for row, shares in zip(rows, probabilities, strict=True):
+            prediction = {"id": row["id"], "speaker": row.get("speaker"), "reference": row.get("label")}
+            prediction["prediction"] = self.labels[int(shares.argmax())]
+            prediction["probabilities"] = {
+                label: round(float(share), 6) for label, share in zip(self.labels, shares, strict=True)
+            }
+            predictions.append({key: value for key, value in prediction.items() if value is not None})
+        return predictions
