@@ -1,0 +1,259 @@
+"""Backbones: pretrained speech encoders of `transformers`, one file per model family.
+
+A family says where the parts of its models sit, so that a method names roles and works on every family:
+
+`layer`      a transformer or conformer layer, whose output has shape (batch, frames, width)
+`attention`  the self-attention of a layer
+`query`, `key`, `value`, `output`   its projections
+`ffn_in`, `ffn_out`   the first and the last projection of a feed-forward block
+`cnn`        the convolutional feature encoder on the waveform, where there is one
+`backbone`   the whole encoder
+
+Padding never changes an utterance's representation: where a family's convolutions or normalisations would read the
+padding of a batch, they are told where it is (`Padding`), so that a batch gives what each utterance gives alone.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+)
+
+from sure import registry
+from sure.audio import SAMPLE_RATE
+from sure.errors import SureError
+
+# Random weights for tests, demonstrations and budgets. The sizes of `tiny` let two CPU cores train it at about a
+# hundred times real time; `wav2vec2-large-untrained` has those of wav2vec 2.0 large (Baevski et al. 2020, table 9 of
+# the supplement), as in the XLSR-53 checkpoint that SURE adapts.
+BUILT_IN = {
+    "tiny": {
+        "hidden_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 512,
+        "conv_dim": (64,) * 7,
+        "num_conv_pos_embeddings": 32,
+        "num_conv_pos_embedding_groups": 4,
+        "mask_time_prob": 0.0,
+    },
+    "wav2vec2-large-untrained": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "conv_dim": (512,) * 7,
+    },
+}
+_BUILT_IN_SEED = 0
+
+
+class Padding:
+    """Where the padding of the current batch is; the parts of a model that must know share one of these."""
+
+    def __init__(self) -> None:
+        self.sample_lengths: Tensor | None = None
+        self.mask: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict) -> "Padding":
+        # A copied backbone (full fine-tuning keeps the original) still serves the same batches.
+        return self
+
+    def zero(self, hidden_states: Tensor) -> Tensor:
+        """`hidden_states` of shape (batch, frames, width) with zeros in its padding."""
+        return hidden_states if self.mask is None else hidden_states.masked_fill(~self.mask.unsqueeze(-1), 0.0)
+
+    def mean(self, hidden_states: Tensor) -> Tensor:
+        """Mean over the frames that are not padding: (batch, frames, width) -> (batch, width)."""
+        if self.mask is None:
+            return hidden_states.mean(dim=1)
+        return self.zero(hidden_states).sum(dim=1) / self.mask.sum(dim=1, keepdim=True).to(hidden_states.dtype)
+
+
+class Family:
+    """A family of models. The defaults are the tree that wav2vec 2.0 shares with most of its successors."""
+
+    roles: ClassVar[dict[str, str]] = {
+        "layer": r"encoder\.layers\.\d+",
+        "attention": r"encoder\.layers\.\d+\.attention",
+        "query": r"encoder\.layers\.\d+\.attention\.q_proj",
+        "key": r"encoder\.layers\.\d+\.attention\.k_proj",
+        "value": r"encoder\.layers\.\d+\.attention\.v_proj",
+        "output": r"encoder\.layers\.\d+\.attention\.out_proj",
+        "ffn_in": r"encoder\.layers\.\d+\.feed_forward\.intermediate_dense",
+        "ffn_out": r"encoder\.layers\.\d+\.feed_forward\.output_dense",
+        "cnn": r"feature_extractor",
+    }
+
+    # A batch has at least this many samples (or feature frames), so that SpecAugment's spans of ten frames fit.
+    shortest_batch: ClassVar[int] = 4000
+
+    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
+        """Make `model` read `padding`. Here: a CNN with group normalisation over time, as in wav2vec 2.0 base."""
+        norm = model.feature_extractor.conv_layers[0].layer_norm
+        if isinstance(norm, nn.GroupNorm):
+            norm.__class__ = PaddingAwareGroupNorm
+            norm.padding, norm.kernel, norm.stride = padding, model.config.conv_kernel[0], model.config.conv_stride[0]
+
+    def frame_mask(self, model: PreTrainedModel, inputs: Tensor, attention_mask: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, frames), true where a frame is not padding."""
+        frames = int(model._get_feat_extract_output_lengths(inputs.shape[1]))
+        lengths = model._get_feat_extract_output_lengths(attention_mask.sum(dim=-1))
+        return torch.arange(frames, device=inputs.device) < lengths.unsqueeze(1)
+
+
+class PaddingAwareGroupNorm(nn.GroupNorm):
+    """Group normalisation of each channel over the frames that are not padding; input (batch, channels, frames)."""
+
+    padding: Padding
+    kernel: int
+    stride: int
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        if self.padding.sample_lengths is None:
+            return super().forward(hidden_states)
+        frames = ((self.padding.sample_lengths - self.kernel) // self.stride + 1).view(-1, 1, 1)
+        mask = torch.arange(hidden_states.shape[-1], device=hidden_states.device) < frames
+        values = hidden_states.float()
+        mean = (values * mask).sum(-1, keepdim=True) / frames
+        variance = ((values - mean).square() * mask).sum(-1, keepdim=True) / frames
+        normalised = (values - mean) * torch.rsqrt(variance + self.eps)
+        return (normalised * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(hidden_states.dtype)
+
+
+@dataclass
+class Backbone:
+    """A loaded encoder with what is needed to feed it and to find its parts."""
+
+    name: str
+    family_name: str
+    family: Family
+    revision: str
+    pretrained: bool
+    model: PreTrainedModel
+    feature_extractor: Any
+    padding: Padding
+
+    @property
+    def width(self) -> int:
+        """Size of a hidden state."""
+        return self.model.config.hidden_size
+
+    def modules(self, role: str, prefix: str = "backbone") -> str:
+        """Regular expression for the names of the modules that play a role, under `prefix`."""
+        if role == "backbone":
+            return prefix
+        if role not in self.family.roles:
+            raise SureError(
+                f"{self.family_name} backbones have no {role!r}; its roles: backbone, {', '.join(self.family.roles)}."
+            )
+        return rf"{prefix}\.{self.family.roles[role]}"
+
+    def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """A padded batch with its attention mask from waveforms of shape (samples,), 16 kHz."""
+        batch = self.feature_extractor(
+            list(waveforms), sampling_rate=SAMPLE_RATE, padding=True, return_attention_mask=True, return_tensors="pt"
+        )
+        missing = self.family.shortest_batch - batch["attention_mask"].shape[1]
+        if missing > 0:
+            for key, tensor in batch.items():
+                batch[key] = nn.functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, missing))
+        return dict(batch)
+
+
+def load(name: str, revision: str | None = None, weights: bool = True) -> Backbone:
+    """The backbone `name`: a built-in name, a local folder or a hub id.
+
+    With `weights` false the configuration alone is read and the parameters lie on the meta device (for budgets).
+    Raises `SureError` where there is no such model, or its family is not one of ours.
+    """
+    config = _config(name, revision)
+    family_name = config.model_type.replace("-", "_")
+    if family_name not in registry.names("backbone"):
+        raise registry.unknown(f"backbone family of {name}:", config.model_type, registry.names("backbone"))
+    if getattr(config, "add_adapter", False):
+        raise SureError(f"{name}: encoders that shorten their output (add_adapter) are not supported.")
+    # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
+    config.layerdrop = 0.0
+    family = registry.get("backbone", family_name)()
+    pretrained = name not in BUILT_IN
+    if not weights:
+        with torch.device("meta"):
+            model, feature_extractor, digest = AutoModel.from_config(config), None, "no weights"
+    elif pretrained:
+        model, feature_extractor, digest = _pretrained(name, revision, config)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_BUILT_IN_SEED)
+            model = AutoModel.from_config(config)
+        feature_extractor, digest = Wav2Vec2FeatureExtractor(return_attention_mask=True), _digest_of(model)
+    padding = Padding()
+    family.prepare(model, padding)
+    model.register_forward_pre_hook(_Locate(family, padding), with_kwargs=True)
+    return Backbone(name, family_name, family, digest, pretrained and weights, model, feature_extractor, padding)
+
+
+class _Locate:
+    """Before each forward pass: note where the padding is."""
+
+    def __init__(self, family: Family, padding: Padding) -> None:
+        self.family, self.padding = family, padding
+
+    def __call__(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        attention_mask = kwargs.get("attention_mask")
+        self.padding.mask = self.padding.sample_lengths = None
+        if attention_mask is not None:
+            inputs = args[0] if args else kwargs[model.main_input_name]
+            self.padding.sample_lengths = attention_mask.sum(dim=-1)
+            self.padding.mask = self.family.frame_mask(model, inputs, attention_mask)
+
+
+def _config(name: str, revision: str | None) -> PreTrainedConfig:
+    if name in BUILT_IN:
+        return Wav2Vec2Config(
+            feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, name_or_path=name, **BUILT_IN[name]
+        )
+    try:
+        return AutoConfig.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise SureError(
+            f"--backbone {name}: neither built in ({', '.join(BUILT_IN)}), nor a folder with config.json, nor a model "
+            f"that could be read from the hub: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def _pretrained(name: str, revision: str | None, config: PreTrainedConfig) -> tuple[PreTrainedModel, Any, str]:
+    try:
+        # float32 whatever the file holds: mixed precision is the trainer's choice. Safetensors only: no unpickling.
+        model = AutoModel.from_pretrained(
+            name, revision=revision, config=config, dtype=torch.float32, use_safetensors=True
+        )
+        feature_extractor = AutoFeatureExtractor.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise SureError(
+            f"--backbone {name}: {str(error).splitlines()[0]} A backbone needs config.json, preprocessor_config.json "
+            "and model.safetensors."
+        ) from None
+    commit = getattr(config, "_commit_hash", None)
+    return model, feature_extractor, commit or _digest_of(model)
+
+
+def _digest_of(model: nn.Module) -> str:
+    """SHA-256 over the names and values of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.hexdigest()

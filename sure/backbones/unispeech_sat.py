@@ -1,0 +1,7 @@
+"""UniSpeech-SAT (Chen et al. 2022)."""
+
+from sure.backbones import Family
+
+
+class UniSpeechSat(Family):
+    """The tree that `Family` describes."""

@@ -1,0 +1,50 @@
+"""BitFit (Ben Zaken et al. 2022): every bias of the backbone trains, nothing else."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from sure.backbones import Backbone
+from sure.methods import AdapterLayer, MethodConfig, register
+
+
+@dataclass
+class BitFit(MethodConfig):
+    """All biases: projections, normalisations and convolutions alike."""
+
+    roles: ClassVar[tuple[str, ...]] = ("backbone",)
+
+    def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str]:
+        """Every module that has a bias of its own, in the parts named by `roles`."""
+        inside = re.compile(rf"(?:{super().targets(backbone, roles)})(?:\..*)?")
+        return [
+            f"backbone.{name}"
+            for name, module in backbone.model.named_modules()
+            if isinstance(getattr(module, "bias", None), nn.Parameter) and inside.fullmatch(f"backbone.{name}")
+        ]
+
+
+class _BitFitLayer(AdapterLayer):
+    """Runs the base layer with its own copy of the bias."""
+
+    container = nn.ParameterDict
+
+    def new_adapter(self, config: MethodConfig) -> nn.Parameter:
+        return nn.Parameter(self.base_layer.bias.detach().clone())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.active is None:
+            return self.base_layer(*args, **kwargs)
+        return functional_call(self.base_layer, {"bias": self.sure_adapter[self.active]}, args, kwargs)
+
+    @torch.no_grad()
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Write the trained bias into the base layer."""
+        self.base_layer.bias.copy_(self.sure_adapter[(adapter_names or self.active_adapters)[0]])
+
+
+register(BitFit, _BitFitLayer)

@@ -1,0 +1,87 @@
+"""ConvAdapter (SURE, Li et al. 2023): depthwise convolutions over time with squeeze-and-excitation, after each layer.
+
+h + SE(Conv3(Conv2(ReLU(Conv1(LN(h)))))), all convolutions without bias, grouped by the bottleneck dimension.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from sure.backbones import Padding
+from sure.errors import SureError
+from sure.methods import AdapterLayer, MethodConfig, register
+
+
+@dataclass
+class ConvAdapter(MethodConfig):
+    """As in SURE's release, on wav2vec 2.0 large: 1024 -> 512 -> 512 -> 1024 channels.
+
+    Departures:
+
+    - The release's squeeze and its convolutions read the padding of a batch; here padding counts as silence after the
+      end, so that an utterance's representation does not depend on its batch.
+    - The paper's table says 2,952,539 trainable parameters with a head of 11 labels. The release has 3,669,003, and so
+      has this; no change of one number was found that gives the table's.
+    """
+
+    published_parameters: ClassVar[int] = 2_952_539
+
+    bottleneck_dimension: int | None = field(
+        default=None, metadata={"help": "Channels of the middle convolution; half the backbone's width unless given."}
+    )
+    kernel_sizes: list[int] = field(
+        default_factory=lambda: [3, 5, 3], metadata={"help": "Three odd kernel sizes, in frames."}
+    )
+    reduction: int = field(default=16, metadata={"help": "Squeeze-and-excitation: width / reduction channels between."})
+
+
+class SqueezeExcitation(nn.Module):
+    """x * sigmoid(W2 ReLU(W1 mean(x))) over time (Hu et al. 2018, equations 2 to 4), without biases."""
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(width, width // reduction, bias=False)
+        self.excite = nn.Linear(width // reduction, width, bias=False)
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        weights = self.excite(self.squeeze(padding.mean(hidden_states)).relu()).sigmoid()
+        return hidden_states * weights.unsqueeze(1)
+
+
+class _ConvAdapter(nn.Module):
+    def __init__(self, width: int, config: ConvAdapter) -> None:
+        super().__init__()
+        middle = config.bottleneck_dimension or width // 2
+        if width % middle or width < config.reduction or len(config.kernel_sizes) != 3:
+            raise SureError(
+                f"conv_adapter: bottleneck_dimension ({middle}) must divide the width ({width}), reduction "
+                f"({config.reduction}) must not exceed it, and kernel_sizes must be three ({config.kernel_sizes})."
+            )
+        channels = (width, middle, middle, width)
+        self.norm = nn.LayerNorm(width)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(before, after, kernel, padding="same", groups=middle, bias=False)
+            for before, after, kernel in zip(channels, channels[1:], config.kernel_sizes, strict=False)
+        )
+        self.squeeze_excitation = SqueezeExcitation(width, config.reduction)
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        adapted = self.norm(hidden_states)
+        for index, convolution in enumerate(self.convolutions):
+            # (batch, frames, width) -> (batch, width, frames) and back
+            adapted = convolution(padding.zero(adapted).transpose(1, 2)).transpose(1, 2)
+            if index == 0:
+                adapted = adapted.relu()
+        return hidden_states + self.squeeze_excitation(adapted, padding)
+
+
+class _ConvAdapterLayer(AdapterLayer):
+    def new_adapter(self, config: ConvAdapter) -> nn.Module:
+        return _ConvAdapter(self.model_config.hidden_size, config)
+
+    def adapt(self, adapter: nn.Module, hidden_states: Tensor) -> Tensor:
+        return adapter(hidden_states, self.padding)
+
+
+register(ConvAdapter, _ConvAdapterLayer)

@@ -1,0 +1,105 @@
+"""Prefix-tuning (Li and Liang 2021): learned keys and values before those of every layer's self-attention."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from sure.methods import AdapterLayer, MethodConfig, register
+from sure.model import SpeechModel
+
+_ATTENTION = "sure_prefix"
+
+
+@dataclass
+class PrefixTuning(MethodConfig):
+    """SURE (Li et al. 2023): 30 positions, dropout 0.1, no reparametrisation; published count with 11 labels.
+
+    With `reparametrise`, each layer's keys and values come from its own embedding through its own two-layer perceptron;
+    Li and Liang share both between layers.
+    """
+
+    roles: ClassVar[tuple[str, ...]] = ("attention",)
+    published_parameters: ClassVar[int] = 1_739_787
+
+    positions: int = field(default=30, metadata={"help": "Number of learned keys and values in each layer."})
+    dropout: float = field(default=0.1, metadata={"help": "Dropout on them."})
+    reparametrise: bool = field(
+        default=False, metadata={"help": "Learn them through Linear, tanh, Linear instead of directly."}
+    )
+    hidden_dimension: int | None = field(
+        default=None, metadata={"help": "Size between the two linear maps; the backbone's width unless given."}
+    )
+
+
+class _Prefix(nn.Module):
+    def __init__(self, width: int, heads: int, config: PrefixTuning) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = nn.Dropout(config.dropout)
+        if config.reparametrise:
+            hidden = config.hidden_dimension or width
+            self.embedding = nn.Parameter(torch.randn(config.positions, width))
+            self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * width))
+        else:
+            self.embedding = nn.Parameter(torch.randn(config.positions, 2 * width))
+            self.perceptron = nn.Identity()
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Keys and values, each of shape (1, heads, positions, width of a head)."""
+        prefix = self.dropout(self.perceptron(self.embedding))
+        # (positions, 2 * width) -> (2, 1, heads, positions, width of a head)
+        keys, values = prefix.view(len(prefix), 2, 1, self.heads, -1).permute(1, 2, 3, 0, 4)
+        return keys, values
+
+
+class _PrefixLayer(AdapterLayer):
+    """Lends its keys and values to the attention module while that runs."""
+
+    def __init__(self, base_layer: nn.Module, model: SpeechModel, adapter_name: str, config: MethodConfig) -> None:
+        super().__init__(base_layer, model, adapter_name, config)
+        # Without a prefix at hand this attention is `sdpa`.
+        base_layer.config._attn_implementation = _ATTENTION
+
+    def new_adapter(self, config: PrefixTuning) -> nn.Module:
+        return _Prefix(self.model_config.hidden_size, self.model_config.num_attention_heads, config)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.base_layer.prefix = self.sure_adapter[self.active]() if self.active else None
+        try:
+            return self.base_layer(*args, **kwargs)
+        finally:
+            self.base_layer.prefix = None
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    position_bias: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """`sdpa` over the module's prefix and the utterance; the prefix is never masked and has no position."""
+    prefix = getattr(module, "prefix", None)
+    if prefix is not None:
+        keys, values = (part.to(key.dtype).expand(len(key), -1, -1, -1) for part in prefix)
+        key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+        positions = keys.shape[2]
+        if attention_mask is not None:
+            # What an additive mask adds, or a boolean one says, where everything may be attended.
+            unmasked = True if attention_mask.dtype == torch.bool else 0.0
+            attention_mask = nn.functional.pad(attention_mask, (positions, 0), value=unmasked)
+        if position_bias is not None:
+            position_bias = nn.functional.pad(position_bias, (positions, 0))
+    return sdpa_attention_forward(module, query, key, value, attention_mask, position_bias=position_bias, **kwargs)
+
+
+AttentionInterface.register(_ATTENTION, _attend)
+AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+register(PrefixTuning, _PrefixLayer)
