@@ -11,17 +11,27 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import combinations, groupby
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 from tabulate import tabulate
 
 from sure import registry
 from sure.errors import SureError
-from sure.results import BackboneInfo, Interval, MethodInfo, Result, Score, read_predictions, write_atomically
-from sure.scoring import score_with_intervals
+from sure.results import (
+    BackboneInfo,
+    Cost,
+    Interval,
+    MethodInfo,
+    Result,
+    Score,
+    SplitSize,
+    read_predictions,
+    write_atomically,
+)
+from sure.scoring import RESAMPLES, score_with_intervals
 from sure.task import Task
 
 BOARD = Path("leaderboard")
@@ -30,7 +40,18 @@ RECORD = "result.json"
 # Rescoring on another machine may differ in the last digits of a float, not in more.
 TOLERANCE = 1e-6
 
+
+Rows = list[dict[str, Any]]
+
 logger = logging.getLogger(__name__)
+
+
+class Submission(NamedTuple):
+    """A submission that was checked."""
+
+    folder: Path
+    result: Result
+    predictions: dict[str, Rows]
 
 
 class Entry(BaseModel):
@@ -48,14 +69,8 @@ class Entry(BaseModel):
     test: dict[str, Score]
     validation: dict[str, Score]
     interval: Interval | None
-    trainable_parameters: int | None
+    cost: Cost | None
     trainable_parameters_without_head: int | None
-    trainable_share: float | None
-    trainable_share_without_head: float | None
-    adapter_bytes: int | None
-    macs_per_second: int | None
-    training_seconds: float | None
-    memory_maximum: int | None
     status: Literal["complete", "failed"]
     error: str | None
     submission: str
@@ -74,16 +89,16 @@ def add(record: Path, board: Path = BOARD) -> Path:
     """
     record = Path(record)
     record = record / RECORD if record.is_dir() else record
-    result = Result.read(record)
-    _check(record, result)
+    result = _read(record)
     submissions = Path(board) / "submissions"
     target = submissions / submission_name(result)
     if target.exists():
         logger.warning("%s is on the board already; nothing was changed.", target)
         return target
     for folder in _folders(board):
-        if Result.read(folder / RECORD).run == result.run:
+        if _read(folder / RECORD).run == result.run:
             raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    _rescore(record, result)
     submissions.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
         # Whole or not at all: the folder gets its name when everything is in it.
@@ -102,13 +117,13 @@ def validate(board: Path = BOARD) -> int:
     Raises one `SureError` that lists every problem, each with its file.
     """
     problems = []
-    sound = {}
+    sound = []
     for folder in _folders(board):
         try:
-            sound[folder] = _check_submission(folder)
+            sound.append(_check_submission(folder))
         except SureError as error:
             problems.append(str(error))
-    problems += _disagreements({folder: result for folder, (result, _) in sound.items()}, sound)
+    problems += _disagreements(sound)
     built = {"schema.json": schema()}
     if not problems:
         built["leaderboard.json"] = leaderboard_json(read_entries(board))
@@ -130,7 +145,7 @@ def build(board: Path = BOARD) -> list[Path]:
 
     entries = read_entries(board)
     files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
-    files |= {f"{task}.svg": svg for task, svg in leaderboard_page.plots(entries).items()}
+    files |= {f"{file_name(task)}.svg": svg for task, svg in leaderboard_page.plots(entries).items()}
     files["index.html"] = leaderboard_page.page(entries)
     for name, text in files.items():
         write_atomically(Path(board) / name, text)
@@ -178,7 +193,7 @@ def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 def read_entries(board: Path = BOARD) -> list[Entry]:
     """Every submission as a ranked entry, sorted by task, corpus, metric and rank."""
-    entries = [_entry(folder.name, Result.read(folder / RECORD)) for folder in _folders(board)]
+    entries = [_entry(folder.name, _read(folder / RECORD)) for folder in _folders(board)]
     return [entry for group in groups(entries) for entry in rank(group)]
 
 
@@ -206,8 +221,12 @@ def submission_name(result: Result) -> str:
     run = result.run
     content = json.dumps(result.model_dump(mode="json"), sort_keys=True)
     parts = [run.task, run.backbone.name, run.method.name, f"seed{run.seed}"]
-    readable = [re.sub(r"[^A-Za-z0-9.-]+", "_", part).strip("._-")[-40:] or "_" for part in parts]
-    return "--".join([*readable, hashlib.sha256(content.encode()).hexdigest()[:8]])
+    return "--".join([*map(file_name, parts), hashlib.sha256(content.encode()).hexdigest()[:8]])
+
+
+def file_name(text: str) -> str:
+    """The last 40 characters of a text, as a file may be named: no folder, no hidden file."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text)[-40:].strip("._-") or "_"
 
 
 def schema() -> str:
@@ -224,7 +243,7 @@ def leaderboard_json(entries: list[Entry]) -> str:
 
 def _folders(board: Path) -> list[Path]:
     # Hidden ones are an `add` that was cut off, or what file managers leave.
-    return sorted(path for path in (Path(board) / "submissions").glob("[!.]*"))
+    return sorted((Path(board) / "submissions").glob("[!.]*"))
 
 
 def _comparable(entry: Entry) -> tuple[str, str, str]:
@@ -235,37 +254,169 @@ def _order(entry: Entry) -> tuple[Any, ...]:
     if entry.score is None:
         return True, 0, 0.0, 0, entry.submission
     value = -entry.score.value if entry.score.higher_is_better else entry.score.value
-    return False, entry.rank, value, entry.trainable_parameters, entry.submission
+    return False, entry.rank, value, entry.cost.trainable_parameters, entry.submission
 
 
 def _wholly_better(one: Score, other: Score) -> bool:
     return one.low > other.high if other.higher_is_better else one.high < other.low
 
 
-def _entry(name: str, result: Result) -> Entry:
+def _entry(submission: str, result: Result) -> Entry:
     run, cost = result.run, result.cost
-    costs = cost.model_dump(include=set(Entry.model_fields)) if cost else {}
-    if cost:
-        costs["trainable_parameters_without_head"] = cost.trainable_parameters - cost.head_parameters
-        costs["memory_maximum"] = cost.memory and cost.memory.maximum
-    unknown = dict.fromkeys(field for field, info in Entry.model_fields.items() if info.annotation in _OPTIONAL_NUMBERS)
     return Entry(
-        **unknown
-        | costs
-        | {
-            "tied": False,
-            "task": run.task,
-            "fingerprint": run.data.fingerprint,
-            "synthetic": run.data.synthetic,
-            "backbone": run.backbone,
-            "method": run.method,
-            "seed": run.seed,
-            "metric": result.metric,
-            "test": result.scores.get("test", {}),
-            "validation": result.scores.get("validation", {}),
-            "interval": result.interval,
-            "status": result.status,
-            "error": result.error,
-            "submission": name,
-        }
+        rank=None,
+        tied=False,
+        task=run.task,
+        fingerprint=run.data.fingerprint,
+        synthetic=run.data.synthetic,
+        backbone=run.backbone,
+        method=run.method,
+        seed=run.seed,
+        metric=result.metric,
+        test=result.scores.get("test", {}),
+        validation=result.scores.get("validation", {}),
+        interval=result.interval,
+        cost=cost,
+        trainable_parameters_without_head=cost and cost.trainable_parameters - cost.head_parameters,
+        status=result.status,
+        error=result.error,
+        submission=submission,
     )
+
+
+def _check_submission(folder: Path) -> Submission:
+    """Raises `SureError` where the folder is not exactly what `add` makes of its record."""
+    for path in (folder, *folder.glob("*")):
+        if path.is_symlink():
+            raise SureError(f"{path}: a submission holds files, not links.")
+    result = _read(folder / RECORD)
+    extra = {path.name for path in folder.glob("*")} - {RECORD} - {file.path for file in result.predictions.values()}
+    if extra:
+        raise SureError(f"{folder}: files that the record does not name: {', '.join(sorted(extra))}.")
+    if folder.name != submission_name(result):
+        raise SureError(f"{folder}: its name should be {submission_name(result)}; the record or the name was changed.")
+    return Submission(folder, result, _rescore(folder / RECORD, result))
+
+
+def _read(record: Path) -> Result:
+    """A record that does not contradict itself. Raises `SureError`."""
+    result = Result.read(record)
+    try:
+        json.dumps(result.model_dump(), allow_nan=False)
+    except ValueError:
+        raise SureError(f"{record}: NaN or infinity stands where a number must.") from None
+    if result.status == "failed":
+        if result.scores or result.predictions:
+            raise SureError(f"{record}: a failed run has no scores and no predictions.")
+        return result
+    if result.cost is None or result.interval is None:
+        raise SureError(f"{record}: a complete run states its cost and how its intervals were made.")
+    for what, splits in (("scores", result.scores), ("predictions", result.predictions)):
+        if set(splits) != {"validation", "test"}:
+            raise SureError(f"{record}: {what} are of {sorted(splits)}; expected test and validation.")
+    for split, scores in result.scores.items():
+        if result.metric not in scores:
+            raise SureError(f"{record}: {split} has no {result.metric}, the metric that ranks.")
+    return result
+
+
+def _rescore(record: Path, result: Result) -> dict[str, Rows]:
+    """The predictions by split. Raises `SureError` where they do not give the record's scores and intervals."""
+    if result.status == "failed":
+        return {}
+    task = _task(record, result)
+    if result.metric != task.metric:
+        raise SureError(f"{record}: {result.metric} does not rank {task.name}; {task.metric} does.")
+    predictions = {split: read_predictions(record.parent, file) for split, file in sorted(result.predictions.items())}
+    resampled = {}
+    for split, rows in predictions.items():
+        path = record.parent / result.predictions[split].path
+        _check_rows(path, rows, result.run.data.splits.get(split))
+        try:
+            scores, resampled[split] = score_with_intervals(task, rows)
+        except (SureError, TypeError) as error:
+            raise SureError(f"{path}: {error}") from None
+        _compare(record, split, result.scores[split], scores)
+    expected = Interval(resamples=RESAMPLES, resampled=resampled)
+    if result.interval != expected:
+        raise SureError(f"{record}: interval is {result.interval!r}; its predictions give {expected!r}.")
+    return predictions
+
+
+def _task(record: Path, result: Result) -> Task:
+    try:
+        return registry.get("task", result.run.task)(**result.run.task_options)
+    except SureError as error:
+        raise SureError(f"{record}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise SureError(f"{record}: task_options of {result.run.task}: {error}.") from None
+
+
+def _check_rows(path: Path, rows: Rows, size: SplitSize | None) -> None:
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not {"id", "prediction", "reference"} <= set(row):
+            raise SureError(f"{path}, line {number}: a row needs id, prediction and reference.")
+    expected = size.utterances if size else 0
+    if len(rows) != expected:
+        raise SureError(f"{path}: {len(rows)} predictions for {expected} utterances.")
+    if not rows or len({str(row["id"]) for row in rows}) != len(rows):
+        raise SureError(f"{path}: no utterance, or one of them twice.")
+
+
+def _compare(record: Path, split: str, claimed: dict[str, Score], scores: dict[str, Score]) -> None:
+    if set(claimed) != set(scores):
+        raise SureError(f"{record}: {split} has the metrics {sorted(claimed)}; expected {sorted(scores)}.")
+    for metric, score in scores.items():
+        for field, value in score:
+            given = getattr(claimed[metric], field)
+            if given != value and not (isinstance(value, float) and abs(given - value) <= TOLERANCE):
+                raise SureError(
+                    f"{record}: {split} {metric}, {field}: the record says {given}, its predictions give {value}."
+                )
+
+
+def _disagreements(submissions: list[Submission]) -> Iterator[str]:
+    """The same run twice, and submissions that were scored on other utterances or references of the same corpus."""
+    for number, one in enumerate(submissions):
+        for other in submissions[:number]:
+            if one.result.run == other.result.run:
+                yield f"{one.folder}: the same run as {other.folder}."
+            if _corpus(one) == _corpus(other) and any(
+                _references(rows) != _references(other.predictions.get(split, rows))
+                for split, rows in one.predictions.items()
+            ):
+                yield f"{one.folder}: other utterances or references than {other.folder}, of the same corpus."
+
+
+def _corpus(submission: Submission) -> tuple[str, str]:
+    return submission.result.run.task, submission.result.run.data.fingerprint
+
+
+def _references(rows: Rows) -> dict[str, Any]:
+    return {str(row["id"]): row["reference"] for row in rows}
+
+
+def _text_table(group: list[Entry]) -> str:
+    headers = ["rank", "method", "backbone", "score [95 %]", "trainable", "share", "seconds", "seed"]
+    rows = [[_printable(cell) for cell in _text_row(entry)] for entry in group]
+    right = ("left", "left", "left", "left", "right", "right", "right", "right")
+    return tabulate(rows, headers, disable_numparse=True, colalign=right)
+
+
+def _text_row(entry: Entry) -> list[str]:
+    score, cost = entry.score, entry.cost
+    return [
+        rank_label(entry),
+        entry.method.name,
+        entry.backbone.name + ("" if entry.backbone.pretrained else " (untrained backbone)"),
+        f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]" if score else "",
+        f"{cost.trainable_parameters:,}" if cost else "",
+        f"{cost.trainable_share:.2%}" if cost else "",
+        f"{cost.training_seconds:.0f}" if cost else "",
+        str(entry.seed),
+    ]
+
+
+def _printable(text: str) -> str:
+    # A record comes from anyone; its text must not steer the terminal.
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SplitSize(_Strict):
@@ -198,9 +198,10 @@ def read_predictions(folder: Path, file: PredictionsFile) -> list[dict[str, Any]
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise SureError(f"{path}: its SHA-256 is not the one in the record; it was changed after the run.")
     rows = []
-    for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
+    # Not splitlines: JSON strings may hold other line separators than the newline.
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise SureError(f"{path}, line {number}: not JSON ({error.msg}).") from None
+        except ValueError as error:
+            raise SureError(f"{path}, line {number}: not JSON ({error}).") from None
     return rows

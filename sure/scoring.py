@@ -26,11 +26,14 @@ def score_with_intervals(
     """
     metrics = {name: task.metric_named(name) for name in task.metrics}
     predictions, references = task.comparable(rows)
-    groups, unit = _groups(rows)
+    speakers = _by_speaker(rows)
     generator = np.random.default_rng(0)
     drawn = defaultdict(list)
     for _ in range(resamples):
-        chosen = np.concatenate([groups[index] for index in generator.integers(len(groups), size=len(groups))])
+        if speakers:
+            chosen = np.concatenate([speakers[i] for i in generator.integers(len(speakers), size=len(speakers))])
+        else:
+            chosen = generator.integers(len(rows), size=len(rows))
         for name, metric in metrics.items():
             drawn[name].append(metric.score(predictions[chosen], references[chosen]))
     scores = {}
@@ -43,13 +46,14 @@ def score_with_intervals(
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
         )
-    return scores, unit
+    return scores, "speaker" if speakers else "utterance"
 
 
-def _groups(rows: Sequence[dict[str, Any]]) -> tuple[list[np.ndarray], Literal["speaker", "utterance"]]:
-    by_speaker = defaultdict(list)
+def _by_speaker(rows: Sequence[dict[str, Any]]) -> list[np.ndarray] | None:
+    """Indices of each speaker's rows, or None where speakers are not known or too few."""
+    members = defaultdict(list)
     for index, row in enumerate(rows):
-        by_speaker[row.get("speaker")].append(index)
-    if None not in by_speaker and len(by_speaker) >= FEWEST_SPEAKERS:
-        return [np.array(members) for members in by_speaker.values()], "speaker"
-    return [np.array([index]) for index in range(len(rows))], "utterance"
+        members[row.get("speaker")].append(index)
+    if None in members or len(members) < FEWEST_SPEAKERS:
+        return None
+    return [np.array(indices) for indices in members.values()]

@@ -191,7 +191,8 @@ def load(name: str, revision: str | None = None, weights: bool = True) -> Backbo
     pretrained = name not in BUILT_IN
     if not weights:
         with torch.device("meta"):
-            model, feature_extractor, digest = AutoModel.from_config(config), None, "no weights"
+            # SpecAugment's embedding is made by a constructor that does not heed the device.
+            model, feature_extractor, digest = AutoModel.from_config(config).to("meta"), None, "no weights"
     elif pretrained:
         model, feature_extractor, digest = _pretrained(name, revision, config)
     else:

@@ -25,6 +25,10 @@ from sure.model import SpeechModel
 # Where a method of PEFT goes unless `roles` says otherwise: every linear projection of a layer.
 LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
 
+# Tuners that PEFT has and that need no file here: they adapt linear layers, and nothing but the loss trains them.
+# (AdaLoRA changes its ranks as it trains; PEFT's prompt-learning methods never reach an encoder.)
+FROM_PEFT = ("boft", "fourierft", "hra", "ia3", "loha", "lokr", "oft", "randlora", "vera")
+
 _PREFIX = "sure_"
 
 
@@ -139,22 +143,16 @@ def register(config_class: type[MethodConfig], layer_class: type[AdapterLayer]) 
     PEFT_TYPE_TO_PREFIX_MAPPING[peft_type] = _PREFIX
 
 
-def config_class(name: str) -> type[peft.PeftConfig]:
-    """The config class of a method of ours or, where we have none of that name, of PEFT's.
+def names() -> list[str]:
+    """Every method that can be asked for: ours, then PEFT's."""
+    return registry.names("method") + list(FROM_PEFT)
 
-    Raises `SureError` for an unknown name, and for PEFT's prompt-learning methods, which never reach an encoder.
-    """
-    own = registry.names("method")
-    if name in own:
-        return registry.get("method", name)
-    others = {
-        str(getattr(peft_type, "value", peft_type)).lower(): config
-        for peft_type, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
-        if not issubclass(config, MethodConfig | peft.PromptLearningConfig) and peft_type in PEFT_TYPE_TO_TUNER_MAPPING
-    }
-    if name not in others:
-        raise registry.unknown("method", name, own + sorted(set(others) - set(own)))
-    return others[name]
+
+def config_class(name: str) -> type[peft.PeftConfig]:
+    """The config class of a method. Raises `SureError` for an unknown name."""
+    if name not in names():
+        raise registry.unknown("method", name, names())
+    return PEFT_TYPE_TO_CONFIG_MAPPING[name.upper()] if name in FROM_PEFT else registry.get("method", name)
 
 
 def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = None) -> peft.PeftConfig:

@@ -40,18 +40,19 @@ class _Prefix(nn.Module):
     def __init__(self, width: int, heads: int, config: PrefixTuning) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = config.dropout
         if config.reparametrise:
             hidden = config.hidden_dimension or width
             self.embedding = nn.Parameter(torch.randn(config.positions, width))
             self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * width))
         else:
             self.embedding = nn.Parameter(torch.randn(config.positions, 2 * width))
-            self.perceptron = nn.Identity()
+            self.perceptron = None
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Keys and values, each of shape (1, heads, positions, width of a head)."""
-        prefix = self.dropout(self.perceptron(self.embedding))
+        prefix = self.embedding if self.perceptron is None else self.perceptron(self.embedding)
+        prefix = nn.functional.dropout(prefix, self.dropout, self.training)
         # (positions, 2 * width) -> (2, 1, heads, positions, width of a head)
         keys, values = prefix.view(len(prefix), 2, 1, self.heads, -1).permute(1, 2, 3, 0, 4)
         return keys, values

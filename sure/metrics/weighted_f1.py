@@ -4,9 +4,9 @@ This is the "F1" of SURE (Li et al. 2023), whose released function calls it macr
 """
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from sure.metrics import Metric
+from sure.metrics._f1 import f1_per_label
 
 
 class WeightedF1(Metric):
@@ -14,4 +14,5 @@ class WeightedF1(Metric):
     higher_is_better = True
 
     def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        return float(f1_score(references, predictions, average="weighted", zero_division=0))
+        f1, support = f1_per_label(predictions, references)
+        return float(np.average(f1, weights=support))

@@ -1,0 +1,169 @@
+"""The settings of a run, once: the command line, the record and resuming read these dataclasses."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from sure import registry
+from sure.errors import SureError
+from sure.task import Task
+
+
+@dataclass
+class RunArguments:
+    """What runs."""
+
+    _argument_group_name = "what runs"
+
+    task: str | None = field(default=None, metadata={"help": "Name of the task; `sure tasks` lists them."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of the corpus, in its own layout."})
+    backbone: str = field(
+        default="tiny",
+        metadata={"help": "Hub id or local folder of a speech encoder; or `tiny`, built in, with random weights."},
+    )
+    backbone_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the hub."})
+    method: str = field(default="conv_adapter", metadata={"help": "Name of the method; `sure methods` lists them."})
+    method_options: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Values of the method's config, such as r=16 lora_alpha=32; `sure methods NAME` lists them."},
+    )
+    task_options: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Options of the task, such as language=mandarin; see `sure tasks NAME`."},
+    )
+    max_seconds: float | None = field(
+        default=None, metadata={"help": "Use the first so many seconds of each utterance (SURE: 2.5); all by default."}
+    )
+    class_weights: Literal["none", "balanced"] = field(
+        default="none", metadata={"help": "balanced: labels count in the loss by the inverse of their frequency."}
+    )
+    early_stopping_patience: int = field(
+        default=5, metadata={"help": "Stop after so many evaluations without a better validation score; 0: never."}
+    )
+    cache_dir: str | None = field(
+        default=None, metadata={"help": "Where decoded audio is kept; $SURE_CACHE or ~/.cache/sure by default."}
+    )
+    preprocessing_workers: int | None = field(
+        default=None, metadata={"help": "Processes that decode audio; as many as there are cores by default."}
+    )
+    restart: bool = field(
+        default=False, metadata={"help": "Discard what the output folder holds of an earlier run instead of resuming."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("task", "data_dir"):
+            if getattr(self, name) is None:
+                raise SureError(
+                    f"--{name} is missing. For example: sure train --task emodb_emotion --data_dir DATA/emodb"
+                )
+
+    def make_task(self) -> Task:
+        """The task with its options. Raises `SureError` for an unknown task or option."""
+        return make_task(self.task, parse_options(self.task_options, "--task_options"))
+
+
+@dataclass
+class TrainerArguments(TrainingArguments):
+    """How it trains: `transformers.TrainingArguments`, every flag of it, with a benchmark's defaults."""
+
+    _argument_group_name = "how it trains (transformers.TrainingArguments)"
+
+    learning_rate: float = field(default=2e-3, metadata={"help": "Peak learning rate (SURE's for emotion)."})
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "Utterances per process and step."})
+    per_device_eval_batch_size: int = field(
+        default=32, metadata={"help": "Utterances per process; no score depends on it."}
+    )
+    num_train_epochs: float = field(default=20.0, metadata={"help": "Passes over the training split, at most."})
+    warmup_steps: float = field(
+        default=0.1, metadata={"help": "Steps of linear warm-up; below 1, a share of all steps."}
+    )
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: epoch or steps."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint: as eval_strategy."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep besides the best one."})
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Test the checkpoint of the best validation score."}
+    )
+    logging_steps: float = field(default=10, metadata={"help": "Steps between two log lines."})
+    report_to: list[str] | str | None = field(
+        default="tensorboard", metadata={"help": "Integrations to log to, or none."}
+    )
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "group_by_length: similar lengths in a batch; or random."}
+    )
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Resume early stopping where it was."}
+    )
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Every trainable parameter gets a gradient, so there is nothing to find."}
+    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Columns are chosen when batches are made."})
+
+    def __post_init__(self) -> None:
+        if self.output_dir is None:
+            raise SureError("--output_dir is missing: the folder for the adapter, its result record and checkpoints.")
+        try:
+            super().__post_init__()
+        except (ValueError, TypeError) as error:
+            raise SureError(f"Training arguments: {error}") from None
+
+
+# What may differ between a run and its continuation without changing a score.
+_INDIFFERENT = {"data_dir", "cache_dir", "preprocessing_workers", "restart"}
+# What of the trainer's arguments may not.
+_DECISIVE = (
+    *("learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
+    *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "seed"),
+    *("data_seed", "bf16", "fp16", "train_sampling_strategy", "eval_strategy", "eval_steps", "metric_for_best_model"),
+    *("label_smoothing_factor", "load_best_model_at_end"),
+)
+
+
+def parse(argv: list[str], prog: str) -> tuple[RunArguments, TrainerArguments]:
+    """Settings from a command line. Raises `SureError` for missing or contradictory ones."""
+    parser = HfArgumentParser((RunArguments, TrainerArguments), prog=prog, allow_abbrev=False, description=_DESCRIPTION)
+    run, trainer = parser.parse_args_into_dataclasses(argv)
+    return run, trainer
+
+
+_DESCRIPTION = (
+    "Train one method on one task and write a result record. Resumes by itself when the output folder holds a "
+    "checkpoint of the same run. Several GPUs: accelerate launch -m sure.train, with the same flags."
+)
+
+
+def settings(run: RunArguments, trainer: TrainerArguments) -> dict[str, Any]:
+    """Everything that decides the scores, as JSON values: two runs with equal settings are the same run."""
+    chosen = {name: value for name, value in dataclasses.asdict(run).items() if name not in _INDIFFERENT}
+    arguments = trainer.to_dict()
+    chosen |= {name: arguments[name] for name in _DECISIVE}
+    chosen["global_batch_size"] = (
+        trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps * trainer.world_size
+    )
+    return chosen
+
+
+def parse_options(pairs: list[str], flag: str) -> dict[str, Any]:
+    """`["r=16", "roles=query,value"]` as a dictionary; values are read as YAML."""
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SureError(f"{flag} {pair}: expected name=value.")
+        try:
+            options[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SureError(f"{flag} {pair}: {value!r} is not a YAML value.") from None
+    return options
+
+
+def make_task(name: str, options: dict[str, Any]) -> Task:
+    """A task from its name and its fields, as a record or `run.json` holds them."""
+    task_class = registry.get("task", name)
+    known = [field.name for field in dataclasses.fields(task_class)]
+    for option in options:
+        if option not in known:
+            raise registry.unknown(f"option of {name}:", option, known)
+    return task_class(**options)

@@ -1,0 +1,95 @@
+"""What a method costs on a backbone before any training: parameters, adapter size, multiply-accumulates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sure import backbones, methods
+from sure.audio import SAMPLE_RATE
+from sure.model import SpeechModel
+
+# Utterance length at which multiply-accumulates are counted; attention makes them grow a little faster than length.
+MACS_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Parameters are counted as tensors hold them; a share is between 0 and 1."""
+
+    trainable_parameters: int
+    head_parameters: int
+    total_parameters: int
+    adapter_bytes: int
+    macs_per_second: int
+
+    @property
+    def method_parameters(self) -> int:
+        """Trainable parameters without the task head."""
+        return self.trainable_parameters - self.head_parameters
+
+    @property
+    def trainable_share(self) -> float:
+        """Trainable / total, head included in both, as PEFT prints it."""
+        return self.trainable_parameters / self.total_parameters
+
+    @property
+    def trainable_share_without_head(self) -> float:
+        """The same with the head left out of both."""
+        return self.method_parameters / (self.total_parameters - self.head_parameters)
+
+
+def budget(
+    method: str, backbone: str, build_head: Callable[[int], nn.Module], options: dict[str, Any] | None = None
+) -> Budget:
+    """The budget of a method with a task's head, from the backbone's configuration alone: no weights are read.
+
+    `build_head` makes the head from the backbone's width, as `Task.build_head` does.
+    """
+    loaded = backbones.load(backbone, weights=False)
+    config = methods.configure(method, loaded, options)
+    with torch.device("meta"):
+        adapted = methods.apply(SpeechModel(loaded, build_head(loaded.width)), config)
+    return measure(adapted)
+
+
+def measure(model: PeftModel) -> Budget:
+    """The budget of an adapted model as it stands, on any device."""
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    head = model.base_model.model.head
+    adapter = head.modules_to_save[model.active_adapter]
+    head_parameters = _count(adapter)
+    # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
+    total = _count(model) - _count(head.original_module)
+    state = get_peft_model_state_dict(model)
+    return Budget(
+        trainable_parameters=trainable,
+        head_parameters=head_parameters,
+        total_parameters=total,
+        adapter_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
+        macs_per_second=_macs_per_second(model),
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _macs_per_second(model: PeftModel) -> int:
+    """Half of the floating-point operations that PyTorch counts in matrix products, convolutions and attention."""
+    device = next(model.parameters()).device
+    if model.main_input_name == "input_features":
+        # Frames of 20 ms.
+        inputs = torch.zeros(1, MACS_SECONDS * 50, model.config.feature_projection_input_dim, device=device)
+    else:
+        inputs = torch.zeros(1, MACS_SECONDS * SAMPLE_RATE, device=device)
+    training = model.training
+    model.eval()
+    with FlopCounterMode(display=False) as counter:
+        model(**{model.main_input_name: inputs})
+    model.train(training)
+    return counter.get_total_flops() // 2 // MACS_SECONDS

@@ -1,0 +1,265 @@
+"""The `sure` command. What a subcommand needs is imported when it runs, so that `sure --help` answers at once."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sure import __version__, registry
+from sure.errors import SureError
+
+_EPILOG = """\
+examples:
+  sure data synth esd --output_dir data/esd
+  sure train --task esd_emotion --data_dir data/esd --method conv_adapter --output_dir out/conv
+  sure predict --adapter out/conv recording.wav more/*.flac
+  sure leaderboard add out/*/result.json && sure leaderboard build && sure leaderboard show
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the console script."""
+    argv = sys.argv[1:] if argv is None else argv
+    run_command(lambda: _dispatch(argv))
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command; a user's mistake ends with its message and status 2, not with a traceback."""
+    logging.basicConfig(format="%(message)s")
+    try:
+        command()
+    except SureError as error:
+        sys.exit(f"sure: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command resumes from the last checkpoint.")
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _dispatch(argv: list[str]) -> None:
+    # `train` has the trainer's flags, whose parser takes seconds to import.
+    if argv[:1] == ["train"]:
+        _train(argv[1:])
+        return
+    arguments = _parser().parse_args(argv)
+    arguments.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sure",
+        description="Parameter-efficient transfer learning for speech models: train, measure and compare.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sure {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    commands.add_parser("train", help="train a method on a task and write a result record", add_help=False)
+
+    predict = commands.add_parser("predict", help="apply a trained adapter to recordings")
+    predict.add_argument("--adapter", type=Path, required=True, help="output folder of `sure train`")
+    predict.add_argument("--batch_size", type=int, default=16, help="recordings at a time (default: 16)")
+    predict.add_argument("--output", type=Path, help="write JSON lines to this file instead of standard output")
+    predict.add_argument(
+        "recordings", type=Path, nargs="+", metavar="RECORDING", help="audio files, or folders of them"
+    )
+    predict.set_defaults(run=_predict)
+
+    budget = commands.add_parser("budget", help="compare what methods cost on a backbone, without training or weights")
+    budget.add_argument(
+        "--backbone",
+        default="wav2vec2-large-untrained",
+        help="hub id, folder with a config.json, or built-in name (default: the sizes of SURE's wav2vec 2.0 large)",
+    )
+    budget.add_argument("--methods", nargs="+", metavar="METHOD", help="default: every method of SURE")
+    budget.add_argument("--labels", type=int, default=11, help="labels of the head (default: 11, as in SURE's table)")
+    budget.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    budget.set_defaults(run=_budget)
+
+    for kind, text in (("task", "tasks"), ("method", "methods"), ("backbone", "backbone families")):
+        listing = commands.add_parser(f"{kind}s", help=f"list the {text}, or say more about one")
+        listing.add_argument("name", nargs="?", help=f"a {kind}")
+        listing.set_defaults(run=_list, kind=kind)
+
+    data = commands.add_parser("data", help="make small synthetic corpora").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    synth = data.add_parser("synth", help="speak a small corpus in a real corpus' layout with eSpeak NG")
+    synth.add_argument("corpus", help="esd")
+    synth.add_argument("--output_dir", type=Path, required=True, help="folder to make")
+    synth.add_argument("--seed", type=int, default=0, help="the same seed gives the same corpus (default: 0)")
+    synth.set_defaults(run=_synth)
+
+    board = commands.add_parser("leaderboard", help="collect, check, rank and show result records")
+    board = board.add_subparsers(required=True, metavar="COMMAND")
+    for name, text, run in (
+        ("show", "print a ranked table per task", _show),
+        ("add", "check records, score their predictions again and add them", _add),
+        ("build", "write leaderboard.json, index.html and plots from the submissions", _build),
+        ("validate", "check every submission and leaderboard.json", _validate),
+    ):
+        command = board.add_parser(name, help=text)
+        command.add_argument("--board", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
+        command.set_defaults(run=run)
+        if name == "add":
+            command.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="result.json files")
+        if name == "show":
+            command.add_argument("--task", help="only this task")
+    return parser
+
+
+def _train(argv: list[str]) -> None:
+    from sure.train import main as train_main
+
+    result = train_main(argv)
+    if result is not None:
+        _print_result(result)
+
+
+def _print_result(result) -> None:
+    from tabulate import tabulate
+
+    rows = [
+        [split, name, f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}"]
+        for split, scores in result.scores.items()
+        for name, score in scores.items()
+    ]
+    print(tabulate(rows, headers=["split", "metric", "score", "95 % interval"]))
+    cost = result.cost
+    print(
+        f"{cost.trainable_parameters:,} trainable parameters ({cost.trainable_share:.2%} of all), of them "
+        f"{cost.head_parameters:,} in the head; {cost.training_seconds:.0f} s of training."
+    )
+    if result.run.data.synthetic or not result.run.backbone.pretrained:
+        print("Note: " + _caveat(result.run.data.synthetic, result.run.backbone.pretrained))
+
+
+def _caveat(synthetic: bool, pretrained: bool) -> str:
+    parts = ["the speech is synthetic"] * synthetic + ["the backbone has random weights"] * (not pretrained)
+    return f"{' and '.join(parts)}; these scores say nothing about methods on human speech or pretrained models."
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from sure.predict import predict
+    from sure.results import write_atomically
+
+    rows = predict(arguments.adapter, arguments.recordings, arguments.batch_size)
+    if arguments.output:
+        write_atomically(arguments.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def _budget(arguments: argparse.Namespace) -> None:
+    import dataclasses
+
+    from tabulate import tabulate
+
+    from sure import methods
+    from sure.budget import budget
+    from sure.heads import ClassificationHead
+
+    rows = []
+    for name in arguments.methods or registry.names("method"):
+        config = methods.config_class(name)
+        measured = budget(name, arguments.backbone, lambda width: ClassificationHead(width, arguments.labels))
+        published = getattr(config, "published_parameters", None)
+        rows.append({"method": name, "published": published, **dataclasses.asdict(measured)})
+        rows[-1] |= {"share": measured.trainable_share, "without_head": measured.method_parameters}
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = [
+        [
+            row["method"],
+            f"{row['trainable_parameters']:,}",
+            f"{row['published']:,}" if row["published"] else "",
+            f"{row['share']:.2%}",
+            f"{row['without_head']:,}",
+            f"{row['adapter_bytes'] / 1e6:,.1f}",
+            f"{row['macs_per_second'] / 1e9:.2f}",
+        ]
+        for row in sorted(rows, key=lambda row: row["trainable_parameters"])
+    ]
+    headers = ["method", "trainable", "SURE's table", "share", "without head", "adapter MB", "GMAC per s of audio"]
+    print(f"{arguments.backbone}, head of {arguments.labels} labels")
+    print(tabulate(table, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from tabulate import tabulate
+
+    kind, name = arguments.kind, arguments.name
+    if name is None:
+        print(tabulate([[name, registry.summary(kind, name)] for name in registry.names(kind)], tablefmt="plain"))
+        if kind == "method":
+            print("\nAlso, from PEFT: boft, fourierft, hra, ia3, loha, lokr, oft, randlora, vera.")
+        if kind == "backbone":
+            print("\nAny model of these families: a hub id or a folder. Built in, with random weights: tiny.")
+        return
+    _describe(kind, name)
+
+
+def _describe(kind: str, name: str) -> None:
+    import dataclasses
+    import sys as modules
+
+    if kind == "method":
+        from sure import methods
+
+        described = methods.config_class(name)
+    else:
+        described = registry.get(kind, name)
+    print((modules.modules[described.__module__].__doc__ or "").strip())
+    if kind == "backbone":
+        return
+    print(f"\nOptions (--{kind}_options name=value ...):")
+    inherited = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
+    for field in dataclasses.fields(described):
+        if field.name not in inherited and field.init:
+            default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+            help_text = " ".join(str(field.metadata.get("help", "")).split())
+            print(f"  {field.name}={json.dumps(default, default=str)}  {help_text}")
+    if kind == "method":
+        print("  roles=...  The parts of the backbone to adapt, such as query,value (see `sure backbones NAME`).")
+
+
+def _synth(arguments: argparse.Namespace) -> None:
+    from sure import synth
+
+    if arguments.corpus not in synth.CORPORA:
+        raise registry.unknown("corpus", arguments.corpus, sorted(synth.CORPORA))
+    synth.CORPORA[arguments.corpus](arguments.output_dir, seed=arguments.seed)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    print(leaderboard.show(arguments.board, arguments.task))
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    for record in arguments.records:
+        print(leaderboard.add(record, arguments.board))
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    leaderboard.build(arguments.board)
+    print(f"Wrote {arguments.board / 'leaderboard.json'} and {arguments.board / 'index.html'}.")
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    leaderboard.validate(arguments.board)
+    print(f"{arguments.board}: every submission is valid.")

@@ -1,0 +1,111 @@
+"""The command line of SURE's release (declare-lab/speech-adapters, `train.py`), mapped onto ours.
+
+There a method is a combination of switches, the backbone is fixed, and clips are cut to 2.5 s; the training flags are
+those of transformers 4.22, some of which have other names now.
+"""
+
+import logging
+from collections.abc import Iterator
+
+from sure.errors import SureError
+
+BACKBONE = "jonatasgrosman/wav2vec2-large-xlsr-53-english"
+
+_TASKS = {"esd": "esd_emotion", "meld": "meld_emotion", "iemocap": "iemocap_emotion"}
+_ADAPTERS = {"bottleneck": "bottleneck_adapter", "adapterblock": "conv_adapter"}
+# Flag there: option of our method here.
+_PREFIX_OPTIONS = {
+    "prefix_seq_len": "positions",
+    "prefix_projection": "reparametrise",
+    "prefix_dropout_prob": "dropout",
+}
+_SWITCHES = ("fine_tune", "output_adapter", "mh_adapter", "prefix_tuning", "lora_adapter", "feat_enc_adapter")
+_OWN = {"dataset", "trans_adapter_name", "feat_adapter_name", *_SWITCHES, *_PREFIX_OPTIONS}
+# Of transformers 4.22.
+_RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps", "overwrite_output_dir": "restart"}
+_METRICS = {"f1": "weighted_f1"}
+# What the release fixes and we do not, unless the command line says otherwise.
+_FIXED = {"backbone": BACKBONE, "max_seconds": "2.5", "seed": "1314"}
+
+_log = logging.getLogger("sure")
+
+
+def translate(argv: list[str]) -> list[str]:
+    """`argv` unchanged where it has none of the release's flags, otherwise in our flags, and says what became of it.
+
+    Raises `SureError` for switches that contradict each other and for what is not supported.
+    """
+    given = dict(_flags(argv))
+    if not given.keys() & _OWN:
+        return argv
+    if "task" in given or "method" in given:
+        ours, theirs = sorted(given.keys() & {"task", "method"}), sorted(given.keys() & _OWN)
+        raise SureError(f"--{ours[0]} and --{theirs[0]} (of SURE's release) are two ways to say one thing: use one.")
+    if "dataset" not in given:
+        raise SureError(f"--dataset is missing: one of {', '.join(_TASKS)}.")
+    if given["dataset"] not in _TASKS:
+        raise SureError(f"--dataset {given['dataset']}: only {', '.join(_TASKS)} are translated; use --task.")
+    method, options = _method(given)
+    translated = {"task": _TASKS[given["dataset"]], "method": method}
+    for flag, value in given.items():
+        if flag in _OWN or flag == "logging_dir":
+            continue
+        if flag == "group_by_length":
+            translated["train_sampling_strategy"] = "group_by_length" if _is_true(flag, value) else "random"
+        elif flag == "metric_for_best_model":
+            translated[flag] = _METRICS.get(value, value)
+        else:
+            translated[_RENAMED.get(flag, flag)] = value
+    for flag, value in _FIXED.items():
+        translated.setdefault(flag, value)
+    command = [word for flag, value in translated.items() for word in (f"--{flag}", *value.split("\0"))]
+    if options:
+        command += ["--method_options", *options]
+    _log.warning("These are flags of SURE's release. In ours: sure train %s", " ".join(command))
+    return command
+
+
+def _method(given: dict[str, str]) -> tuple[str, list[str]]:
+    on = [switch for switch in _SWITCHES if switch in given and _is_true(switch, given[switch])]
+    if "feat_enc_adapter" in on:
+        raise SureError(
+            "--feat_enc_adapter True: adapters inside the CNN are not supported; the paper's table has none."
+        )
+    families = {"adapter" if switch in ("output_adapter", "mh_adapter") else switch for switch in on}
+    if len(families) > 1:
+        raise SureError(
+            f"{' and '.join(f'--{switch} True' for switch in on)} contradict each other: a run has one method."
+        )
+    if not on:
+        return "linear_probe", []
+    if on[0] == "fine_tune":
+        return "full_finetuning", []
+    if on[0] == "lora_adapter":
+        return "lora", []
+    if on[0] == "prefix_tuning":
+        return "prefix_tuning", [f"{ours}={given[flag]}" for flag, ours in _PREFIX_OPTIONS.items() if flag in given]
+    name = given.get("trans_adapter_name")
+    if name not in _ADAPTERS:
+        raise SureError(f"--{on[0]} True wants --trans_adapter_name: one of {', '.join(_ADAPTERS)}; given: {name}.")
+    places = {"output_adapter": "layer", "mh_adapter": "attention"}
+    roles = ",".join(places[switch] for switch in on)
+    return _ADAPTERS[name], [] if roles == "layer" else [f"roles={roles}"]
+
+
+def _flags(argv: list[str]) -> Iterator[tuple[str, str]]:
+    """Flags with their values; several values of one flag are joined by NUL, and a flag without value is True."""
+    name, values = None, []
+    for word in [*argv, "--"]:
+        if word.startswith("--"):
+            if name is not None:
+                yield name, "\0".join(values) or "True"
+            name, equals, value = word.removeprefix("--").partition("=")
+            name, values = name.replace("-", "_"), [value] if equals else []
+        else:
+            values.append(word)
+
+
+def _is_true(flag: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise SureError(f"--{flag} {value}: expected True or False.")
+    return value.lower() == "true"

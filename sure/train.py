@@ -1,0 +1,274 @@
+"""One run from start to finish: corpus, backbone, method, training, scores, record.
+
+sure train --task emodb_emotion --data_dir DATA/emodb --method lora --output_dir out/lora
+accelerate launch --num_processes 4 -m sure.train ...the same
+"""
+
+import dataclasses
+import json
+import logging
+import shutil
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from datasets import DatasetDict
+from peft import PeftModel
+from transformers import set_seed
+
+from sure import backbones, budget, data, methods
+from sure.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
+from sure.backbones import Backbone
+from sure.batches import Collator, Utterances
+from sure.errors import SureError
+from sure.model import SpeechModel
+from sure.provenance import device_name, now, provenance
+from sure.results import (
+    BackboneInfo,
+    Cost,
+    Data,
+    Interval,
+    MethodInfo,
+    Result,
+    Run,
+    SplitSize,
+    write_atomically,
+    write_predictions,
+)
+from sure.scoring import RESAMPLES, score_with_intervals
+from sure.task import SYNTHETIC_MARKER, ClassificationTask, Task
+from sure.trainer import BenchmarkTrainer, callbacks, class_weights, newest_checkpoint, stopped_early
+
+RESULT = "result.json"
+RUN = "run.json"
+
+_log = logging.getLogger("sure")
+
+
+def main(argv: list[str] | None = None, prog: str = "sure train") -> Result:
+    """Parse a command line and train; also understands the command line of SURE's release."""
+    from sure import legacy
+
+    argv = sys.argv[1:] if argv is None else argv
+    return train(*parse(legacy.translate(argv), prog))
+
+
+def train(run: RunArguments, args: TrainerArguments) -> Result:
+    """Train, or resume, or give the record of a run that is already complete.
+
+    Writes into `args.output_dir`: the adapter with its head, `run.json`, checkpoints, TensorBoard logs,
+    `predictions-<split>.jsonl` and last `result.json`. Raises `SureError` for anything a user can put right.
+    """
+    started = now()
+    # Several GPUs in one process would be torch's DataParallel, which is slower and splits batches unseen.
+    args._n_gpu = min(args.n_gpu, 1)
+    output_dir = Path(args.output_dir)
+    task = run.make_task()
+    splits = data.decode(
+        task.load(Path(run.data_dir)),
+        cache_dir=Path(run.cache_dir) if run.cache_dir else None,
+        max_seconds=run.max_seconds,
+        workers=run.preprocessing_workers,
+    )
+    fingerprint = data.fingerprint(splits)
+    chosen = settings(run, args) | {"data_fingerprint": fingerprint}
+    done = _complete_or_prepared(output_dir, run, args, chosen)
+    if done:
+        _log.warning("%s is complete; --restart True trains again.", output_dir / RESULT)
+        return done
+
+    set_seed(args.seed)
+    backbone = backbones.load(run.backbone, run.backbone_revision)
+    config = methods.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
+    utterances = {
+        "train": Utterances(splits["train"]),
+        **{split: Utterances.longest_first(splits[split]) for split in ("validation", "test")},
+    }
+    model = methods.apply(SpeechModel(backbone, _head(run, task, backbone, utterances["train"])), config)
+    args.label_names = list(task.targets(utterances["train"].rows[:1]))
+    args.metric_for_best_model = args.metric_for_best_model or task.metric
+    args.greater_is_better = task.metric_named(args.metric_for_best_model.removeprefix("eval_")).higher_is_better
+    record = Run(
+        task=task.name,
+        task_options=dataclasses.asdict(task),
+        data=_data(run, splits, fingerprint),
+        backbone=BackboneInfo(
+            name=backbone.name,
+            family=backbone.family_name,
+            revision=backbone.revision,
+            pretrained=backbone.pretrained,
+        ),
+        method=MethodInfo(name=run.method, config=_json(config.to_dict())),
+        seed=args.seed,
+        arguments=_json(args.to_dict()) | chosen,
+    )
+    if args.should_save:
+        write_atomically(output_dir / RUN, record.model_dump_json(indent=2) + "\n")
+
+    with _failure_recorded(args, output_dir, record, task.metric, started):
+        trainer = BenchmarkTrainer(
+            task,
+            Collator(task, backbone),
+            utterances["train"],
+            utterances["validation"],
+            model=model,
+            args=args,
+            callbacks=callbacks(run.early_stopping_patience),
+        )
+        _train_or_resume(trainer, output_dir)
+        rows = {split: trainer.predict_rows(utterances[split]) for split in ("validation", "test")}
+        if not args.should_save:
+            return None
+        return _finish(trainer, model, task, record, rows, started)
+
+
+def _complete_or_prepared(
+    output_dir: Path, run: RunArguments, args: TrainerArguments, chosen: dict[str, Any]
+) -> Result | None:
+    """The record of this very run if it is complete; otherwise a folder in which this run can start or go on."""
+    with args.main_process_first(local=False):
+        if run.restart and args.should_save:
+            for path in (*output_dir.glob("checkpoint-*"), output_dir / "runs"):
+                shutil.rmtree(path, ignore_errors=True)
+            for name in (RESULT, RUN):
+                (output_dir / name).unlink(missing_ok=True)
+        if not (output_dir / RUN).exists():
+            return None
+        before = json.loads((output_dir / RUN).read_text(encoding="utf-8"))["arguments"]
+        differing = [name for name, value in _json(chosen).items() if before.get(name) != value]
+        if differing:
+            changes = "; ".join(f"{name}: {before.get(name)!r} there, {chosen[name]!r} now" for name in differing)
+            raise SureError(
+                f"--output_dir {output_dir} holds another run ({changes}). Choose another folder, or --restart True to "
+                "discard that run."
+            )
+        if (output_dir / RESULT).exists():
+            result = Result.read(output_dir / RESULT)
+            if result.status == "complete":
+                return result
+    return None
+
+
+def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path) -> None:
+    checkpoint = newest_checkpoint(output_dir)
+    if checkpoint is None:
+        trainer.train()
+        return
+    _log.warning("Resuming from %s.", checkpoint)
+    best = stopped_early(checkpoint)
+    if best is None:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        return
+    # Killed between its last checkpoint and its record: another epoch could change the scores.
+    trainer.model.load_adapter(str(best), trainer.model.active_adapter)
+    trainer.restore(checkpoint)
+
+
+def _finish(
+    trainer: BenchmarkTrainer,
+    model: PeftModel,
+    task: Task,
+    record: Run,
+    rows: dict[str, list[dict[str, Any]]],
+    started: str,
+) -> Result:
+    """Write the adapter, predictions and record of a trained model."""
+    output_dir, device = Path(trainer.args.output_dir), trainer.args.device
+    model.save_pretrained(output_dir)
+    measured, meter = budget.measure(model), trainer.meter
+    scored = {split: score_with_intervals(task, members) for split, members in rows.items()}
+    result = Result(
+        status="complete",
+        run=record,
+        metric=task.metric,
+        cost=Cost(
+            trainable_parameters=measured.trainable_parameters,
+            head_parameters=measured.head_parameters,
+            total_parameters=measured.total_parameters,
+            trainable_share=measured.trainable_share,
+            trainable_share_without_head=measured.trainable_share_without_head,
+            adapter_bytes=(output_dir / "adapter_model.safetensors").stat().st_size,
+            macs_per_second=measured.macs_per_second,
+            training_seconds=meter.training_seconds,
+            evaluation_seconds=meter.evaluation_seconds,
+            samples_per_second=meter.utterances / meter.training_seconds if meter.training_seconds else 0.0,
+            steps=trainer.state.global_step,
+            epochs=trainer.state.epoch or 0.0,
+            memory=meter.memory(device),
+            device=device_name(device),
+            processes=trainer.args.world_size,
+        ),
+        scores={split: scores for split, (scores, _) in scored.items()},
+        interval=Interval(resamples=RESAMPLES, resampled={split: unit for split, (_, unit) in scored.items()}),
+        predictions={
+            split: write_predictions(output_dir / f"predictions-{split}.jsonl", members)
+            for split, members in rows.items()
+        },
+        provenance=provenance(started),
+    )
+    result.write(output_dir / RESULT)
+    return result
+
+
+@contextmanager
+def _failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metric: str, started: str):
+    """A run that breaks leaves a record that says so; running it again resumes."""
+    try:
+        yield
+    except (RuntimeError, ArithmeticError, OSError) as error:
+        message = f"{type(error).__name__}: {error}"
+        if args.should_save:
+            Result(
+                status="failed",
+                error=message,
+                run=record,
+                metric=metric,
+                cost=None,
+                scores={},
+                interval=None,
+                predictions={},
+                provenance=provenance(started),
+            ).write(output_dir / RESULT)
+        if isinstance(error, FloatingPointError | torch.OutOfMemoryError):
+            raise SureError(f"The run failed: {error}.") from None
+        raise
+
+
+def _head(run: RunArguments, task: Task, backbone: Backbone, train: Utterances) -> torch.nn.Module:
+    head = task.build_head(backbone.width)
+    if run.class_weights == "balanced":
+        if not isinstance(task, ClassificationTask):
+            raise SureError(f"--class_weights balanced: {task.name} does not classify.")
+        head.label_weights.copy_(class_weights(task.targets(train.rows)["labels"], len(task.labels)))
+    return head
+
+
+def _data(run: RunArguments, splits: DatasetDict, fingerprint: str) -> Data:
+    folder = Path(run.data_dir)
+    return Data(
+        fingerprint=fingerprint,
+        synthetic=((folder if folder.is_dir() else folder.parent) / SYNTHETIC_MARKER).exists(),
+        splits={
+            name: SplitSize(
+                utterances=len(split),
+                seconds=sum(split["samples"]) / data.SAMPLE_RATE,
+                speakers=len(speakers) if None not in (speakers := set(split["speaker"])) else None,
+            )
+            for name, split in splits.items()
+        },
+    )
+
+
+def _json(values: dict[str, Any]) -> dict[str, Any]:
+    """As they come back from JSON: sets sorted, tuples as lists, enumerations as their values."""
+    return json.loads(json.dumps(values, default=lambda value: sorted(value) if isinstance(value, set) else str(value)))
+
+
+if __name__ == "__main__":
+    from sure.cli import run_command
+
+    transformers.logging.set_verbosity_warning()
+    run_command(lambda: main(prog="python -m sure.train"))

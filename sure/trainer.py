@@ -1,0 +1,192 @@
+"""`transformers.Trainer` with what a benchmark needs: reproducible length buckets, measured cost, safe resuming."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch.utils.data import Dataset, RandomSampler, Sampler, SequentialSampler
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import EvalLoopOutput
+
+from sure.batches import Collator, LengthBuckets, Utterances
+from sure.results import Memory
+from sure.task import Task
+
+
+class CostMeter(TrainerCallback, ExportableState):
+    """Seconds of training and of evaluation, and memory after each step; carried over when a run resumes."""
+
+    def __init__(self) -> None:
+        self.training_seconds = 0.0
+        self.evaluation_seconds = 0.0
+        self.utterances = 0
+        self._resumed_at: float | None = None
+        self._memory: list[int] = []
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        self._stop_clock()
+        self._start_clock()
+        names = ("training_seconds", "evaluation_seconds", "utterances")
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
+
+    def on_train_begin(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
+        if args.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(args.device)
+        self._start_clock()
+
+    def on_step_end(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
+        self.utterances += args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        if args.device.type == "cuda":
+            self._memory.append(torch.cuda.memory_allocated(args.device))
+        else:
+            self._memory.append(psutil.Process().memory_info().rss)
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self._stop_clock()
+
+    def evaluated(self, seconds: float) -> None:
+        """Move these seconds from training to evaluation."""
+        self.evaluation_seconds += seconds
+        if self._resumed_at is not None:
+            self._resumed_at += seconds
+
+    def memory(self, device: torch.device) -> Memory | None:
+        """Memory since the run began or resumed; None where no step was made."""
+        if not self._memory:
+            return None
+        cuda = device.type == "cuda"
+        return Memory(
+            kind="cuda allocated" if cuda else "resident set",
+            mean=int(np.mean(self._memory)),
+            maximum=torch.cuda.max_memory_allocated(device) if cuda else max(self._memory),
+            percentile_99=int(np.percentile(self._memory, 99)),
+        )
+
+    def _start_clock(self) -> None:
+        self._resumed_at = time.perf_counter()
+
+    def _stop_clock(self) -> None:
+        if self._resumed_at is not None:
+            self.training_seconds += time.perf_counter() - self._resumed_at
+        self._resumed_at = None
+
+
+class StopAtNaN(TrainerCallback):
+    """A loss that is no number never becomes one again: fail, and say what to change."""
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, _: TrainerControl, logs: dict, **__: Any) -> None:
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise FloatingPointError(
+                f"the loss is {logs['loss']} at step {state.global_step}: lower --learning_rate ({args.learning_rate})"
+                " or train without --fp16"
+            )
+
+
+class BenchmarkTrainer(Trainer):
+    """Trains an adapted model on one task; scores every evaluation with the task's own metrics."""
+
+    def __init__(self, task: Task, collator: Collator, train: Utterances, validation: Utterances, **kwargs: Any):
+        self.task = task
+        super().__init__(
+            data_collator=collator,
+            train_dataset=train,
+            eval_dataset=validation,
+            compute_metrics=lambda outputs: task.score(self.rows_of(outputs, validation)),
+            **kwargs,
+        )
+
+    @property
+    def meter(self) -> CostMeter:
+        """The cost so far. Resuming replaces callbacks, so it is looked up each time."""
+        return next(callback for callback in self.callback_handler.callbacks if isinstance(callback, CostMeter))
+
+    def rows_of(self, outputs: EvalPrediction | EvalLoopOutput, utterances: Utterances) -> list[dict[str, Any]]:
+        """The task's prediction rows, one per utterance whatever the number of processes."""
+        if len(outputs.predictions) != len(utterances):
+            raise RuntimeError(f"{len(outputs.predictions)} outputs for {len(utterances)} utterances")
+        return self.task.predict(outputs.predictions, utterances.rows)
+
+    def predict_rows(self, utterances: Utterances) -> list[dict[str, Any]]:
+        """Prediction rows sorted by id."""
+        started = time.perf_counter()
+        compute_metrics, self.compute_metrics = self.compute_metrics, None
+        outputs = self.predict(utterances)
+        self.compute_metrics = compute_metrics
+        self.meter.evaluated(time.perf_counter() - started)
+        return sorted(self.rows_of(outputs, utterances), key=lambda row: row["id"])
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take over step, epoch and cost from a checkpoint after which there is nothing left to train."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self._load_callback_state()
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        started = time.perf_counter()
+        metrics = super().evaluate(*args, **kwargs)
+        self.meter.evaluated(time.perf_counter() - started)
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        # The trainer's own length sampler draws from the global random state, so that a resumed run would differ.
+        if self.args.train_sampling_strategy != "group_by_length":
+            return RandomSampler(self.train_dataset)
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        lengths = [row["samples"] for row in self.train_dataset.rows]
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return LengthBuckets(lengths, batch_size, seed)
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
+        # In order, so that the outputs can be told apart.
+        return SequentialSampler(eval_dataset)
+
+
+def callbacks(patience: int) -> list[TrainerCallback]:
+    """The callbacks of every run."""
+    return [CostMeter(), StopAtNaN(), *([EarlyStoppingCallback(patience)] if patience else [])]
+
+
+def newest_checkpoint(output_dir: Path) -> Path | None:
+    """The newest complete checkpoint; the trainer writes `trainer_state.json` last."""
+    complete = [path.parent for path in output_dir.glob("checkpoint-*/trainer_state.json") if _read(path) is not None]
+    return max(complete, key=lambda folder: int(folder.name.removeprefix("checkpoint-")), default=None)
+
+
+def stopped_early(checkpoint: Path) -> Path | None:
+    """The best checkpoint, if training had stopped early when `checkpoint` was written; None if it goes on."""
+    state = _read(checkpoint / "trainer_state.json")
+    stored = state["stateful_callbacks"].get("EarlyStoppingCallback")
+    for early_stopping in stored if isinstance(stored, list) else [stored]:
+        if early_stopping is not None:
+            patience = early_stopping["args"]["early_stopping_patience"]
+            if early_stopping["attributes"]["early_stopping_patience_counter"] >= patience:
+                return checkpoint.parent / Path(state["best_model_checkpoint"]).name
+    return None
+
+
+def class_weights(targets: Sequence[int], labels: int) -> torch.Tensor:
+    """Weights of shape (labels,): utterances / (labels * utterances of the label), as scikit-learn's "balanced"."""
+    counts = np.bincount(np.asarray(targets), minlength=labels)
+    return torch.tensor(len(targets) / (labels * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
