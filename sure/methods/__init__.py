@@ -126,6 +126,10 @@ class _Tuner(BaseTuner):
                 parent, target_name, self.tuner_layer_cls(target, self.model, adapter_name, peft_config), target
             )
 
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        # PEFT's own also hands over `weight` and `bias`, which whole layers do not have.
+        setattr(parent, child_name, new_module)
+
     def _check_merge_allowed(self) -> None:
         if self.tuner_layer_cls.merge is BaseTunerLayer.merge:
             name = next(iter(self.peft_config.values())).peft_type

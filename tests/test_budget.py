@@ -1,0 +1,73 @@
+"""Parameter counts of the paper's methods, from the configuration alone."""
+
+import pytest
+
+from sure import methods
+from sure.budget import budget
+from sure.heads import ClassificationHead
+
+# SURE's table (Li et al. 2023), head of 11 labels included.
+PUBLISHED = {
+    "full_finetuning": 315_703_947,
+    "bottleneck_adapter": 25_467_915,
+    "prefix_tuning": 1_739_787,
+    "lora": 3_804_171,
+}
+HEAD = 256 * 1024 + 256 + 11 * 256 + 11
+
+
+def on_large(method, options=None):
+    return budget(method, "wav2vec2-large-untrained", lambda width: ClassificationHead(width, 11), options)
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_trainable_parameters_are_the_published_ones(method):
+    measured = on_large(method)
+    assert measured.trainable_parameters == PUBLISHED[method] == methods.config_class(method).published_parameters
+    assert measured.head_parameters == HEAD
+
+
+def test_conv_adapter_has_the_parameters_of_the_release_not_of_the_table():
+    measured = on_large("conv_adapter")
+    assert measured.trainable_parameters == 24 * 141_824 + HEAD == 3_669_003
+    assert methods.config_class("conv_adapter").published_parameters == 2_952_539
+
+
+def test_probes_train_the_head_and_one_weight_per_hidden_state():
+    assert on_large("linear_probe").method_parameters == 0
+    assert on_large("weighted_sum_probe").method_parameters == 25
+
+
+def test_bitfit_trains_every_bias():
+    width, ffn, channels, layers = 1024, 4096, 512, 24
+    per_layer = 4 * width + ffn + width + 2 * width
+    cnn = 7 * 2 * channels
+    rest = channels + width + width + width  # feature projection's norm and map, positional convolution, last norm
+    assert on_large("bitfit").method_parameters == layers * per_layer + cnn + rest
+
+
+def test_full_finetuning_is_the_whole_and_others_are_a_share_of_backbone_method_and_head():
+    assert on_large("full_finetuning").trainable_share == 1.0
+    lora = on_large("lora")
+    assert lora.total_parameters == PUBLISHED["full_finetuning"] + lora.method_parameters
+    assert lora.trainable_share_without_head == lora.method_parameters / (lora.total_parameters - HEAD)
+
+
+def test_macs_are_those_of_the_matrix_products_and_convolutions():
+    """An independent count for 10 s of audio: CNN, projection, positional convolution, layers, head."""
+    samples, macs, channels = 160_000, 0, 1
+    for kernel, stride in zip((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2), strict=True):
+        samples = (samples - kernel) // stride + 1
+        macs += samples * 512 * channels * kernel
+        channels = 512
+    frames, width = samples, 1024
+    macs += frames * 512 * width + (frames + 1) * width * (width // 16) * 128
+    macs += 24 * (4 * frames * width**2 + 2 * frames**2 * width + 2 * frames * width * 4096)
+    macs += frames * width * 256 + 256 * 11
+    assert on_large("linear_probe").macs_per_second == pytest.approx(macs / 10, rel=1e-6)
+
+
+def test_options_and_roles_change_the_budget():
+    everything, queries = on_large("lora"), on_large("lora", {"r": 16, "roles": "query"})
+    assert queries.method_parameters == 24 * 16 * (1024 + 1024)
+    assert everything.adapter_bytes == 4 * everything.trainable_parameters
