@@ -104,10 +104,14 @@ class TrainerArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.output_dir is None:
             raise SureError("--output_dir is missing: the folder for the adapter, its result record and checkpoints.")
+        metric = self.metric_for_best_model
         try:
             super().__post_init__()
         except (ValueError, TypeError) as error:
             raise SureError(f"Training arguments: {error}") from None
+        # The trainer would select by the loss; the task knows better.
+        self.metric_for_best_model = metric
+        self.dataloader_pin_memory = self.device.type == "cuda"
 
 
 # What may differ between a run and its continuation without changing a score.

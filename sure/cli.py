@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def main(argv: list[str] | None = None) -> None:
 def run_command(command: Callable[[], object]) -> None:
     """Run a command; a user's mistake ends with its message and status 2, not with a traceback."""
     logging.basicConfig(format="%(message)s")
+    # PEFT asks transformers in a way that the next version will no longer answer.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
         command()
     except SureError as error:

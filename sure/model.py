@@ -15,6 +15,8 @@ class SpeechModel(PreTrainedModel):
     """
 
     supports_gradient_checkpointing = True
+    # The loss is a mean; the trainer need not hand over counts to scale it by.
+    accepts_loss_kwargs = False
     _supports_sdpa = True
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:

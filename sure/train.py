@@ -67,6 +67,8 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     args._n_gpu = min(args.n_gpu, 1)
     output_dir = Path(args.output_dir)
     task = run.make_task()
+    args.metric_for_best_model = args.metric_for_best_model or task.metric
+    args.greater_is_better = task.metric_named(args.metric_for_best_model.removeprefix("eval_")).higher_is_better
     splits = data.decode(
         task.load(Path(run.data_dir)),
         cache_dir=Path(run.cache_dir) if run.cache_dir else None,
@@ -89,8 +91,6 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     }
     model = methods.apply(SpeechModel(backbone, _head(run, task, backbone, utterances["train"])), config)
     args.label_names = list(task.targets(utterances["train"].rows[:1]))
-    args.metric_for_best_model = args.metric_for_best_model or task.metric
-    args.greater_is_better = task.metric_named(args.metric_for_best_model.removeprefix("eval_")).higher_is_better
     record = Run(
         task=task.name,
         task_options=dataclasses.asdict(task),

@@ -187,6 +187,8 @@ def load(name: str, revision: str | None = None, weights: bool = True) -> Backbo
         raise SureError(f"{name}: encoders that shorten their output (add_adapter) are not supported.")
     # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
     config.layerdrop = 0.0
+    # An encoder has no vocabulary; with one in its config, PEFT asks the hub about it at every save.
+    config.vocab_size = None
     family = registry.get("backbone", family_name)()
     pretrained = name not in BUILT_IN
     if not weights:

@@ -1,0 +1,164 @@
+"""Decoding happens once: an Arrow cache of waveforms on disk, memory-mapped, shared by every run on the same audio.
+
+<cache>/index/<key of paths, sizes and times>.json   what the files contain, so that they are hashed once
+<cache>/audio/<key of contents and settings>/        waveforms in Arrow, so that a moved corpus is not decoded again
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets.arrow_writer import ArrowWriter
+from filelock import FileLock
+from tqdm import tqdm
+
+from sure import audio
+from sure.audio import SAMPLE_RATE
+from sure.errors import SureError
+from sure.results import write_atomically
+
+# Counted up when decoding changes, so that older caches are not read.
+_FORMAT = 1
+_ARROW = "audio.arrow"
+_REPORTED_ERRORS = 10
+
+# Waveforms in memory before they go to disk.
+_ROWS_AT_A_TIME = 256
+
+
+def decode(
+    splits: DatasetDict,
+    *,
+    cache_dir: Path | None = None,
+    max_seconds: float | None = None,
+    workers: int | None = None,
+) -> DatasetDict:
+    """The splits with columns `waveform` (samples,) float32 at 16 kHz, `samples`, and `sha256` of the file's bytes.
+
+    Several processes may call this at once: one decodes, the others wait and read. Raises `SureError` that lists every
+    unreadable file (the first ten in full), or where the cache cannot be written.
+    """
+    cache_dir = Path(cache_dir or os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
+    rows = [row for split in splits.values() for row in split]
+    workers = workers or os.cpu_count() or 1
+    try:
+        cached = _cached(rows, cache_dir, max_seconds, workers)
+    except OSError as error:
+        raise SureError(
+            f"The cache {cache_dir} cannot be written ({error}). Name another folder with --cache_dir or SURE_CACHE."
+        ) from None
+    decoded, first = DatasetDict(), 0
+    for name, split in splits.items():
+        part = cached.select(range(first, first + len(split)))
+        decoded[name] = concatenate_datasets([split, part], axis=1)
+        first += len(split)
+    return decoded
+
+
+def fingerprint(splits: DatasetDict) -> str:
+    """SHA-256 over every utterance's split, id, label or text, times and file contents; independent of paths."""
+    columns = ("id", "label", "text", "sha256", "start", "end")
+    lines = [
+        json.dumps([name, *(row.get(column) for column in columns)], ensure_ascii=False)
+        for name, split in splits.items()
+        for row in split.remove_columns("waveform")
+    ]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _cached(rows: list[dict[str, Any]], cache_dir: Path, max_seconds: float | None, workers: int) -> Dataset:
+    """The audio of `rows` in their order, from the cache or into it."""
+    digests = _digests([row["path"] for row in rows], cache_dir / "index", workers)
+    settings = [_FORMAT, SAMPLE_RATE, audio.LONGEST_SECONDS, max_seconds]
+    contents = [[digests[row["path"]], row.get("start"), row.get("end")] for row in rows]
+    folder = cache_dir / "audio" / _key([settings, contents])
+    if not folder.exists():
+        with _locked(folder):
+            # Another run may have built it while this one waited.
+            if not folder.exists():
+                _build(rows, digests, folder, max_seconds, workers)
+    return Dataset.from_file(str(folder / _ARROW))
+
+
+def _digests(paths: list[str], index: Path, workers: int) -> dict[str, str]:
+    """SHA-256 of each file; read from the index where path, size and times are as they were."""
+    unique = sorted(set(paths))
+    known = index / f"{_key([_stamp(path) for path in unique])}.json"
+    if known.exists():
+        return json.loads(known.read_text(encoding="utf-8"))
+    digests = dict(zip(unique, _in_parallel(audio.digest, unique, workers, "Reading", "file"), strict=True))
+    write_atomically(known, json.dumps(digests))
+    return digests
+
+
+def _build(
+    rows: list[dict[str, Any]], digests: dict[str, str], folder: Path, max_seconds: float | None, workers: int
+) -> None:
+    """Decode into a temporary folder and rename it: a folder under its own name is complete."""
+    jobs = [(row["path"], row.get("start"), row.get("end"), max_seconds) for row in rows]
+    decoded = _in_parallel(audio.load_or_error, jobs, workers, "Decoding", "utterance")
+    features = datasets.Features(
+        {"waveform": datasets.List(datasets.Value("float32"))}
+        | {"samples": datasets.Value("int64"), "sha256": datasets.Value("string")}
+    )
+    errors: list[str] = []
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="building-"))
+    try:
+        arrow = str(temporary / _ARROW)
+        with ArrowWriter(features=features, path=arrow, writer_batch_size=_ROWS_AT_A_TIME) as writer:
+            for row, (waveform, error) in zip(rows, decoded, strict=True):
+                if error:
+                    errors.append(error)
+                elif not errors:
+                    columns = {"waveform": [waveform], "samples": [len(waveform)], "sha256": [digests[row["path"]]]}
+                    writer.write_table(pa.table(columns, schema=features.arrow_schema))
+            writer.finalize()
+        if errors:
+            shown = "\n".join(errors[:_REPORTED_ERRORS])
+            more = f"\n... and {len(errors) - _REPORTED_ERRORS} more" if len(errors) > _REPORTED_ERRORS else ""
+            raise SureError(f"{len(errors)} of {len(rows)} utterances cannot be used:\n{shown}{more}")
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _locked(folder: Path) -> FileLock:
+    """The right to build one folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_suffix(".lock"))
+
+
+def _in_parallel(function: Callable, jobs: list, workers: int, what: str, unit: str) -> Iterator:
+    """`function` of every job, in order, with a progress bar.
+
+    Threads serve: libsndfile, soxr and hashing work outside Python's lock. A piece at a time, so that what is decoded
+    does not pile up in memory before what is written.
+    """
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), desc=what, unit=unit, disable=None) as progress:
+        for first in range(0, len(jobs), _ROWS_AT_A_TIME):
+            for result in pool.map(function, jobs[first : first + _ROWS_AT_A_TIME]):
+                progress.update()
+                yield result
+
+
+def _stamp(path: str) -> list:
+    """Changes whenever the file does: unlike mtime, ctime cannot be set by hand."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        raise SureError(f"{path}: no such audio file.") from None
+    return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _key(values: list) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]

@@ -1,0 +1,110 @@
+"""Overhead of the runner over a bare PyTorch loop on the same batches, as a ratio measured in one run.
+
+    python tests/benchmarks/runner_overhead.py
+
+Both sides train the same adapted model with AdamW on batches made by the same collator from the same cached corpus, in
+turns, so that a machine that slows down slows both. Prints the median of the ratios.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch.utils.data import DataLoader
+
+from sure import backbones, data, methods
+from sure.arguments import TrainerArguments, make_task
+from sure.batches import Collator, LengthBuckets, Utterances
+from sure.model import SpeechModel
+from sure.trainer import BenchmarkTrainer, callbacks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="alternations of the two sides (default: 5)")
+    parser.add_argument("--batches", type=int, default=40, help="steps per round and side (default: 40)")
+    parser.add_argument("--method", default="full_finetuning")
+    arguments = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        task, splits = noise_corpus(Path(folder), utterances=8 * arguments.batches)
+        ratios = []
+        for number in range(arguments.rounds):
+            bare = bare_loop(task, splits, arguments.method)
+            runner = with_runner(task, splits, arguments.method, Path(folder) / f"run{number}")
+            ratios.append(runner / bare)
+            print(f"round {number + 1}: bare loop {bare:.2f} s, runner {runner:.2f} s, ratio {ratios[-1]:.3f}")
+    print(f"median ratio {statistics.median(ratios):.3f}")
+
+
+def noise_corpus(folder: Path, utterances: int):
+    """Noise of 1 to 3 s in two labelled folders: its contents do not matter here."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", utterances), ("validation", 2), ("test", 2)):
+        for index in range(count):
+            path = folder / "corpus" / split / f"label{index % 2}" / f"{index:04d}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.1 * generator.standard_normal(int(16_000 * generator.uniform(1, 3))), 16_000)
+    task = make_task("audio_classification", {})
+    return task, data.decode(task.load(folder / "corpus"), cache_dir=folder / "cache")
+
+
+def adapted(task, method: str):
+    torch.manual_seed(0)
+    backbone = backbones.load("tiny")
+    model = SpeechModel(backbone, task.build_head(backbone.width))
+    return backbone, methods.apply(model, methods.configure(method, backbone))
+
+
+def bare_loop(task, splits, method: str) -> float:
+    """Seconds of one epoch of the loop that one would write by hand."""
+    backbone, model = adapted(task, method)
+    train = Utterances(splits["train"])
+    sampler = LengthBuckets([row["samples"] for row in train.rows], batch_size=8, seed=0)
+    loader = DataLoader(train, batch_size=8, sampler=sampler, collate_fn=Collator(task, backbone))
+    optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-4)
+    model.train()
+    started = time.perf_counter()
+    for batch in loader:
+        model(**batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - started
+
+
+def with_runner(task, splits, method: str, output_dir: Path) -> float:
+    """Seconds of the same epoch in the runner, without evaluation and checkpoints."""
+    backbone, model = adapted(task, method)
+    args = TrainerArguments(
+        output_dir=str(output_dir),
+        num_train_epochs=1,
+        per_device_train_batch_size=8,
+        learning_rate=1e-4,
+        eval_strategy="no",
+        save_strategy="no",
+        load_best_model_at_end=False,
+        label_names=["labels"],
+        disable_tqdm=True,
+    )
+    trainer = BenchmarkTrainer(
+        task,
+        Collator(task, backbone),
+        Utterances(splits["train"]),
+        Utterances(splits["validation"]),
+        model=model,
+        args=args,
+        callbacks=callbacks(patience=0),
+    )
+    started = time.perf_counter()
+    trainer.train()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
