@@ -93,6 +93,9 @@ class TrainerArguments(TrainingArguments):
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "group_by_length: similar lengths in a batch; or random."}
     )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Hide a loss that is no number; here it fails."}
+    )
     restore_callback_states_from_checkpoint: bool = field(
         default=True, metadata={"help": "Resume early stopping where it was."}
     )
