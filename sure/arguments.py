@@ -1,15 +1,15 @@
 """The settings of a run, once: the command line, the record and resuming read these dataclasses."""
 
 import dataclasses
+import difflib
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from sure import registry
 from sure.errors import SureError
-from sure.task import Task
+from sure.task import Task, make_task
 
 
 @dataclass
@@ -105,8 +105,6 @@ class TrainerArguments(TrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata={"help": "Columns are chosen when batches are made."})
 
     def __post_init__(self) -> None:
-        if self.output_dir is None:
-            raise SureError("--output_dir is missing: the folder for the adapter, its result record and checkpoints.")
         metric = self.metric_for_best_model
         try:
             super().__post_init__()
@@ -129,10 +127,31 @@ _DECISIVE = (
 
 
 def parse(argv: list[str], prog: str) -> tuple[RunArguments, TrainerArguments]:
-    """Settings from a command line. Raises `SureError` for missing or contradictory ones."""
-    parser = HfArgumentParser((RunArguments, TrainerArguments), prog=prog, allow_abbrev=False, description=_DESCRIPTION)
-    run, trainer = parser.parse_args_into_dataclasses(argv)
+    """Settings from a command line. Raises `SureError` for missing, unknown or contradictory ones."""
+    parser = _Parser(
+        (RunArguments, TrainerArguments),
+        prog=prog,
+        usage=f"{prog} --task TASK --data_dir FOLDER [more flags]",
+        description=_DESCRIPTION,
+        allow_abbrev=False,
+    )
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        nearest = difflib.get_close_matches(unknown[0], flags, n=1)
+        parser.error(f"Unknown flag {unknown[0]}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+    if given.output_dir is None:
+        backbone = given.backbone.rstrip("/").rpartition("/")[2]
+        given.output_dir = f"out/{given.task}-{backbone}-{given.method}-seed{given.seed}"
+    run, trainer = parser.parse_dict(vars(given))
     return run, trainer
+
+
+class _Parser(HfArgumentParser):
+    """Says what is wrong without its two hundred flags."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SureError(f"{message} (`{self.prog} --help` says more).")
 
 
 _DESCRIPTION = (
@@ -164,13 +183,3 @@ def parse_options(pairs: list[str], flag: str) -> dict[str, Any]:
         except yaml.YAMLError:
             raise SureError(f"{flag} {pair}: {value!r} is not a YAML value.") from None
     return options
-
-
-def make_task(name: str, options: dict[str, Any]) -> Task:
-    """A task from its name and its fields, as a record or `run.json` holds them."""
-    task_class = registry.get("task", name)
-    known = [field.name for field in dataclasses.fields(task_class)]
-    for option in options:
-        if option not in known:
-            raise registry.unknown(f"option of {name}:", option, known)
-    return task_class(**options)

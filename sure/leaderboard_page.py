@@ -10,7 +10,8 @@ import altair
 import jinja2
 import vl_convert
 
-from sure.leaderboard import Entry, file_name, groups, rank_label, title, words
+from sure.leaderboard import Entry, groups, rank_label, title, words
+from sure.submission import file_name
 
 _WIDTH, _HEIGHT = 560, 320
 _PARAMETERS = (

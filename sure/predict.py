@@ -10,11 +10,10 @@ from peft import PeftModel
 from tqdm import tqdm
 
 from sure import audio, backbones, methods  # noqa: F401 methods: PEFT must know ours to read an adapter of theirs
-from sure.arguments import make_task
 from sure.backbones import Backbone
 from sure.errors import SureError
 from sure.model import SpeechModel
-from sure.task import Task
+from sure.task import Task, make_task
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 

@@ -4,6 +4,7 @@ A task is a dataclass: its fields are its options (`--task_options language=mand
 training split (labels), so that a task written as JSON beside an adapter is the task that reads it again.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -107,6 +108,19 @@ class Task(ABC):
     def metric_named(self, name: str) -> "Metric":
         """The metric object, made once."""
         return _metric(name)
+
+
+def make_task(name: str, options: dict[str, Any]) -> Task:
+    """A task from its name and fields, as a command line, `run.json` or a record has them.
+
+    Raises `SureError` for an unknown task, an unknown option or a value that the task refuses.
+    """
+    task_class = registry.get("task", name)
+    known = [field.name for field in dataclasses.fields(task_class)]
+    for option in options:
+        if option not in known:
+            raise registry.unknown(f"option of {name}:", option, known)
+    return task_class(**options)
 
 
 @cache

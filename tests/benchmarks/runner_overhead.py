@@ -18,9 +18,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from sure import backbones, data, methods
-from sure.arguments import TrainerArguments, make_task
+from sure.arguments import TrainerArguments
 from sure.batches import Collator, LengthBuckets, Utterances
 from sure.model import SpeechModel
+from sure.task import make_task
 from sure.trainer import BenchmarkTrainer, callbacks
 
 
