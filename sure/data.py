@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,12 +26,12 @@ from sure.errors import SureError
 from sure.results import write_atomically
 
 # Counted up when decoding changes, so that older caches are not read.
-_FORMAT = 1
+_FORMAT = 2
 _ARROW = "audio.arrow"
 _REPORTED_ERRORS = 10
 
 # Waveforms in memory before they go to disk.
-_ROWS_AT_A_TIME = 256
+_ROWS_AT_A_TIME = 64
 
 
 def decode(
@@ -77,31 +76,51 @@ def fingerprint(splits: DatasetDict) -> str:
 
 def _cached(rows: list[dict[str, Any]], cache_dir: Path, max_seconds: float | None, workers: int) -> Dataset:
     """The audio of `rows` in their order, from the cache or into it."""
-    digests = _digests([row["path"] for row in rows], cache_dir / "index", workers)
-    settings = [_FORMAT, SAMPLE_RATE, audio.LONGEST_SECONDS, max_seconds]
+    stamps = _stamps(rows)
+    digests = _digests(stamps, cache_dir / "index", workers)
+    settings = [_FORMAT, SAMPLE_RATE, audio.LONGEST_SECONDS, None if max_seconds is None else float(max_seconds)]
     contents = [[digests[row["path"]], row.get("start"), row.get("end")] for row in rows]
     folder = cache_dir / "audio" / _key([settings, contents])
     if not folder.exists():
         with _locked(folder):
             # Another run may have built it while this one waited.
             if not folder.exists():
-                _build(rows, digests, folder, max_seconds, workers)
+                _build(rows, stamps, digests, folder, max_seconds, workers)
     return Dataset.from_file(str(folder / _ARROW))
 
 
-def _digests(paths: list[str], index: Path, workers: int) -> dict[str, str]:
-    """SHA-256 of each file; read from the index where path, size and times are as they were."""
-    unique = sorted(set(paths))
-    known = index / f"{_key([_stamp(path) for path in unique])}.json"
+def _stamps(rows: list[dict[str, Any]]) -> dict[str, list]:
+    """By path, what changes whenever the file does: unlike mtime, ctime cannot be set by hand."""
+    stamps = {}
+    for path in sorted({row["path"] for row in rows}):
+        stamps[path] = [str(Path(path).resolve())]
+        # A missing file is reported with all the others that cannot be used, when they are decoded.
+        if Path(path).exists():
+            status = Path(path).stat()
+            stamps[path] += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return stamps
+
+
+def _digests(stamps: dict[str, list], index: Path, workers: int) -> dict[str, str | None]:
+    """SHA-256 of each file, None where it cannot be read; from the index where no file has changed."""
+    known = index / f"{_key([_FORMAT, *stamps.values()])}.json"
     if known.exists():
-        return json.loads(known.read_text(encoding="utf-8"))
-    digests = dict(zip(unique, _in_parallel(audio.digest, unique, workers, "Reading", "file"), strict=True))
-    write_atomically(known, json.dumps(digests))
-    return digests
+        digests = json.loads(known.read_text(encoding="utf-8"))
+    else:
+        digests = list(_in_parallel(audio.digest, list(stamps), workers, "Reading", "file"))
+        if None not in digests:
+            write_atomically(known, json.dumps(digests))
+    # Paths may be written differently the next time, relative or absolute: their order is what the index keeps.
+    return dict(zip(stamps, digests, strict=True))
 
 
 def _build(
-    rows: list[dict[str, Any]], digests: dict[str, str], folder: Path, max_seconds: float | None, workers: int
+    rows: list[dict[str, Any]],
+    stamps: dict[str, list],
+    digests: dict[str, str | None],
+    folder: Path,
+    max_seconds: float | None,
+    workers: int,
 ) -> None:
     """Decode into a temporary folder and rename it: a folder under its own name is complete."""
     jobs = [(row["path"], row.get("start"), row.get("end"), max_seconds) for row in rows]
@@ -111,10 +130,13 @@ def _build(
         | {"samples": datasets.Value("int64"), "sha256": datasets.Value("string")}
     )
     errors: list[str] = []
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="building-"))
+    temporary = folder.with_suffix(".building")
+    # Of a run that was killed: whoever holds the lock is the only one to build here.
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
     try:
-        arrow = str(temporary / _ARROW)
-        with ArrowWriter(features=features, path=arrow, writer_batch_size=_ROWS_AT_A_TIME) as writer:
+        arrow = temporary / _ARROW
+        with ArrowWriter(features=features, path=str(arrow), writer_batch_size=_ROWS_AT_A_TIME) as writer:
             for row, (waveform, error) in zip(rows, decoded, strict=True):
                 if error:
                     errors.append(error)
@@ -126,7 +148,14 @@ def _build(
             shown = "\n".join(errors[:_REPORTED_ERRORS])
             more = f"\n... and {len(errors) - _REPORTED_ERRORS} more" if len(errors) > _REPORTED_ERRORS else ""
             raise SureError(f"{len(errors)} of {len(rows)} utterances cannot be used:\n{shown}{more}")
-        temporary.chmod(0o755)
+        # What was decoded would else be kept under the digest of what the file was before.
+        if changed := [path for path, now in _stamps(rows).items() if now != stamps[path] or not digests[path]]:
+            raise SureError(
+                f"{changed[0]}: changed while the corpus was being decoded; run again when copying is done."
+            )
+        # The name must not reach the disk before the data, or a power cut leaves half of it under the right name.
+        with arrow.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -149,15 +178,6 @@ def _in_parallel(function: Callable, jobs: list, workers: int, what: str, unit: 
             for result in pool.map(function, jobs[first : first + _ROWS_AT_A_TIME]):
                 progress.update()
                 yield result
-
-
-def _stamp(path: str) -> list:
-    """Changes whenever the file does: unlike mtime, ctime cannot be set by hand."""
-    try:
-        status = Path(path).stat()
-    except OSError:
-        raise SureError(f"{path}: no such audio file.") from None
-    return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _key(values: list) -> str:

@@ -44,7 +44,7 @@ BUILT_IN = {
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
         "intermediate_size": 512,
-        "conv_dim": (64,) * 7,
+        "conv_dim": (32, 32, 64, 64, 64, 64, 64),
         "num_conv_pos_embeddings": 32,
         "num_conv_pos_embedding_groups": 4,
         "mask_time_prob": 0.0,
@@ -187,8 +187,6 @@ def load(name: str, revision: str | None = None, weights: bool = True) -> Backbo
         raise SureError(f"{name}: encoders that shorten their output (add_adapter) are not supported.")
     # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
     config.layerdrop = 0.0
-    # An encoder has no vocabulary; with one in its config, PEFT asks the hub about it at every save.
-    config.vocab_size = None
     family = registry.get("backbone", family_name)()
     pretrained = name not in BUILT_IN
     if not weights:

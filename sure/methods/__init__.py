@@ -6,6 +6,7 @@ part of the backbone), joined by `register`. After `import sure.methods` they ar
 """
 
 import dataclasses
+import functools
 import importlib
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -195,6 +196,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
 def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     """`peft.get_peft_model`, after which nothing that is frozen computes a gradient."""
     adapted = peft.get_peft_model(model, config)
+    # An encoder has no token embeddings; PEFT would ask the hub about their size at every save.
+    adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)
     skip_frozen_cnn(adapted)
     return adapted
 
