@@ -32,7 +32,7 @@ for method in $METHODS; do
     --output_dir "$OUTPUT_DIR/$method" \
     --learning_rate 2e-3 --num_train_epochs 100 --warmup_steps 0.1 --max_seconds 2.5 --seed 1314 \
     --per_device_train_batch_size "$BATCH_SIZE" --gradient_accumulation_steps "$GRADIENT_ACCUMULATION" \
-    --eval_strategy steps --eval_steps 25 --save_strategy steps --save_steps 25 --early_stopping_patience 5 \
+    --eval_strategy steps --eval_steps 25 --early_stopping_patience 5 \
     "$@"
   sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "$OUTPUT_DIR/$method/result.json"
 done

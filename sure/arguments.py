@@ -40,8 +40,9 @@ class RunArguments:
     class_weights: Literal["none", "balanced"] = field(
         default="none", metadata={"help": "balanced: labels count in the loss by the inverse of their frequency."}
     )
-    early_stopping_patience: int = field(
-        default=5, metadata={"help": "Stop after so many evaluations without a better validation score; 0: never."}
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={"help": "Stop after so many evaluations without a better score; 0: never; the task's by default."},
     )
     cache_dir: str | None = field(
         default=None, metadata={"help": "Where decoded audio is kept; $SURE_CACHE or ~/.cache/sure by default."}
@@ -81,7 +82,12 @@ class TrainerArguments(TrainingArguments):
         default=0.1, metadata={"help": "Steps of linear warm-up; below 1, a share of all steps."}
     )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: epoch or steps."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint: as eval_strategy."})
+    save_strategy: str | None = field(
+        default=None, metadata={"help": "When to save a checkpoint; when it evaluates by default."}
+    )
+    save_steps: float | None = field(
+        default=None, metadata={"help": "Steps between checkpoints; eval_steps by default."}
+    )
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep besides the best one."})
     load_best_model_at_end: bool = field(
         default=True, metadata={"help": "Test the checkpoint of the best validation score."}
@@ -106,6 +112,8 @@ class TrainerArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         metric = self.metric_for_best_model
+        self.save_strategy = self.save_strategy or self.eval_strategy
+        self.save_steps = self.save_steps or self.eval_steps or self.logging_steps
         try:
             super().__post_init__()
         except (ValueError, TypeError) as error:

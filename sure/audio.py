@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,9 @@ LONGEST_SECONDS = 60.0
 # One frame of wav2vec 2.0's CNN.
 SHORTEST_SAMPLES = 400
 
+# What libsndfile gives for a FLAC that was written into a pipe; it cannot read such a file to its end.
+_UNKNOWN_LENGTH = 2**63 - 1
+
 
 def load(
     path: str | Path,
@@ -40,11 +44,11 @@ def load(
     path = Path(path)
     if max_seconds is not None and not SHORTEST_SAMPLES / SAMPLE_RATE <= max_seconds < math.inf:
         raise SureError(f"--max_seconds {max_seconds}: give a number of seconds, at least the 0.025 s of one frame.")
-    if not path.is_file():
-        raise SureError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such audio file'}.")
-    if path.stat().st_size == 0:
-        raise SureError(f"{path}: the file is empty (0 bytes).")
     try:
+        if not path.is_file():
+            raise SureError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such audio file'}.")
+        if path.stat().st_size == 0:
+            raise SureError(f"{path}: the file is empty (0 bytes).")
         with path.open("rb") as raw:
             samples, rate = _read(path, raw, start, end, max_seconds, longest)
             if _misses_its_end(raw):
@@ -74,6 +78,14 @@ def load_or_error(job: tuple[str, float | None, float | None, float | None]) -> 
         return None, str(error)
 
 
+def duration(path: str | Path) -> float:
+    """Seconds of a file by its header, without decoding it. Raises `SureError` where it is missing or no audio."""
+    try:
+        return soundfile.info(str(path)).duration
+    except soundfile.LibsndfileError as error:
+        raise SureError(f"{path}: not readable as audio ({error.error_string.strip()}).") from None
+
+
 def digest(path: str) -> str | None:
     """SHA-256 of a file's bytes; None where it cannot be read, of which `load` gives the reason."""
     try:
@@ -89,34 +101,48 @@ def _read(
     """What was asked for, shape (samples, channels) at the file's own rate, and that rate in Hz."""
     with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
         rate = file.samplerate
+        if file.frames == _UNKNOWN_LENGTH:
+            raise SureError(f"{path}: its header has no length, as if written into a pipe. Convert it again.")
         first, last = _bounds(path, file, start, end)
-        wanted = last - first
         if max_seconds is not None:
-            wanted = min(wanted, round(max_seconds * rate))
-        if wanted > longest * rate:
+            last = min(last, first + round(max_seconds * rate))
+        wanted = min(last - first, math.floor(longest * rate) + 1)
+        # In an MP3 of variable bit rate libsndfile's seeking ends anywhere near: it is read from its beginning.
+        before = first if file.format == "MP3" else 0
+        file.seek(first - before)
+        samples = file.read(before + wanted, dtype="float32", always_2d=True)[before:]
+        length_is_a_guess = file.format == "MP3" and not _mp3_says_its_length(raw)
+        if len(samples) < wanted and not length_is_a_guess:
             raise SureError(
-                f"{path}: {wanted / rate:.1f} s, longer than {longest:g} s. Give --max_seconds to use the "
-                "beginning of long files, or cut them."
+                f"{path}: truncated: its header promises {(last - first) / rate:.2f} s and {len(samples) / rate:.2f} s "
+                "are there. Copy it again."
             )
-        file.seek(first)
-        samples = file.read(wanted, dtype="float32", always_2d=True)
-        if len(samples) < wanted:
+        if len(samples) > longest * rate:
             raise SureError(
-                f"{path}: truncated: its header promises {wanted / rate:.2f} s and {len(samples) / rate:.2f} s are "
-                "there. Copy it again."
+                f"{path}: longer than {longest:g} s. Give --max_seconds to use the beginning of long files, or cut "
+                "them."
             )
-        # Without a Xing header an MP3's length is guessed from its first frame, and the rest silently left out. Tags
-        # may follow the audio, hence the margin.
-        size = os.fstat(raw.fileno()).st_size
-        if (
-            file.format == "MP3"
-            and first + wanted == file.frames
-            and os.lseek(raw.fileno(), 0, os.SEEK_CUR) < 0.95 * size
-        ):
+        # Guessed too short, it leaves out the end in silence.
+        if length_is_a_guess and last == file.frames and _mp3_goes_on(raw):
             raise SureError(
                 f"{path}: an MP3 of variable bit rate whose header has no length. Convert it to FLAC or WAV."
             )
     return samples, rate
+
+
+def _mp3_says_its_length(raw: BinaryIO) -> bool:
+    """Whether it begins with a Xing or Info frame; else its length is guessed from its size and its first frame."""
+    audio = 0
+    while (tag := os.pread(raw.fileno(), 10, audio))[:3] == b"ID3":
+        # The tag's length, seven bits to the byte, without these ten bytes.
+        audio += 10 + sum(byte << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+    return re.search(rb"(Xing|Info)\0\0\0", os.pread(raw.fileno(), 4096, audio)) is not None
+
+
+def _mp3_goes_on(raw: BinaryIO) -> bool:
+    """Whether the decoder stopped before a further frame, and not before a tag or the end of the file."""
+    following = os.pread(raw.fileno(), 2, os.lseek(raw.fileno(), 0, os.SEEK_CUR))
+    return len(following) == 2 and following[0] == 0xFF and following[1] >= 0xE0
 
 
 def _bounds(path: Path, file: soundfile.SoundFile, start: float | None, end: float | None) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sure import backbones, methods
-from sure.audio import SAMPLE_RATE
 from sure.model import SpeechModel
 
 # Utterance length at which multiply-accumulates are counted; attention makes them grow a little faster than length.
@@ -60,12 +59,12 @@ def budget(
 def measure(model: PeftModel) -> Budget:
     """The budget of an adapted model as it stands, on any device."""
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    head = model.base_model.model.head
-    adapter = head.modules_to_save[model.active_adapter]
-    head_parameters = _count(adapter)
-    # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
-    total = _count(model) - _count(head.original_module)
-    state = get_peft_model_state_dict(model)
+    head_parameters, total = 0, _count(model)
+    if (head := getattr(model.get_base_model(), "head", None)) is not None:
+        head_parameters = _count(head.modules_to_save[model.active_adapter])
+        # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
+        total -= _count(head.original_module)
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return Budget(
         trainable_parameters=trainable,
         head_parameters=head_parameters,
@@ -81,15 +80,9 @@ def _count(module: nn.Module) -> int:
 
 def _macs_per_second(model: PeftModel) -> int:
     """Half of the floating-point operations that PyTorch counts in matrix products, convolutions and attention."""
-    device = next(model.parameters()).device
-    if model.main_input_name == "input_features":
-        # Frames of 20 ms.
-        inputs = torch.zeros(1, MACS_SECONDS * 50, model.config.feature_projection_input_dim, device=device)
-    else:
-        inputs = torch.zeros(1, MACS_SECONDS * SAMPLE_RATE, device=device)
     training = model.training
     model.eval()
     with FlopCounterMode(display=False) as counter:
-        model(**{model.main_input_name: inputs})
+        model.get_base_model().run_example(MACS_SECONDS)
     model.train(training)
     return counter.get_total_flops() // 2 // MACS_SECONDS

@@ -12,12 +12,25 @@ from pathlib import Path
 from sure import __version__, registry
 from sure.errors import SureError
 
+# A table of more labels, such as a corpus' speakers, is not read.
+_MOST_LABELS = 30
+
 _EPILOG = """\
 examples:
   sure data synth esd --output_dir data/esd
   sure train --task esd_emotion --data_dir data/esd --method conv_adapter --output_dir out/conv
   sure predict --adapter out/conv recording.wav more/*.flac
   sure leaderboard add out/*/result.json && sure leaderboard build && sure leaderboard show
+"""
+
+_PRETRAIN = """\
+A small HuBERT on speech that eSpeak NG makes up: spoken in many voices and languages, disturbed as recordings are, and
+learnt by predicting clusters of masked frames. No download. The same command goes on where it was interrupted.
+
+  sure pretrain --output_dir out/mini --minutes 60 --bf16                       two CPU cores
+  sure pretrain --output_dir out/mini --steps 20000 --hours 40 --batch_size 256 --bf16 --workers 15    a GPU
+  tensorboard --logdir out/mini/runs
+  sure train --backbone out/mini --task emodb_emotion --data_dir DATA/emodb --output_dir out/emotion
 """
 
 
@@ -35,7 +48,8 @@ def run_command(command: Callable[[], object]) -> None:
     try:
         command()
     except SureError as error:
-        sys.exit(f"sure: error: {error}")
+        print(f"sure: error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit("Interrupted. The same command resumes from the last checkpoint.")
     except BrokenPipeError:
@@ -46,7 +60,7 @@ def run_command(command: Callable[[], object]) -> None:
 def _dispatch(argv: list[str]) -> None:
     # `train` has the trainer's flags, whose parser takes seconds to import.
     if argv[:1] == ["train"]:
-        _train(argv[1:])
+        train(argv[1:], "sure train")
         return
     arguments = _parser().parse_args(argv)
     arguments.run(arguments)
@@ -66,10 +80,14 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="apply a trained adapter to recordings")
     predict.add_argument("--adapter", type=Path, required=True, help="output folder of `sure train`")
-    predict.add_argument("--batch_size", type=int, default=16, help="recordings at a time (default: 16)")
+    predict.add_argument("--batch_size", type=_positive, default=16, help="recordings at a time (default: 16)")
     predict.add_argument("--output", type=Path, help="write JSON lines to this file instead of standard output")
     predict.add_argument(
-        "recordings", type=Path, nargs="+", metavar="RECORDING", help="audio files, or folders of them"
+        "recordings",
+        type=Path,
+        nargs="+",
+        metavar="RECORDING",
+        help="audio files, or folders of them; speaker tasks compare each with the first",
     )
     predict.set_defaults(run=_predict)
 
@@ -80,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         help="hub id, folder with a config.json, or built-in name (default: the sizes of SURE's wav2vec 2.0 large)",
     )
     budget.add_argument("--methods", nargs="+", metavar="METHOD", help="default: every method of SURE")
-    budget.add_argument("--labels", type=int, default=11, help="labels of the head (default: 11, as in SURE's table)")
+    budget.add_argument(
+        "--labels", type=_positive, default=11, help="labels of the head (default: 11, as in SURE's table)"
+    )
     budget.add_argument("--json", action="store_true", help="print JSON instead of a table")
     budget.set_defaults(run=_budget)
 
@@ -89,14 +109,38 @@ def _parser() -> argparse.ArgumentParser:
         listing.add_argument("name", nargs="?", help=f"a {kind}")
         listing.set_defaults(run=_list, kind=kind)
 
-    data = commands.add_parser("data", help="make small synthetic corpora").add_subparsers(
+    data = commands.add_parser("data", help="inspect a corpus, or make a small synthetic one").add_subparsers(
         required=True, metavar="COMMAND"
     )
+    check = data.add_parser("check", help="look at a corpus before training: splits, labels, broken files, overlaps")
+    check.add_argument("--task", required=True, help="name of the task; `sure tasks` lists them")
+    check.add_argument("--data_dir", type=Path, required=True, help="folder of the corpus")
+    check.add_argument("--task_options", nargs="*", default=[], metavar="NAME=VALUE", help="as for `sure train`")
+    check.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    check.set_defaults(run=_check)
     synth = data.add_parser("synth", help="speak a small corpus in a real corpus' layout with eSpeak NG")
     synth.add_argument("corpus", help="esd")
     synth.add_argument("--output_dir", type=Path, required=True, help="folder to make")
     synth.add_argument("--seed", type=int, default=0, help="the same seed gives the same corpus (default: 0)")
     synth.set_defaults(run=_synth)
+
+    pretraining = commands.add_parser(
+        "pretrain",
+        help="make a small backbone from nothing, on synthetic speech",
+        description=_PRETRAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    pretraining.add_argument("--output_dir", type=Path, required=True, help="folder of the encoder to be")
+    length = pretraining.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, help="train for so long, after some minutes that speak and label")
+    length.add_argument("--steps", type=int, help="train for so many steps; the same seed gives the same weights")
+    pretraining.add_argument("--hours", type=float, default=8.0, help="of speech, 0.12 GB of disk each (default: 8)")
+    pretraining.add_argument("--batch_size", type=int, default=16, help="clips of 4 seconds in a step (default: 16)")
+    pretraining.add_argument("--seed", type=int, default=0, help="of speech, weights and batches (default: 0)")
+    pretraining.add_argument("--bf16", action="store_true", help="faster on GPUs, and on CPUs with AMX or AVX512-BF16")
+    pretraining.add_argument("--save_steps", type=int, default=200, help="steps between checkpoints (default: 200)")
+    pretraining.add_argument("--workers", type=int, default=1, help="processes that prepare speech (default: 1)")
+    pretraining.set_defaults(run=_pretrain)
 
     board = commands.add_parser("leaderboard", help="collect, check, rank and show result records")
     board = board.add_subparsers(required=True, metavar="COMMAND")
@@ -116,10 +160,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(argv: list[str]) -> None:
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def train(argv: list[str], prog: str) -> None:
+    """What `sure train` and `python -m sure.train` do: train, then print the scores (the main process does)."""
     from sure.train import main as train_main
 
-    result = train_main(argv)
+    result = train_main(argv, prog)
     if result is not None:
         _print_result(result)
 
@@ -233,12 +284,67 @@ def _describe(kind: str, name: str) -> None:
         print("  roles=...  The parts of the backbone to adapt, such as query,value (see `sure backbones NAME`).")
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    import dataclasses
+
+    from tabulate import tabulate
+
+    from sure.arguments import parse_options
+    from sure.check import check
+    from sure.task import make_task
+
+    task = make_task(arguments.task, parse_options(arguments.task_options, "--task_options"))
+    report = check(task, arguments.data_dir)
+    if arguments.json:
+        print(json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False))
+        sys.exit(bool(report.errors))
+    rows = [
+        [
+            name,
+            f"{split.utterances:,}",
+            "unknown" if split.speakers is None else f"{split.speakers:,}",
+            f"{split.hours:.2f}",
+            f"{split.shortest:.1f} / {split.median:.1f} / {split.longest:.1f}",
+            ", ".join(f"{rate} Hz" for rate in split.sample_rates),
+            ", ".join(map(str, split.channels)),
+        ]
+        for name, split in report.splits.items()
+    ]
+    headers = ["split", "utterances", "speakers", "hours", "shortest / median / longest s", "sample rates", "channels"]
+    print(tabulate(rows, headers=headers, disable_numparse=True))
+    labels = sorted({label for split in report.splits.values() for label in split.labels})
+    if 0 < len(labels) <= _MOST_LABELS:
+        rows = [[label, *(split.labels.get(label, 0) for split in report.splits.values())] for label in labels]
+        print("\n" + tabulate(rows, headers=["label", *report.splits]))
+    for warning in report.warnings:
+        print(f"\nwarning: {warning}")
+    for error in report.errors:
+        print(f"\nerror: {error}")
+    print(f"\n{len(report.errors)} files would stop training." if report.errors else "\nTraining can start.")
+    sys.exit(bool(report.errors))
+
+
 def _synth(arguments: argparse.Namespace) -> None:
     from sure import synth
 
     if arguments.corpus not in synth.CORPORA:
         raise registry.unknown("corpus", arguments.corpus, sorted(synth.CORPORA))
     synth.CORPORA[arguments.corpus](arguments.output_dir, seed=arguments.seed)
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    from sure.pretrain import Settings, pretrain
+
+    settings = Settings(
+        steps=arguments.steps,
+        minutes=arguments.minutes,
+        hours=arguments.hours,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        bf16=arguments.bf16,
+    )
+    pretrain(arguments.output_dir, settings, arguments.save_steps, arguments.workers)
+    print(f"{arguments.output_dir} is ready: sure train --backbone {arguments.output_dir} ...")
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -26,12 +26,22 @@ from sure.errors import SureError
 from sure.results import write_atomically
 
 # Counted up when decoding changes, so that older caches are not read.
-_FORMAT = 2
+_FORMAT = 3
 _ARROW = "audio.arrow"
 _REPORTED_ERRORS = 10
 
 # Waveforms in memory before they go to disk.
 _ROWS_AT_A_TIME = 64
+
+
+class UnreadableAudio(SureError):
+    """Utterances that cannot be used: every one of them in `errors`, the first ten in the message."""
+
+    def __init__(self, errors: list[str], utterances: int) -> None:
+        self.errors = errors
+        shown = "\n".join(errors[:_REPORTED_ERRORS])
+        more = f"\n... and {len(errors) - _REPORTED_ERRORS} more" if len(errors) > _REPORTED_ERRORS else ""
+        super().__init__(f"{len(errors)} of {utterances} utterances cannot be used:\n{shown}{more}")
 
 
 def decode(
@@ -43,8 +53,8 @@ def decode(
 ) -> DatasetDict:
     """The splits with columns `waveform` (samples,) float32 at 16 kHz, `samples`, and `sha256` of the file's bytes.
 
-    Several processes may call this at once: one decodes, the others wait and read. Raises `SureError` that lists every
-    unreadable file (the first ten in full), or where the cache cannot be written.
+    Several processes may call this at once: one decodes, the others wait and read. Raises `UnreadableAudio`
+    where files cannot be used, `SureError` where the cache cannot be written.
     """
     cache_dir = Path(cache_dir or os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
     rows = [row for split in splits.values() for row in split]
@@ -63,14 +73,18 @@ def decode(
     return decoded
 
 
-def fingerprint(splits: DatasetDict) -> str:
-    """SHA-256 over every utterance's split, id, label or text, times and file contents; independent of paths."""
+def fingerprint(splits: DatasetDict, trials: dict[str, list] | None = None) -> str:
+    """SHA-256 over every utterance's split, id, label or text, times and file contents, and over the trial lists.
+
+    It does not depend on paths, nor on how many evaluations score the same trials.
+    """
     columns = ("id", "label", "text", "sha256", "start", "end")
     lines = [
         json.dumps([name, *(row.get(column) for column in columns)], ensure_ascii=False)
         for name, split in splits.items()
         for row in split.remove_columns("waveform")
     ]
+    lines += {json.dumps(sorted(listed), ensure_ascii=False) for listed in (trials or {}).values()}
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
@@ -86,7 +100,14 @@ def _cached(rows: list[dict[str, Any]], cache_dir: Path, max_seconds: float | No
             # Another run may have built it while this one waited.
             if not folder.exists():
                 _build(rows, stamps, digests, folder, max_seconds, workers)
-    return Dataset.from_file(str(folder / _ARROW))
+    try:
+        cached = Dataset.from_file(str(folder / _ARROW))
+    except (OSError, pa.ArrowInvalid):
+        cached = None
+    # Cut between two batches, an Arrow file is read as a shorter one.
+    if cached is None or len(cached) != len(rows):
+        raise SureError(f"{folder}: this cached audio is damaged. Delete the folder and run again.")
+    return cached
 
 
 def _stamps(rows: list[dict[str, Any]]) -> dict[str, list]:
@@ -94,19 +115,22 @@ def _stamps(rows: list[dict[str, Any]]) -> dict[str, list]:
     stamps = {}
     for path in sorted({row["path"] for row in rows}):
         stamps[path] = [str(Path(path).resolve())]
-        # A missing file is reported with all the others that cannot be used, when they are decoded.
-        if Path(path).exists():
+        try:
             status = Path(path).stat()
-            stamps[path] += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        except OSError:
+            # Reported with all the other files that cannot be used, when they are decoded.
+            continue
+        stamps[path] += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return stamps
 
 
 def _digests(stamps: dict[str, list], index: Path, workers: int) -> dict[str, str | None]:
     """SHA-256 of each file, None where it cannot be read; from the index where no file has changed."""
     known = index / f"{_key([_FORMAT, *stamps.values()])}.json"
-    if known.exists():
+    try:
         digests = json.loads(known.read_text(encoding="utf-8"))
-    else:
+    except (FileNotFoundError, ValueError):
+        # Not hashed yet, or the index is damaged.
         digests = list(_in_parallel(audio.digest, list(stamps), workers, "Reading", "file"))
         if None not in digests:
             write_atomically(known, json.dumps(digests))
@@ -145,9 +169,7 @@ def _build(
                     writer.write_table(pa.table(columns, schema=features.arrow_schema))
             writer.finalize()
         if errors:
-            shown = "\n".join(errors[:_REPORTED_ERRORS])
-            more = f"\n... and {len(errors) - _REPORTED_ERRORS} more" if len(errors) > _REPORTED_ERRORS else ""
-            raise SureError(f"{len(errors)} of {len(rows)} utterances cannot be used:\n{shown}{more}")
+            raise UnreadableAudio(errors, len(rows))
         # What was decoded would else be kept under the digest of what the file was before.
         if changed := [path for path, now in _stamps(rows).items() if now != stamps[path] or not digests[path]]:
             raise SureError(

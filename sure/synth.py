@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
@@ -56,6 +57,19 @@ def speak(text: str, voice: Voice) -> NDArray[np.float32]:
     return soxr.resample(spoken, rate, SAMPLE_RATE).astype(np.float32)
 
 
+def forget() -> None:
+    """Start eSpeak NG anew: from here on the same calls give the same speech."""
+    _espeak.cache_clear()
+
+
+def data_folder() -> Path:
+    """eSpeak NG's languages (`lang/`) and variants of voices (`voices/!v/`)."""
+    _espeak()
+    import espeakng_loader
+
+    return Path(espeakng_loader.get_data_path())
+
+
 def esd(
     output_dir: Path, seed: int = 0, speakers: int = 10, train: int = 12, evaluation: int = 3, test: int = 3
 ) -> None:
@@ -70,6 +84,7 @@ def esd(
     with _unfinished(Path(output_dir), made) as folder:
         if folder is None:
             return
+        forget()
         generator = random.Random(seed)  # noqa: S311 not for secrets
         sentences = [_sentence(generator) for _ in range(sum(counts.values()))]
         splits = [split for split, count in counts.items() for _ in range(count)]
@@ -132,6 +147,7 @@ def _emotional(own: Voice, shift: tuple[int, int, int, int], generator: random.R
 @contextmanager
 def _unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
     """A folder to make a corpus in, which becomes `output_dir` when all is made; None where it is there already."""
+    output_dir = output_dir.resolve()
     marker = output_dir / SYNTHETIC_MARKER
     if marker.exists():
         before = json.loads(marker.read_text(encoding="utf-8"))
@@ -139,8 +155,8 @@ def _unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
             raise SureError(f"{output_dir} holds another synthetic corpus ({before}). Choose another folder.")
         yield None
         return
-    if output_dir.exists() and any(output_dir.iterdir()):
-        raise SureError(f"{output_dir} is not empty and holds no synthetic corpus. Choose a new folder.")
+    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise SureError(f"{output_dir} is there already and holds no synthetic corpus. Choose a new folder.")
     partial = output_dir.with_name(f"{output_dir.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -151,15 +167,24 @@ def _unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
 
 @cache
 def _espeak() -> tuple[ctypes.CDLL, int, list[NDArray[np.int16]]]:
-    """The library, its sample rate, and where its callback leaves what it spoke; it can be set up once a process."""
+    """The library, its sample rate, and where its callback leaves what it spoke.
+
+    What it speaks depends on what it spoke before, which its own end and new start do not undo; a file of another name
+    is a library of its own, with no past.
+    """
     try:
         import espeakng_loader
     except ImportError:
         raise SureError('Synthetic speech needs eSpeak NG: pip install "sure-bench[synth]".') from None
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), folder))
     rate = library.espeak_Initialize(_SYNCHRONOUS_RETRIEVAL, 0, espeakng_loader.get_data_path().encode(), 0)
     if rate <= 0:
         raise SureError(f"eSpeak NG does not find its data in {espeakng_loader.get_data_path()}.")
+    # Breath is noise, seeded with the time unless told otherwise.
+    library.espeak_ng_SetRandSeed(ctypes.c_long(0))
+    # Of some voices it comes from the C library instead.
+    library.srand(0)
     chunks: list[NDArray[np.int16]] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)

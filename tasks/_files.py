@@ -16,7 +16,8 @@ def subfolders(folder: Path) -> dict[str, Path]:
 
 
 def is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+    """Also the folder that a zip archive made on macOS unpacks beside its content."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def listed(names: list[str] | dict[str, Path], most: int = 8) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sure.errors import SureError
 from sure.task import ClassificationTask
+from sure.tasks._files import audio_files
 
 _EMOTIONS = {
     "A": "fear",
@@ -36,9 +37,9 @@ class EmoDB(ClassificationTask):
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         folder = data_dir / "wav" if (data_dir / "wav").is_dir() else data_dir
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".wav", ".flac"))
+        paths = audio_files(folder)
         if not paths:
-            raise SureError(f"{folder}: no wav or flac files; expected EmoDB's, such as 03a01Fa.wav.")
+            raise SureError(f"{folder}: no audio files; expected EmoDB's, such as 03a01Fa.wav.")
         names = {path: _NAME.fullmatch(path.stem) for path in paths}
         for path, name in names.items():
             if name is None or name["emotion"] not in _EMOTIONS:

@@ -36,7 +36,7 @@ class ESD(ClassificationTask):
     )
 
     def __post_init__(self) -> None:
-        if self.language not in _SPEAKERS:
+        if self.language not in list(_SPEAKERS):
             raise SureError(f"--task_options language={self.language}: choose one of {', '.join(_SPEAKERS)}.")
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:

@@ -219,6 +219,6 @@ def test_the_command_line_shows_no_traceback(tmp_path):
         ["predict", "--adapter", str(tmp_path), "x.wav"],
     ):
         done = subprocess.run([Path(sys.executable).with_name("sure"), *words], capture_output=True, text=True)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert done.stderr.count("sure: error: ") == 1
         assert "Traceback" not in done.stderr

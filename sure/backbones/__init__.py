@@ -14,6 +14,7 @@ padding of a batch, they are told where it is (`Padding`), so that a batch gives
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -47,7 +49,8 @@ BUILT_IN = {
         "conv_dim": (32, 32, 64, 64, 64, 64, 64),
         "num_conv_pos_embeddings": 32,
         "num_conv_pos_embedding_groups": 4,
-        "mask_time_prob": 0.0,
+        "mask_time_prob": 0.2,
+        "mask_feature_prob": 0.1,
     },
     "wav2vec2-large-untrained": {
         "hidden_size": 1024,
@@ -99,6 +102,19 @@ class Family:
 
     # A batch has at least this many samples (or feature frames), so that SpecAugment's spans of ten frames fit.
     shortest_batch: ClassVar[int] = 4000
+
+    # Whole by itself: no task puts a head on it, and nothing but the method trains.
+    headless: ClassVar[bool] = False
+
+    # Says its frames one after another: what sees other frames than its own has no place in a `decoder_layer`.
+    autoregressive: ClassVar[bool] = False
+
+    # What of `transformers` makes the model of a configuration, and reads its weights.
+    auto_class: ClassVar[type] = AutoModel
+
+    def processor(self, name: str, revision: str | None) -> Any:
+        """What makes a model's inputs, from the folder or hub repository that has its weights."""
+        return AutoFeatureExtractor.from_pretrained(name, revision=revision)
 
     def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
         """Make `model` read `padding`. Here: a CNN with group normalisation over time, as in wav2vec 2.0 base."""
@@ -192,9 +208,9 @@ def load(name: str, revision: str | None = None, weights: bool = True) -> Backbo
     if not weights:
         with torch.device("meta"):
             # SpecAugment's embedding is made by a constructor that does not heed the device.
-            model, feature_extractor, digest = AutoModel.from_config(config).to("meta"), None, "no weights"
+            model, feature_extractor, digest = family.auto_class.from_config(config).to("meta"), None, "no weights"
     elif pretrained:
-        model, feature_extractor, digest = _pretrained(name, revision, config)
+        model, feature_extractor, digest = _pretrained(name, revision, config, family)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_BUILT_IN_SEED)
@@ -203,6 +219,9 @@ def load(name: str, revision: str | None = None, weights: bool = True) -> Backbo
     padding = Padding()
     family.prepare(model, padding)
     model.register_forward_pre_hook(_Locate(family, padding), with_kwargs=True)
+    recorder = _Record(family)
+    model.register_forward_pre_hook(recorder.start, with_kwargs=True)
+    model.register_forward_hook(recorder.stop, always_call=True)
     return Backbone(name, family_name, family, digest, pretrained and weights, model, feature_extractor, padding)
 
 
@@ -221,6 +240,37 @@ class _Locate:
             self.padding.mask = self.family.frame_mask(model, inputs, attention_mask)
 
 
+class _Record:
+    """Around each forward pass that asks for hidden states: give what each layer hands to the next.
+
+    `transformers` records what its own layers return, which leaves out what a method around a layer makes of it.
+    """
+
+    def __init__(self, family: Family) -> None:
+        self.layer = re.compile(family.roles["layer"])
+        self.states: list[Tensor] = []
+        self.hooks: list[RemovableHandle] = []
+
+    def start(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        if kwargs.get("output_hidden_states"):
+            layers = [module for name, module in model.named_modules() if self.layer.fullmatch(name)]
+            self.hooks = [layers[0].register_forward_pre_hook(lambda _, inputs: self.states.append(inputs[0]))]
+            self.hooks += [layer.register_forward_hook(self._keep) for layer in layers]
+
+    def stop(self, model: nn.Module, args: tuple, output: Any) -> None:
+        recorded, self.states = self.states, []
+        hooks, self.hooks = self.hooks, []
+        for hook in hooks:
+            hook.remove()
+        # None where the forward pass failed.
+        if hooks and output is not None:
+            # As SUPERB's toolkit s3prl has it, the last one has been through the encoder's last normalisation.
+            output.hidden_states = (*recorded[:-1], output.last_hidden_state)
+
+    def _keep(self, layer: nn.Module, args: tuple, output: Any) -> None:
+        self.states.append(output[0] if isinstance(output, tuple) else output)
+
+
 def _config(name: str, revision: str | None) -> PreTrainedConfig:
     if name in BUILT_IN:
         return Wav2Vec2Config(
@@ -235,13 +285,15 @@ def _config(name: str, revision: str | None) -> PreTrainedConfig:
         ) from None
 
 
-def _pretrained(name: str, revision: str | None, config: PreTrainedConfig) -> tuple[PreTrainedModel, Any, str]:
+def _pretrained(
+    name: str, revision: str | None, config: PreTrainedConfig, family: Family
+) -> tuple[PreTrainedModel, Any, str]:
     try:
         # float32 whatever the file holds: mixed precision is the trainer's choice. Safetensors only: no unpickling.
-        model = AutoModel.from_pretrained(
+        model = family.auto_class.from_pretrained(
             name, revision=revision, config=config, dtype=torch.float32, use_safetensors=True
         )
-        feature_extractor = AutoFeatureExtractor.from_pretrained(name, revision=revision)
+        feature_extractor = family.processor(name, revision)
     except (OSError, ValueError) as error:
         raise SureError(
             f"--backbone {name}: {str(error).splitlines()[0]} A backbone needs config.json, preprocessor_config.json "

@@ -1,0 +1,134 @@
+"""Look at a corpus before training on it: what is in each split, what is broken, what two splits share."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from datasets import DatasetDict
+
+from sure import data
+from sure.task import Task
+
+
+@dataclass
+class SplitReport:
+    """One split. Durations are in seconds, as the files' headers have them; an unreadable file has none."""
+
+    utterances: int
+    hours: float
+    shortest: float
+    median: float
+    longest: float
+    sample_rates: dict[int, int]
+    channels: dict[int, int]
+    speakers: int | None
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """A corpus. `errors` are what training would stop at, `warnings` what a reader of its scores should know."""
+
+    task: str
+    splits: dict[str, SplitReport]
+    errors: list[str]
+    warnings: list[str]
+
+
+def check(task: Task, data_dir: Path, **decoding: Any) -> Report:
+    """Read every file of the corpus once; what is decoded stays in the cache for training.
+
+    `decoding` are the keyword arguments of `sure.data.decode`. Raises `SureError` where the layout or a label is wrong,
+    as training does.
+    """
+    splits = task.load(data_dir)
+    errors: list[str] = []
+    digests: dict[str, list[str]] = {}
+    try:
+        decoded = data.decode(splits, **decoding)
+        digests = {name: split["sha256"][:] for name, split in decoded.items()}
+    except data.UnreadableAudio as unreadable:
+        errors = unreadable.errors
+    return Report(
+        task=task.name,
+        splits={name: _describe(split) for name, split in splits.items()},
+        errors=errors,
+        warnings=[*_shared_speakers(splits), *_identical_audio(splits, digests), *_rare_labels(splits)],
+    )
+
+
+def _describe(split) -> SplitReport:
+    headers = [_header(row) for row in split]
+    seconds = np.array([seconds for seconds, _, _ in headers if seconds is not None] or [0.0])
+    speakers = set(split["speaker"])
+    return SplitReport(
+        utterances=len(split),
+        hours=float(seconds.sum() / 3600),
+        shortest=float(seconds.min()),
+        median=float(np.median(seconds)),
+        longest=float(seconds.max()),
+        sample_rates=_counted(rate for _, rate, _ in headers if rate),
+        channels=_counted(channels for _, _, channels in headers if channels),
+        speakers=None if None in speakers else len(speakers),
+        labels=_counted(split["label"]) if "label" in split.column_names else {},
+    )
+
+
+def _header(row: dict[str, Any]) -> tuple[float | None, int | None, int | None]:
+    """Seconds of an utterance, sample rate in Hz and channels of its file; None where it is not readable."""
+    try:
+        info = soundfile.info(row["path"])
+    except (soundfile.LibsndfileError, OSError):
+        return None, None, None
+    end = info.duration if row.get("end") is None else row["end"]
+    return end - (row.get("start") or 0.0), info.samplerate, info.channels
+
+
+def _counted(values: Any) -> dict[Any, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _shared_speakers(splits: DatasetDict) -> list[str]:
+    speakers = {name: set(split["speaker"]) - {None} for name, split in splits.items()}
+    return [
+        f"{len(shared)} speakers are in {one} and in {other}, such as {min(shared)}: scores do not tell how a method "
+        "does on new speakers."
+        for one, other in combinations(speakers, 2)
+        if (shared := speakers[one] & speakers[other])
+    ]
+
+
+def _identical_audio(splits: DatasetDict, digests: dict[str, list[str]]) -> list[str]:
+    """Files with the same bytes; two utterances cut from one file at different times are not the same audio."""
+    where = defaultdict(list)
+    for name, files in digests.items():
+        for row, digest in zip(splits[name], files, strict=True):
+            where[digest, row.get("start"), row.get("end")].append((name, row["id"]))
+    warnings = []
+    for pair in [*combinations(digests, 2), *((name, name) for name in digests)]:
+        twice = [copies for copies in where.values() if len(copies) > 1 and _covers(copies, *pair)]
+        if twice:
+            first = " and ".join(identity for name, identity in twice[0] if name in pair)
+            place = f"in {pair[0]} and in {pair[1]}" if pair[0] != pair[1] else f"more than once in {pair[0]}"
+            warnings.append(f"The same audio is {place}, {len(twice)} times, such as {first}.")
+    return warnings
+
+
+def _covers(copies: list[tuple[str, str]], one: str, other: str) -> bool:
+    names = Counter(name for name, _ in copies)
+    return names[one] > 1 if one == other else bool(names[one] and names[other])
+
+
+def _rare_labels(splits: DatasetDict) -> list[str]:
+    if "label" not in splits["train"].column_names:
+        return []
+    labels = {name: set(split["label"]) for name, split in splits.items()}
+    return [
+        f"Labels of train that {name} does not have: {', '.join(sorted(missing))}."
+        for name in labels
+        if (missing := labels["train"] - labels[name]) and len(missing) < len(labels["train"])
+    ]

@@ -1,0 +1,280 @@
+"""Recordings of one's own: folders or manifests, with splits given or made."""
+
+import json
+
+import pytest
+
+from sure.errors import SureError
+from sure.task import make_task
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def manifest(folder, text, name="manifest.csv", encoding="utf-8"):
+    """A manifest beside the recordings a.wav to d.wav."""
+    touch(folder, "a.wav", "b.wav", "c.wav", "d.wav")
+    (folder / name).write_text(text, encoding=encoding)
+    return folder
+
+
+def jsonl(folder, *rows):
+    return manifest(folder, "".join(json.dumps(row) + "\n" for row in rows), "manifest.jsonl")
+
+
+def load(folder):
+    return make_task("audio_classification", {}).load(folder)
+
+
+def ids(splits):
+    return {name: split["id"] for name, split in splits.items()}
+
+
+def split_of(folder):
+    """By id, without asking that no split be empty."""
+    return {row["id"]: row["split"] for row in make_task("audio_classification", {}).utterances(folder)}
+
+
+def test_split_folders_are_splits_under_any_of_their_names(tmp_path):
+    touch(tmp_path, "train/yes/a.wav", "train/no/b.flac", "dev/yes/c.ogg", "valid/no/d.mp3", "test/yes/e.WAV")
+    task = make_task("audio_classification", {})
+    splits = task.load(tmp_path)
+    assert ids(splits) == {
+        "train": ["train/no/b.flac", "train/yes/a.wav"],
+        "validation": ["dev/yes/c.ogg", "valid/no/d.mp3"],
+        "test": ["test/yes/e.WAV"],
+    }
+    assert splits["train"]["label"] == ["no", "yes"] == task.labels
+    assert splits["train"]["speaker"] == [None, None]
+    assert splits["train"]["path"][0] == str(tmp_path / "train/no/b.flac")
+
+
+@pytest.mark.parametrize("name", ["validation", "dev", "valid", "val", "evaluation"])
+def test_each_name_of_the_validation_folder_is_known(name, tmp_path):
+    splits = load(touch(tmp_path, "train/yes/a.wav", f"{name}/yes/b.wav", "test/yes/c.wav"))
+    assert ids(splits)["validation"] == [f"{name}/yes/b.wav"]
+
+
+def test_hidden_files_and_other_files_do_not_count(tmp_path):
+    touch(tmp_path, "train/yes/a.wav", "dev/yes/b.wav", "test/yes/c.wav", "readme.txt", ".cache/x/y.wav")
+    touch(tmp_path, "train/yes/._a.wav", "train/yes/notes.txt", "__MACOSX/train/yes/._a.wav")
+    assert sum(map(len, ids(load(tmp_path)).values())) == 3
+
+
+def test_label_folders_are_split_by_the_hash_of_their_ids(tmp_path):
+    touch(tmp_path, *(f"{label}/{number:03d}.wav" for label in ("no", "yes") for number in range(200)))
+    splits = load(tmp_path)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 332, "validation": 37, "test": 31}
+    # Counted with sha256sum and bc.
+    assert splits["test"]["id"][:3] == ["no/032.wav", "no/037.wav", "no/043.wav"]
+    assert splits["validation"]["id"][:3] == ["no/016.wav", "no/031.wav", "no/034.wav"]
+    assert ids(load(tmp_path)) == ids(splits)
+
+
+def test_a_file_added_later_moves_no_other_to_another_split(tmp_path):
+    touch(tmp_path, *(f"yes/{number}.wav" for number in range(30)))
+    before = split_of(tmp_path)
+    after = split_of(touch(tmp_path, "no/new.wav", "yes/0new.wav"))
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_csv_manifest_has_splits_speakers_and_times(tmp_path):
+    text = (
+        "path,label,split,speaker,start,end\n"
+        "a.wav,yes,train,anna,0,1.5\n"
+        "a.wav,no,train,anna,1.5,\n"
+        '"b.wav","yes, or so",train,bert,,\n'
+        "c.wav,yes,dev,carl,,2\n"
+        "d.wav,no,test,dora,,\n"
+    )
+    splits = load(manifest(tmp_path, text))
+    assert ids(splits) == {
+        "train": ["a.wav[0-1.5]", "a.wav[1.5-]", "b.wav"],
+        "validation": ["c.wav[0-2]"],
+        "test": ["d.wav"],
+    }
+    assert splits["train"]["label"] == ["yes", "no", "yes, or so"]
+    assert splits["train"]["speaker"] == ["anna", "anna", "bert"]
+    assert splits["train"]["start"] == [0, 1.5, None]
+    assert splits["train"]["end"] == [1.5, None, None]
+    assert splits["test"]["path"] == [str(tmp_path / "d.wav")]
+
+
+def test_an_id_does_not_depend_on_where_the_corpus_lies(tmp_path):
+    text = f"path,label,split\n{tmp_path}/a.wav,yes,train\n./c.wav,yes,dev\nd.wav,yes,test\n"
+    assert ids(load(manifest(tmp_path, text))) == {"train": ["a.wav"], "validation": ["c.wav"], "test": ["d.wav"]}
+
+
+def test_a_jsonl_manifest_says_the_same(tmp_path):
+    splits = load(
+        jsonl(
+            tmp_path,
+            {"path": "a.wav", "label": "yes", "split": "train", "speaker": "anna", "start": 0, "end": 1.5},
+            {"path": "c.wav", "label": "yes", "split": "valid", "end": 2},
+            {"path": "d.wav", "label": "yes", "split": "test", "speaker": None, "start": None, "note": "unused"},
+        )
+    )
+    assert ids(splits) == {"train": ["a.wav[0-1.5]"], "validation": ["c.wav[0-2]"], "test": ["d.wav"]}
+    assert splits["train"][0] | {"path": "", "split": ""} == {
+        "id": "a.wav[0-1.5]",
+        "path": "",
+        "speaker": "anna",
+        "start": 0,
+        "end": 1.5,
+        "label": "yes",
+        "split": "",
+    }
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "metadata.csv"])
+def test_file_name_does_for_path_and_a_byte_order_mark_and_empty_lines_do_no_harm(name, tmp_path):
+    text = "file_name,label,split\r\na.wav,yes,train\r\n\r\nb.wav,yes,dev\r\nc.wav,yes,test\r\n\r\n"
+    splits = load(manifest(tmp_path, text, name, encoding="utf-8-sig"))
+    assert ids(splits) == {"train": ["a.wav"], "validation": ["b.wav"], "test": ["c.wav"]}
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "metadata.jsonl"])
+def test_so_it_is_in_jsonl(name, tmp_path):
+    rows = [{"file_name": f"{letter}.wav", "label": "jä"} for letter in "abc"]
+    lines = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n"
+    assert split_of(manifest(tmp_path, lines, name, encoding="utf-8-sig")).keys() == {"a.wav", "b.wav", "c.wav"}
+
+
+def test_numbers_as_labels_and_speakers_become_strings(tmp_path):
+    rows = [
+        {"path": "a.wav", "label": 0, "speaker": 7, "split": "train"},
+        {"path": "b.wav", "label": "1", "speaker": "anna", "split": "train"},
+        {"path": "c.wav", "label": "0", "speaker": 7, "split": "dev"},
+        {"path": "d.wav", "label": 1, "speaker": 7, "split": "test"},
+    ]
+    splits = load(jsonl(tmp_path, *rows))
+    assert splits["train"]["label"] == ["0", "1"]
+    assert splits["train"]["speaker"] == ["7", "anna"]
+    assert splits["test"]["label"] == ["1"]
+
+
+def speakers(folder, count):
+    """A manifest without splits of so many speakers, two utterances of each."""
+    names = [f"s{number:02d}" for number in range(count)]
+    touch(folder, *(f"{name}-{take}.wav" for name in names for take in (1, 2)))
+    rows = [f"{name}-{take}.wav,yes,{name}\n" for take in (1, 2) for name in reversed(names)]
+    (folder / "manifest.csv").write_text("path,label,speaker\n" + "".join(rows), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("count", "train", "validation"), [(3, 1, 1), (10, 8, 1), (19, 17, 1), (20, 16, 2), (31, 25, 3)]
+)
+def test_speakers_are_split_in_their_order_a_tenth_for_validation_and_a_tenth_for_test(
+    count, train, validation, tmp_path
+):
+    splits = load(speakers(tmp_path, count))
+    found = {name: sorted(set(split["speaker"])) for name, split in splits.items()}
+    names = [f"s{number:02d}" for number in range(count)]
+    assert found["train"] == names[:train]
+    assert found["validation"] == names[train : train + validation]
+    assert found["test"] == names[train + validation :]
+    assert sum(map(len, splits.values())) == 2 * count
+
+
+def test_two_speakers_or_an_unknown_one_are_split_by_the_hash_as_no_speakers_are(tmp_path):
+    paths = [f"{number}.wav" for number in range(60)]
+    touch(tmp_path, *paths)
+
+    def by(speaker):
+        rows = [{"path": path, "label": "yes", "speaker": speaker(number)} for number, path in enumerate(paths)]
+        return split_of(jsonl(tmp_path, *rows))
+
+    nobody = by(lambda number: None)
+    assert set(nobody.values()) == {"train", "validation", "test"}
+    assert by(lambda number: number % 2) == nobody
+    assert by(lambda number: number % 5 or None) == nobody
+    assert by(lambda number: number % 5) != nobody
+
+
+def refused(folder, message):
+    with pytest.raises(SureError, match=message):
+        load(folder)
+
+
+def test_split_folders_beside_others_are_refused_with_both(tmp_path):
+    refused(touch(tmp_path, "train/yes/a.wav", "no/b.wav"), r"split folders \(train\) beside others \(no\)")
+
+
+def test_a_folder_without_audio_is_told_what_was_expected_and_found(tmp_path):
+    touch(tmp_path, "one/a.txt", "two/deep/er/a.wav")
+    refused(tmp_path, r"no audio in <label>/ or <split>/<label>/ \(found: one, two\), and no manifest \(manifest\.csv")
+
+
+def test_two_manifests_are_refused(tmp_path):
+    manifest(tmp_path, "path,label\n")
+    refused(manifest(tmp_path, "", "metadata.jsonl"), r"manifest\.csv, metadata\.jsonl: which one\?")
+
+
+def test_an_utterance_without_split_among_others_with_one_is_named(tmp_path):
+    text = "path,label,split\na.wav,yes,train\nb.wav,yes,\n"
+    refused(manifest(tmp_path, text), r"b\.wav: no split, although other utterances have one")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na.wav,yes\n", r"manifest\.csv, line 2: no 'path'; expected the columns path,label\["),
+        ("path,label\na.wav,yes\nb.wav,\n", r"manifest\.csv, line 3: no 'label'"),
+        ("path;label\na.wav;yes\n", r"manifest\.csv, line 2: no 'path'"),
+        ("path,label,split\na.wav,yes,learn\n", r"line 2: split 'learn' is none of train, validation, test, dev"),
+        ("path,label\n\nmissing.wav,yes\n", r"manifest\.csv, line 3: no such file: .*missing\.wav"),
+        ("path,label,start\na.wav,yes,soon\n", r"line 2: start 'soon' is not a number of seconds"),
+        ("path,label,end\na.wav,yes,1:30\n", r"line 2: end '1:30' is not a number of seconds"),
+    ],
+)
+def test_a_mistake_in_a_csv_manifest_is_named_with_its_line(text, message, tmp_path):
+    refused(manifest(tmp_path, text), message)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{'path': 'a.wav'}", r"manifest\.jsonl, line 3: not JSON \(Expecting property name"),
+        ('["a.wav", "yes"]', r"manifest\.jsonl, line 3: expected a JSON object"),
+        ('{"path": 7, "label": "yes"}', r"manifest\.jsonl, line 3: no such file: .*7"),
+        ('{"path": "a.wav", "label": "yes", "split": ["train"]}', r"line 3: split \['train'\] is none of"),
+        ('{"path": "a.wav", "label": "yes", "start": [1]}', r"line 3: start \[1\] is not a number"),
+    ],
+)
+def test_a_mistake_in_a_jsonl_manifest_is_named_with_its_line(line, message, tmp_path):
+    first = json.dumps({"path": "a.wav", "label": "yes"})
+    refused(manifest(tmp_path, f"{first}\n\n{line}\n", "manifest.jsonl"), message)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
+def test_a_manifest_in_another_encoding_is_named(name, tmp_path):
+    text = "path,label\na.wav,jä\n" if name.endswith("csv") else '{"path": "a.wav", "label": "jä"}\n'
+    refused(manifest(tmp_path, text, name, encoding="latin-1"), rf"{name}: not UTF-8")
+
+
+def test_an_utterance_listed_twice_is_refused(tmp_path):
+    refused(
+        manifest(tmp_path, "path,label\na.wav,yes\na.wav,no\n"), "1 utterance ids occur twice, the first is 'a.wav'"
+    )
+
+
+def test_a_label_that_training_does_not_have_names_the_file(tmp_path):
+    text = "path,label,split\na.wav,yes,train\nb.wav,yes,dev\nc.wav,maybe,test\n"
+    refused(manifest(tmp_path, text), r"c\.wav: label 'maybe' \(test\) is not one of audio_classification's: yes\.")
+
+
+def test_an_empty_split_is_named(tmp_path):
+    refused(
+        touch(tmp_path, "train/yes/a.wav", "test/yes/b.wav"), "no validation utterance for audio_classification among"
+    )
+    refused(manifest(tmp_path, "path,label\n"), "no train utterance for audio_classification among the 0 found")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    refused(tmp_path / "nowhere", "--data_dir .*nowhere: no such folder")

@@ -1,0 +1,122 @@
+"""What `sure data check` finds in a corpus."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from sure.check import check
+from sure.cli import main
+from sure.errors import SureError
+from sure.task import make_task
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SURE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Two labels in three splits; one second each, all different."""
+    generator = np.random.default_rng(0)
+    lines = ["path,label,split,speaker"]
+    for number, split in enumerate(["train"] * 4 + ["validation"] * 2 + ["test"] * 2):
+        path = tmp_path / "corpus" / f"{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, 0.1 * generator.standard_normal(8000), 8000)
+        lines.append(f"{path.name},{('angry', 'sad')[number % 2]},{split},{split}-{number // 2}")
+    (tmp_path / "corpus" / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "corpus"
+
+
+def edit(corpus, old, new):
+    manifest = corpus / "manifest.csv"
+    assert old in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(old, new))
+
+
+def report(corpus):
+    return check(make_task("audio_classification", {}), corpus)
+
+
+def test_a_sound_corpus_is_counted(corpus):
+    found = report(corpus)
+    assert (found.errors, found.warnings) == ([], [])
+    train = found.splits["train"]
+    assert (train.utterances, train.speakers, train.labels) == (4, 2, {"angry": 2, "sad": 2})
+    assert (train.sample_rates, train.channels) == ({8000: 4}, {1: 4})
+    assert train.hours == pytest.approx(4 / 3600)
+    assert (train.shortest, train.median, train.longest) == (1.0, 1.0, 1.0)
+    assert found.splits["test"].labels == {"angry": 1, "sad": 1}
+
+
+def test_every_broken_file_is_an_error(corpus):
+    for number in range(8):
+        (corpus / f"{number}.wav").write_bytes(b"no audio")
+    found = report(corpus)
+    assert len(found.errors) == 8
+    assert all(f"{number}.wav" in error for number, error in zip((0, 1, 2, 3), found.errors, strict=False))
+    assert found.splits["train"].utterances == 4
+    assert found.splits["train"].hours == 0
+
+
+def test_a_speaker_in_two_splits_is_a_warning(corpus):
+    edit(corpus, "test-3", "train-0")
+    assert report(corpus).warnings == [
+        "1 speakers are in train and in test, such as train-0: scores do not tell how a method does on new speakers."
+    ]
+
+
+def test_the_same_audio_in_two_splits_or_twice_in_one_is_a_warning(corpus):
+    shutil.copy(corpus / "0.wav", corpus / "6.wav")
+    shutil.copy(corpus / "2.wav", corpus / "3.wav")
+    assert report(corpus).warnings == [
+        "The same audio is in train and in test, 1 times, such as 0.wav and 6.wav.",
+        "The same audio is more than once in train, 1 times, such as 2.wav and 3.wav.",
+    ]
+
+
+def test_pieces_of_one_file_are_not_the_same_audio(corpus):
+    edit(corpus, "path,label,split,speaker", "path,label,split,speaker,start,end")
+    edit(corpus, "0.wav,angry,train,train-0", "0.wav,angry,train,train-0,0,0.5")
+    edit(corpus, "6.wav,angry,test,test-3", "0.wav,angry,test,test-3,0.5,1")
+    found = report(corpus)
+    assert found.warnings == []
+    assert found.splits["train"].shortest == 0.5
+
+
+def test_a_label_that_only_the_training_split_has_is_a_warning(corpus):
+    edit(corpus, "7.wav,sad", "7.wav,angry")
+    assert report(corpus).warnings == ["Labels of train that test does not have: sad."]
+
+
+def test_what_training_refuses_is_refused(corpus):
+    edit(corpus, "7.wav,sad", "7.wav,happy")
+    with pytest.raises(SureError, match=r"7\.wav: label 'happy'"):
+        report(corpus)
+
+
+def test_the_command_prints_a_table_or_json_and_fails_where_training_would(corpus, capsys):
+    command = ["data", "check", "--task", "audio_classification", "--data_dir", str(corpus)]
+    with pytest.raises(SystemExit) as exit:
+        main(command)
+    assert exit.value.code == 0
+    table = capsys.readouterr().out
+    assert all(word in table for word in ("train", "validation", "8000 Hz", "angry", "Training can start"))
+    with pytest.raises(SystemExit):
+        main([*command, "--json"])
+    assert json.loads(capsys.readouterr().out)["splits"]["train"]["labels"] == {"angry": 2, "sad": 2}
+    (corpus / "5.wav").write_bytes(b"")
+    with pytest.raises(SystemExit) as exit:
+        main(command)
+    assert exit.value.code == 1
+    assert "5.wav: the file is empty" in capsys.readouterr().out
+
+
+def test_after_a_check_training_finds_the_audio_decoded(corpus, monkeypatch):
+    report(corpus)
+    monkeypatch.setattr("sure.audio.load_or_error", None)
+    assert report(corpus).errors == []

@@ -1,0 +1,294 @@
+"""The command line: it answers at once, and a mistake gets a message with what would be right, and status 2."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sure import cli, registry, synth
+
+SURE = Path(sys.executable).with_name("sure")
+NAMES = [(kind, name) for kind in ("task", "method", "backbone") for name in registry.names(kind)]
+
+
+def shell(*words, **options):
+    return subprocess.run([SURE, *words], capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def sure(capsys):
+    """Run a command in this process; gives what it printed."""
+
+    def run(*words):
+        cli.main([str(word) for word in words])
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that must end with status 2; gives what it said."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(word) for word in words])
+        said = capsys.readouterr()
+        assert stop.value.code == 2
+        assert said.out == ""
+        assert said.err.count("error: ") == 1
+        return said.err
+
+    return run
+
+
+def test_help_takes_less_than_a_second():
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = shell("--help")
+        took.append(time.perf_counter() - started)
+        assert done.returncode == 0
+        assert "sure train --task esd_emotion" in done.stdout
+    assert min(took) < 1
+
+
+def test_help_imports_no_torch():
+    done = shell("--help", env=os.environ | {"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "sure.registry" in imported
+    assert not {"torch", "transformers", "datasets", "peft", "numpy"} & imported
+
+
+def test_the_version_is_the_package_s(capsys):
+    import sure
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert not stop.value.code
+    assert capsys.readouterr().out == f"sure {sure.__version__}\n"
+
+
+@pytest.mark.parametrize("kind", ["task", "method", "backbone"])
+def test_listings_have_every_name_with_its_summary(kind, sure):
+    out = sure(f"{kind}s")
+    for name in registry.names(kind):
+        assert any(line.split(maxsplit=1) == [name, registry.summary(kind, name)] for line in out.splitlines()), name
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_everything_listed_can_be_described(kind, name, sure):
+    out = sure(f"{kind}s", name)
+    assert out.startswith(registry.summary(kind, name))
+    assert (f"--{kind}_options name=value" in out) == (kind != "backbone")
+
+
+def test_options_are_described_with_their_defaults(sure):
+    assert '  language="english"  english (speakers 0011 to 0020)' in sure("tasks", "esd_emotion")
+    described = sure("methods", "lora")
+    assert "\n  r=8  " in described
+    assert "\n  roles=...  " in described
+    assert "peft_type" not in described
+
+
+def test_methods_of_peft_that_are_named_are_known(sure):
+    named = sure("methods").rpartition("Also, from PEFT: ")[2].strip(" .\n").split(", ")
+    assert len(named) == 9
+    for name in named:
+        assert name not in registry.names("method")
+        assert "Options (--method_options" in sure("methods", name)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "kind"),
+    [
+        ("tasks esd_emotions", "Unknown task 'esd_emotions'. Did you mean 'esd_emotion'?", "task"),
+        ("methods loraa", "Unknown method 'loraa'. Did you mean 'lora'?", "method"),
+        ("methods quite_another", "Unknown method 'quite_another'.", "method"),
+        ("backbones wav2vec", "Unknown backbone 'wav2vec'. Did you mean 'wav2vec2'?", "backbone"),
+        ("budget --methods loraa --backbone tiny", "Unknown method 'loraa'. Did you mean 'lora'?", "method"),
+        ("train --task esd_emotoin --data_dir x", "Unknown task 'esd_emotoin'. Did you mean 'esd_emotion'?", "task"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, message, kind, refused):
+    said = refused(*words.split())
+    assert message in said
+    assert f"Choose one of: {', '.join(registry.names(kind))}" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("data synth esdd --output_dir x", "Unknown corpus 'esdd'. Did you mean 'esd'? Choose one of: "),
+        ("budget --backbone ./nowhere", "--backbone ./nowhere: neither built in (tiny"),
+        ("budget --labels 0", "argument --labels: '0' is not a whole number above 0"),
+        ("predict --adapter x --batch_size -3 a.wav", "argument --batch_size: '-3' is not a whole number above 0"),
+        ("predict --adapter x", "the following arguments are required: RECORDING"),
+        ("budget --backbon tiny --nothing", "unrecognized arguments: --nothing"),
+        ("trane", "invalid choice: 'trane' (choose from"),
+        ("", "the following arguments are required: COMMAND"),
+        ("leaderboard", "the following arguments are required: COMMAND"),
+        ("leaderboard add nothing.json", "nothing.json: no such result record"),
+        ("train --data_dir x", "--task is missing. For example: sure train --task"),
+        ("train --task esd_emotion", "--data_dir is missing. For example: sure train --task"),
+        ("train --task esd_emotion --data_dir nowhere", "--data_dir nowhere: no such folder."),
+        ("train --task esd_emotion --data_dir x --lerning_rate 1", "--lerning_rate; did you mean --learning_rate?"),
+        ("train --task esd_emotion --data_dir x --seed one", "argument --seed: invalid int value: 'one'"),
+        ("train --task esd_emotion --data_dir x --class_weights some", "invalid choice: 'some' (choose from"),
+        (
+            "train --task esd_emotion --data_dir x --task_options lang=all",
+            "Unknown option of esd_emotion: 'lang'. Did you mean 'language'? Choose one of: labels, language.",
+        ),
+        (
+            "train --task esd_emotion --data_dir x --task_options language=german",
+            "--task_options language=german: choose one of mandarin, english, all.",
+        ),
+        ("train --task esd_emotion --data_dir x --task_options language", "language: expected name=value."),
+    ],
+)
+def test_a_mistake_is_told_with_what_would_be_right(words, message, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(*words.split())
+    assert not list(tmp_path.iterdir()), "a refused command left something behind"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            ("--method", "convadapter"),
+            "Unknown method 'convadapter'. Did you mean 'conv_adapter'?",
+        ),
+        (("--backbone", "./nowhere"), "--backbone ./nowhere: neither built in"),
+        (("--method_options", "kernels=3"), "kernels"),
+    ],
+)
+def test_a_mistake_that_only_shows_beside_the_corpus_is_told_too(option, message, refused, tmp_path, monkeypatch):
+    pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
+    monkeypatch.setenv("SURE_CACHE", str(tmp_path / "cache"))
+    synth.esd(tmp_path / "esd", speakers=1, train=1, evaluation=1, test=1)
+    words = ("train", "--task", "esd_emotion", "--data_dir", tmp_path / "esd", "--output_dir", tmp_path / "out")
+    assert message in refused(*words, "--use_cpu", "True", *option)
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tasks", "nothing"),
+        ("data", "synth", "nothing", "--output_dir", "x"),
+        ("predict", "--adapter", "nowhere", "x.wav"),
+        ("leaderboard", "validate", "--board", "nowhere/at/all", "--nothing"),
+    ],
+)
+def test_the_shell_sees_status_2_and_no_traceback(words, tmp_path):
+    done = shell(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    def broken():
+        raise TypeError("ours")
+
+    with pytest.raises(TypeError, match="ours"):
+        cli.run_command(broken)
+
+
+def test_an_interruption_is_told_without_a_traceback():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run_command(interrupted)
+    assert stop.value.code == "Interrupted. The same command resumes from the last checkpoint."
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    writer = subprocess.Popen([SURE, "tasks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    writer.stdout.close()
+    assert writer.stderr.read() == ""
+    writer.stderr.close()
+    assert writer.wait() == 0
+
+
+def test_the_budget_s_table_says_what_its_json_says(sure):
+    words = ("budget", "--backbone", "tiny", "--labels", "4")
+    rows = json.loads(sure(*words, "--json"))
+    assert sorted(row["method"] for row in rows) == registry.names("method")
+    for row in rows:
+        assert row["share"] == row["trainable_parameters"] / row["total_parameters"]
+        assert row["without_head"] == row["trainable_parameters"] - row["head_parameters"]
+    assert next(row["share"] for row in rows if row["method"] == "full_finetuning") == 1
+    assert next(row["without_head"] for row in rows if row["method"] == "linear_probe") == 0
+
+    title, header, _, *table = sure(*words).splitlines()
+    assert title == "tiny, head of 4 labels"
+    assert [column.strip() for column in header.split("  ") if column.strip()] == [
+        *("method", "trainable", "SURE's table", "share", "without head", "adapter MB", "GMAC per s of audio")
+    ]
+    expected = sorted(rows, key=lambda row: row["trainable_parameters"])
+    assert len(table) == len(expected)
+    for line, row in zip(table, expected, strict=True):
+        published = [f"{row['published']:,}"] if row["published"] else []
+        assert line.split() == [
+            row["method"],
+            f"{row['trainable_parameters']:,}",
+            *published,
+            f"{100 * row['share']:.2f}%",
+            f"{row['without_head']:,}",
+            f"{row['adapter_bytes'] / 10**6:.1f}",
+            f"{row['macs_per_second'] / 10**9:.2f}",
+        ]
+
+
+def test_the_budget_is_of_the_methods_and_labels_asked_for(sure):
+    def measured(*words):
+        return json.loads(sure("budget", "--backbone", "tiny", "--json", *words))
+
+    few, more = measured("--methods", "bitfit", "lora"), measured("--methods", "bitfit", "lora", "--labels", "12")
+    assert [row["method"] for row in few] == ["bitfit", "lora"]
+    # The head maps 256 numbers to labels.
+    assert [row["head_parameters"] for row in more] == [row["head_parameters"] + 257 for row in few]
+
+
+def test_a_corpus_is_spoken_from_the_seed_asked_for(sure, tmp_path, monkeypatch):
+    pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
+    small = functools.partial(synth.esd, speakers=1, train=1, evaluation=1, test=1)
+    monkeypatch.setitem(synth.CORPORA, "esd", small)
+    sure("data", "synth", "esd", "--output_dir", tmp_path / "esd", "--seed", 5)
+    assert json.loads((tmp_path / "esd" / "SYNTHETIC.json").read_text())["seed"] == 5
+    assert len(list((tmp_path / "esd" / "0011").rglob("*.wav"))) == 15
+
+
+def test_predict_says_what_an_adapter_folder_lacks(refused, tmp_path):
+    words = ("predict", "--adapter", tmp_path, "x.wav")
+    for name in ("run.json", "adapter_config.json", "adapter_model.safetensors"):
+        assert f"no {name}; expected the output folder of a finished `sure train`." in refused(*words)
+        (tmp_path / name).write_text("{}")
+    assert "run.json is not a run of `sure train` (KeyError('task'))" in refused(*words)
+    (tmp_path / "run.json").write_text("not JSON")
+    assert "run.json is not a run of `sure train` (JSONDecodeError" in refused(*words)
+
+
+def test_predict_says_that_a_folder_has_no_audio(refused, tmp_path):
+    assert f"{tmp_path}: no audio files (.flac, .mp3, .ogg, .wav)" in refused("predict", "--adapter", "x", tmp_path)
+
+
+def test_an_empty_board_says_how_to_fill_it(sure, tmp_path):
+    assert sure("leaderboard", "show", "--board", tmp_path) == (
+        f"{tmp_path} has no submissions yet: `sure leaderboard add out/result.json --board {tmp_path}` adds one.\n"
+    )
+
+
+def test_an_empty_board_can_be_built_and_is_valid(sure, tmp_path):
+    assert f"Wrote {tmp_path / 'leaderboard.json'}" in sure("leaderboard", "build", "--board", tmp_path)
+    assert (tmp_path / "index.html").exists()
+    assert sure("leaderboard", "validate", "--board", tmp_path) == f"{tmp_path}: every submission is valid.\n"

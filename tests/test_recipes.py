@@ -1,0 +1,107 @@
+"""Recipes are documented, valid, and do on a small scale what they promise on a large one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sure import registry, synth
+from sure.results import Result
+from tests.factories import save_backbone
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.sh"))
+
+
+@pytest.fixture(params=RECIPES, ids=lambda path: path.name)
+def recipe(request):
+    return request.param
+
+
+def test_there_are_recipes():
+    assert {"demo.sh", "emotion_cls.sh"} <= {path.name for path in RECIPES}
+
+
+def test_a_recipe_is_valid_and_stops_at_the_first_error(recipe):
+    subprocess.run(["bash", "-n", recipe], check=True)
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert next(line for line in lines if line and not line.startswith("#")) == "set -euo pipefail"
+
+
+def test_the_header_says_what_it_is_what_it_needs_what_it_costs_and_how_to_run_it(recipe):
+    header = recipe.read_text(encoding="utf-8").partition("\nset ")[0].splitlines()[1:]
+    assert re.match(r"# \w.*", header[0])
+    for heading in ("Data", "Costs", "Run"):
+        assert any(re.match(rf"# {heading} {{2,}}\w+", line) for line in header), heading
+
+
+def test_a_recipe_names_methods_and_tasks_that_exist(recipe):
+    text = recipe.read_text(encoding="utf-8")
+    methods = " ".join(re.findall(r"METHODS=\$\{METHODS:-([^}]+)\}", text)).split()
+    tasks = re.findall(r"--task (\w+)|TASK=\$\{TASK:-(\w+)\}|TASK=(\w+)", text)
+    assert methods
+    assert set(methods) <= set(registry.names("method"))
+    assert tasks
+    assert {name for found in tasks for name in found if name} <= set(registry.names("task"))
+
+
+@pytest.mark.parametrize("name", ["demo.sh", "emotion_cls.sh"])
+def test_the_demo_and_the_paper_s_recipe_leave_no_method_out(name):
+    text = next(path for path in RECIPES if path.name == name).read_text(encoding="utf-8")
+    (methods,) = re.findall(r"METHODS=\$\{METHODS:-([^}]+)\}", text)
+    assert sorted(methods.split()) == registry.names("method")
+
+
+@pytest.mark.slow
+def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_ends_with_a_leaderboard(tmp_path):
+    pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
+    synth.esd(tmp_path / "esd", speakers=2, train=4, evaluation=1, test=2)
+    settings = {
+        "DATA_DIR": str(tmp_path / "esd"),
+        "BACKBONE": str(save_backbone(tmp_path / "backbone", "wav2vec2")),
+        "OUTPUT_DIR": str(tmp_path / "out"),
+        "SURE_CACHE": str(tmp_path / "cache"),
+        "BATCH_SIZE": "8",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(**changes):
+        flags = "--num_train_epochs 1 --eval_strategy epoch --save_strategy epoch --report_to none --use_cpu True"
+        done = subprocess.run(
+            ["bash", next(path for path in RECIPES if path.name == "emotion_cls.sh"), *flags.split()],
+            env=os.environ | settings | changes,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def result(method):
+        return Result.read(tmp_path / "out" / method / "result.json")
+
+    run(METHODS="linear_probe", NUM_PROCESSES="2")
+    # The paper's batch, learning rate and seed; the flags at the end win over the recipe's own.
+    assert result("linear_probe").run.arguments["global_batch_size"] == 256
+    assert result("linear_probe").run.arguments["learning_rate"] == 2e-3
+    assert result("linear_probe").run.seed == 1314
+    assert result("linear_probe").cost.epochs == 1
+    assert result("linear_probe").cost.processes == 2
+
+    written = (tmp_path / "out" / "linear_probe" / "result.json").stat().st_mtime_ns
+    again = run(METHODS="linear_probe bitfit")
+    assert "linear_probe/result.json is complete" in again.stderr
+    assert (tmp_path / "out" / "linear_probe" / "result.json").stat().st_mtime_ns == written
+    assert result("bitfit").run.arguments["global_batch_size"] == 256
+
+    board = json.loads((tmp_path / "out" / "leaderboard" / "leaderboard.json").read_text(encoding="utf-8"))
+    assert sorted(entry["method"]["name"] for entry in board["entries"]) == ["bitfit", "linear_probe"]
+    page = (tmp_path / "out" / "leaderboard" / "index.html").read_text(encoding="utf-8")
+    for method in ("bitfit", "linear_probe"):
+        assert method in page
+        assert method in again.stdout.rpartition("== esd_emotion, bitfit")[2], "not in the table at the end"
