@@ -1,37 +1,47 @@
 """From decoded splits to batches: rows, length buckets, padding to the longest utterance of the batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from sure.audio import SAMPLE_RATE
 from sure.backbones import Backbone
 from sure.task import Task
 
 
 class Utterances(torch.utils.data.Dataset):
-    """A decoded split: rows in memory, waveforms mapped from the cache on disk."""
+    """A decoded split: rows in memory, waveforms mapped from the cache on disk.
 
-    def __init__(self, split: Dataset) -> None:
+    `change` makes of a row's waveform what the model gets: an augmentation, a cut.
+    """
+
+    def __init__(
+        self, split: Dataset, change: Callable[[np.ndarray, dict[str, Any]], np.ndarray] | None = None
+    ) -> None:
         self.rows: list[dict[str, Any]] = split.remove_columns("waveform").to_list()
+        self.change = change
         self._audio = split.select_columns("waveform").with_format("numpy")
 
     @classmethod
-    def longest_first(cls, split: Dataset) -> "Utterances":
-        """For evaluation: batches of similar lengths, and running out of memory shows at once."""
+    def longest_first(cls, split: Dataset, seconds: float | None = None) -> "Utterances":
+        """For evaluation, on the first `seconds` of each: similar lengths in a batch; lacking memory shows at once."""
         samples, ids = split["samples"][:], split["id"][:]
         order = sorted(range(len(split)), key=lambda index: (-samples[index], ids[index]))
-        return cls(split.select(order))
+        longest = None if seconds is None else round(seconds * SAMPLE_RATE)
+        return cls(split.select(order), None if longest is None else lambda waveform, _: waveform[:longest])
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self.rows[index], "waveform": self._audio[index]["waveform"]}
+        row, waveform = self.rows[index], self._audio[index]["waveform"]
+        return {**row, "waveform": self.change(waveform, row) if self.change else waveform}
 
 
 class Collator:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import PeftModel
 from tqdm import tqdm
@@ -12,7 +13,6 @@ from tqdm import tqdm
 from sure import audio, backbones, methods  # noqa: F401 methods: PEFT must know ours to read an adapter of theirs
 from sure.backbones import Backbone
 from sure.errors import SureError
-from sure.model import SpeechModel
 from sure.task import Task, make_task
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
@@ -21,6 +21,7 @@ AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> Iterator[dict[str, Any]]:
     """One row per recording, in the order given: `path`, then what the task predicts.
 
+    Where that is a speaker's `embedding`, `cosine_with_first` compares it with that of the first recording.
     `adapter` is the output folder of `sure train`; a folder among the recordings stands for the audio files in it.
     Raises `SureError` for a folder that is no such output, a backbone that has changed since, and unreadable audio.
     """
@@ -28,6 +29,7 @@ def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> 
     task, backbone, model, max_seconds = load(Path(adapter))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).eval()
+    first = None
     with tqdm(total=len(paths), unit="recording", disable=None) as progress:
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
@@ -37,6 +39,9 @@ def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> 
             rows = task.predict(outputs.float().cpu().numpy(), [{"id": str(path)} for path in batch])
             progress.update(len(batch))
             for row in rows:
+                if "embedding" in row:
+                    first = first or row["embedding"]
+                    row = {"id": row["id"], "cosine_with_first": _cosine(first, row["embedding"]), **row}
                 yield {"path": row.pop("id"), **row}
 
 
@@ -57,8 +62,13 @@ def load(adapter: Path) -> tuple[Task, Backbone, PeftModel, float | None]:
             f"Backbone {backbone.name} is not the one this adapter was trained on: revision {backbone.revision[:12]}, "
             f"then {recorded['revision'][:12]}."
         )
-    model = PeftModel.from_pretrained(SpeechModel(backbone, task.build_head(backbone.width)), adapter)
+    model = PeftModel.from_pretrained(task.build_model(backbone), adapter)
     return task, backbone, model, arguments["max_seconds"]
+
+
+def _cosine(one: list[float], other: list[float]) -> float:
+    product = np.dot(one, other) / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12)
+    return round(float(product), 6)
 
 
 def _audio_files(recording: Path) -> list[Path]:

@@ -35,6 +35,9 @@ class Data(_Strict):
     fingerprint: str = Field(description="SHA-256 over every utterance's id, split, label and file contents.")
     synthetic: bool = Field(description="Whether the speech was made by a synthesiser.")
     splits: dict[str, SplitSize]
+    trials: dict[str, int] | None = Field(
+        default=None, description="By evaluation, the number of trials, where trial lists are scored."
+    )
 
 
 class BackboneInfo(_Strict):
@@ -110,7 +113,7 @@ class Interval(_Strict):
     method: Literal["percentile bootstrap"] = "percentile bootstrap"
     level: float = 0.95
     resamples: int
-    resampled: dict[str, Literal["speaker", "utterance"]] = Field(description="By split, what was drawn.")
+    resampled: dict[str, Literal["speaker", "utterance", "trial"]] = Field(description="By evaluation, what was drawn.")
 
 
 class PredictionsFile(_Strict):
@@ -140,9 +143,11 @@ class Result(_Strict):
     run: Run
     metric: str = Field(description="The metric that ranks and that selected the checkpoint.")
     cost: Cost | None = Field(description="Null where the run failed.")
-    scores: dict[str, dict[str, Score]] = Field(description="By split (validation, test), then by metric.")
+    scores: dict[str, dict[str, Score]] = Field(
+        description="By evaluation (validation, test, and further ones such as test_1s), then by metric."
+    )
     interval: Interval | None
-    predictions: dict[str, PredictionsFile] = Field(description="By split.")
+    predictions: dict[str, PredictionsFile] = Field(description="By evaluation.")
     provenance: Provenance
 
     def write(self, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sure.errors import SureError
-from sure.results import Interval, Result, Score, SplitSize, read_predictions
+from sure.results import Interval, Result, Score, read_predictions
 from sure.scoring import RESAMPLES, score_with_intervals
 from sure.task import Task, make_task
 
@@ -46,12 +46,9 @@ def read(record: Path) -> Result:
         return result
     if result.cost is None or result.interval is None:
         raise SureError(f"{record}: a complete run states its cost and how its intervals were made.")
-    for what, splits in (("scores", result.scores), ("predictions", result.predictions)):
-        if set(splits) != {"validation", "test"}:
-            raise SureError(f"{record}: {what} are of {sorted(splits)}; expected test and validation.")
-    for split, scores in result.scores.items():
+    for name, scores in result.scores.items():
         if result.metric not in scores:
-            raise SureError(f"{record}: {split} has no {result.metric}, the metric that ranks.")
+            raise SureError(f"{record}: {name} has no {result.metric}, the metric that ranks.")
     return result
 
 
@@ -76,16 +73,19 @@ def rescore(record: Path, result: Result) -> dict[str, Rows]:
     task = _task(record, result)
     if result.metric != task.metric:
         raise SureError(f"{record}: {result.metric} does not rank {task.name}; {task.metric} does.")
-    predictions = {split: read_predictions(record.parent, file) for split, file in sorted(result.predictions.items())}
+    for what, by_name in (("scores", result.scores), ("predictions", result.predictions)):
+        if set(by_name) != set(task.evaluations()):
+            raise SureError(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(task.evaluations())}.")
+    predictions = {name: read_predictions(record.parent, file) for name, file in sorted(result.predictions.items())}
     resampled = {}
-    for split, rows in predictions.items():
-        path = record.parent / result.predictions[split].path
-        _check_rows(path, rows, result.run.data.splits.get(split))
+    for name, rows in predictions.items():
+        path = record.parent / result.predictions[name].path
+        _check_rows(path, rows, *_expected_rows(result, task, name))
         try:
-            scores, resampled[split] = score_with_intervals(task, rows)
+            scores, resampled[name] = score_with_intervals(task, rows)
         except (SureError, TypeError) as error:
             raise SureError(f"{path}: {error}") from None
-        _compare(record, split, result.scores[split], scores)
+        _compare(record, name, result.scores[name], scores)
     expected = Interval(resamples=RESAMPLES, resampled=resampled)
     if result.interval != expected:
         raise SureError(f"{record}: interval is {result.interval!r}; its predictions give {expected!r}.")
@@ -125,15 +125,23 @@ def _task(record: Path, result: Result) -> Task:
         raise SureError(f"{record}: {error}") from None
 
 
-def _check_rows(path: Path, rows: Rows, size: SplitSize | None) -> None:
+def _expected_rows(result: Result, task: Task, evaluation: str) -> tuple[int, str]:
+    """How many rows an evaluation has, and of what."""
+    data = result.run.data
+    if data.trials is not None:
+        return data.trials.get(evaluation, 0), "trials"
+    split, _ = task.evaluations()[evaluation]
+    return (data.splits[split].utterances if split in data.splits else 0), "utterances"
+
+
+def _check_rows(path: Path, rows: Rows, expected: int, of: str) -> None:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not {"id", "prediction", "reference"} <= set(row):
             raise SureError(f"{path}, line {number}: a row needs id, prediction and reference.")
-    expected = size.utterances if size else 0
     if len(rows) != expected:
-        raise SureError(f"{path}: {len(rows)} predictions for {expected} utterances.")
+        raise SureError(f"{path}: {len(rows)} predictions for {expected} {of}.")
     if not rows or len({str(row["id"]) for row in rows}) != len(rows):
-        raise SureError(f"{path}: no utterance, or one of them twice.")
+        raise SureError(f"{path}: no prediction, or the same id twice.")
 
 
 def _compare(record: Path, split: str, claimed: dict[str, Score], scores: dict[str, Score]) -> None:

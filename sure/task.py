@@ -7,11 +7,11 @@ training split (labels), so that a task written as JSON beside an adapter is the
 import dataclasses
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
     from torch import Tensor, nn
 
+    from sure.backbones import Backbone
     from sure.metrics import Metric
+    from sure.model import SpeechModel
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,6 +41,17 @@ class Task(ABC):
     """
 
     metrics: ClassVar[tuple[str, ...]]
+
+    # What a prediction row is about, and what the bootstrap draws where it does not draw speakers.
+    unit: ClassVar[Literal["utterance", "trial"]] = "utterance"
+
+    # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
+    patience: ClassVar[int] = 5
+
+    @property
+    def trials(self) -> dict[str, list[tuple[str, str, int]]]:
+        """By evaluation its trials (id, id, 1 for the same speaker or 0), known once the corpus is loaded."""
+        return {}
 
     @property
     def name(self) -> str:
@@ -73,6 +86,33 @@ class Task(ABC):
         A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
         """
 
+    def build_model(self, backbone: "Backbone") -> "SpeechModel":
+        """The model that a method adapts: the backbone with a new head."""
+        from sure.model import SpeechModel
+
+        return SpeechModel(backbone, self.build_head(backbone.width))
+
+    def augment(self, waveform: np.ndarray, row: dict[str, Any]) -> np.ndarray:
+        """A training utterance, shape (samples,), as this epoch hears it. Chance comes from torch's global generator,
+        whose state a resumed run takes over."""
+        return waveform
+
+    def calibrate(  # noqa: B027 most tasks have nothing to do here
+        self, training_outputs: Callable[[], tuple[np.ndarray, list[dict[str, Any]]]]
+    ) -> None:
+        """Called once when training is over, before anything is predicted with the final model.
+
+        `training_outputs()` gives the head's outputs of every training utterance, whole and not augmented, and their
+        rows; it takes a pass over the training split, which a task that does not call it is spared.
+        """
+
+    def evaluations(self) -> dict[str, tuple[str, float | None]]:
+        """What is scored: by name the split and the seconds kept of each utterance (None: all).
+
+        `validation` selects the checkpoint; the names of all others are `test` or begin with `test_`.
+        """
+        return {"validation": ("validation", None), "test": ("test", None)}
+
     def load(self, data_dir: Path) -> "DatasetDict":
         """The splits `train`, `validation` and `test`, each sorted by id, with the rows of `utterances`, no audio.
 
@@ -103,7 +143,11 @@ class Task(ABC):
     def score(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Every metric of the task from JSON rows alone, without model or audio."""
         predictions, references = self.comparable(rows)
-        return {name: self.metric_named(name).score(predictions, references) for name in self.metrics}
+        scores = {}
+        for name in self.metrics:
+            metric = self.metric_named(name)
+            scores[name] = metric.score(*metric.prepare(predictions, references))
+        return scores
 
     def metric_named(self, name: str) -> "Metric":
         """The metric object, made once."""

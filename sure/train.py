@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from datasets import DatasetDict
 from peft import PeftModel
 from transformers import set_seed
 
 from sure import backbones, budget, data, methods
 from sure.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
-from sure.backbones import Backbone
 from sure.batches import Collator, Utterances
 from sure.errors import SureError
 from sure.model import SpeechModel
@@ -67,6 +65,8 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     args._n_gpu = min(args.n_gpu, 1)
     output_dir = Path(args.output_dir)
     task = run.make_task()
+    if run.early_stopping_patience is None:
+        run.early_stopping_patience = task.patience
     args.metric_for_best_model = args.metric_for_best_model or task.metric
     args.greater_is_better = task.metric_named(args.metric_for_best_model.removeprefix("eval_")).higher_is_better
     splits = data.decode(
@@ -75,7 +75,7 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         max_seconds=run.max_seconds,
         workers=run.preprocessing_workers,
     )
-    fingerprint = data.fingerprint(splits)
+    fingerprint = data.fingerprint(splits, task.trials)
     chosen = settings(run, args) | {"data_fingerprint": fingerprint}
     done = _complete_or_prepared(output_dir, run, args, chosen)
     if done:
@@ -85,16 +85,18 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     set_seed(args.seed)
     backbone = backbones.load(run.backbone, run.backbone_revision)
     config = methods.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
-    utterances = {
-        "train": Utterances(splits["train"]),
-        **{split: Utterances.longest_first(splits[split]) for split in ("validation", "test")},
+    training = Utterances(splits["train"], task.augment)
+    evaluations = {
+        name: Utterances.longest_first(splits[split], seconds) for name, (split, seconds) in task.evaluations().items()
     }
-    model = methods.apply(SpeechModel(backbone, _head(run, task, backbone, utterances["train"])), config)
-    args.label_names = list(task.targets(utterances["train"].rows[:1]))
+    model = task.build_model(backbone)
+    _weigh_labels(run, task, model, training)
+    model = methods.apply(model, config)
+    args.label_names = list(task.targets(training.rows[:1]))
     record = Run(
         task=task.name,
         task_options=dataclasses.asdict(task),
-        data=_data(run, splits, fingerprint),
+        data=_data(run, task, splits, fingerprint),
         backbone=BackboneInfo(
             name=backbone.name,
             family=backbone.family_name,
@@ -112,14 +114,16 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         trainer = BenchmarkTrainer(
             task,
             Collator(task, backbone),
-            utterances["train"],
-            utterances["validation"],
+            training,
+            evaluations["validation"],
             model=model,
             args=args,
             callbacks=callbacks(run.early_stopping_patience),
         )
         _train_or_resume(trainer, output_dir)
-        rows = {split: trainer.predict_rows(utterances[split]) for split in ("validation", "test")}
+        whole = Utterances.longest_first(splits["train"])
+        task.calibrate(lambda: (trainer.outputs_of(whole).predictions, whole.rows))
+        rows = {name: trainer.predict_rows(utterances) for name, utterances in evaluations.items()}
         if not args.should_save:
             return None
         return _finish(trainer, model, task, record, rows, started)
@@ -237,16 +241,14 @@ def _failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, met
         raise
 
 
-def _head(run: RunArguments, task: Task, backbone: Backbone, train: Utterances) -> torch.nn.Module:
-    head = task.build_head(backbone.width)
+def _weigh_labels(run: RunArguments, task: Task, model: SpeechModel, training: Utterances) -> None:
     if run.class_weights == "balanced":
         if not isinstance(task, ClassificationTask):
             raise SureError(f"--class_weights balanced: {task.name} does not classify.")
-        head.label_weights.copy_(class_weights(task.targets(train.rows)["labels"], len(task.labels)))
-    return head
+        model.head.label_weights.copy_(class_weights(task.targets(training.rows)["labels"], len(task.labels)))
 
 
-def _data(run: RunArguments, splits: DatasetDict, fingerprint: str) -> Data:
+def _data(run: RunArguments, task: Task, splits: DatasetDict, fingerprint: str) -> Data:
     folder = Path(run.data_dir)
     return Data(
         fingerprint=fingerprint,
@@ -259,6 +261,7 @@ def _data(run: RunArguments, splits: DatasetDict, fingerprint: str) -> Data:
             )
             for name, split in splits.items()
         },
+        trials={name: len(trials) for name, trials in task.trials.items()} or None,
     )
 
 
@@ -268,7 +271,6 @@ def _json(values: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from sure.cli import run_command
+    from sure import cli
 
-    transformers.logging.set_verbosity_warning()
-    run_command(lambda: main(prog="python -m sure.train"))
+    cli.run_command(lambda: cli.train(sys.argv[1:], "python -m sure.train"))

@@ -122,14 +122,18 @@ class BenchmarkTrainer(Trainer):
             raise RuntimeError(f"{len(outputs.predictions)} outputs for {len(utterances)} utterances")
         return self.task.predict(outputs.predictions, utterances.rows)
 
-    def predict_rows(self, utterances: Utterances) -> list[dict[str, Any]]:
-        """Prediction rows sorted by id."""
+    def outputs_of(self, utterances: Utterances) -> EvalLoopOutput:
+        """The head's outputs, one per utterance, without scoring them."""
         started = time.perf_counter()
         compute_metrics, self.compute_metrics = self.compute_metrics, None
         outputs = self.predict(utterances)
         self.compute_metrics = compute_metrics
         self.meter.evaluated(time.perf_counter() - started)
-        return sorted(self.rows_of(outputs, utterances), key=lambda row: row["id"])
+        return outputs
+
+    def predict_rows(self, utterances: Utterances) -> list[dict[str, Any]]:
+        """Prediction rows sorted by id."""
+        return sorted(self.rows_of(self.outputs_of(utterances), utterances), key=lambda row: row["id"])
 
     def restore(self, checkpoint: Path) -> None:
         """Take over step, epoch and cost from a checkpoint after which there is nothing left to train."""

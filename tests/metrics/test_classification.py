@@ -30,7 +30,9 @@ CASES = {
 def test_it_is_what_scikit_learn_computes(name, case):
     predictions, references = CASES[case]
     metric = registry.get("metric", name)()
-    assert metric.score(predictions, references) == pytest.approx(REFERENCES[name](references, predictions))
+    assert metric.score(*metric.prepare(predictions, references)) == pytest.approx(
+        REFERENCES[name](references, predictions)
+    )
     assert metric.higher_is_better
 
 
