@@ -1,0 +1,24 @@
+"""Equal error rate (EER): the share of errors where as large a share of targets is missed as of non-targets accepted.
+
+Exactly: every distinct score is a threshold (equal scores cannot be told apart), which gives the points (P_fa, P_miss)
+from accepting nothing, (0, 1), to accepting all, (1, 0). Neighbouring points are joined by straight lines, and the EER
+is where this line crosses P_miss = P_fa: scikit-learn's `roc_curve`, interpolated, as SUPERB and most toolkits compute
+it. It lies between 0 and 1; 0.5 is chance.
+"""
+
+import numpy as np
+
+from sure.metrics._detection import DetectionMetric
+
+
+class EqualErrorRate(DetectionMetric):
+    description = "Where the shares of missed targets and of accepted non-targets are equal."
+    uninformed = 0.5
+
+    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> float:
+        gap = miss - false_alarm
+        # It falls from 1 to -1: `after` is the first point on or behind the crossing.
+        after = int(np.argmax(gap <= 0))
+        before = after - 1
+        share = gap[before] / (gap[before] - gap[after])
+        return false_alarm[before] + share * (false_alarm[after] - false_alarm[before])

@@ -1,0 +1,10 @@
+"""Voicing decision error: the share of all aligned frames of which one is voiced and the other is not."""
+
+from sure.metrics._synthesis import SynthesisMetric
+
+
+class VoicingError(SynthesisMetric):
+    description = "Aligned frames voiced in one utterance alone / all aligned frames."
+    higher_is_better = False
+    measure = "voicing_error"
+    weight = "frames"
