@@ -86,6 +86,12 @@ def duration(path: str | Path) -> float:
         raise SureError(f"{path}: not readable as audio ({error.error_string.strip()}).") from None
 
 
+def write(path: Path, waveform: NDArray) -> None:
+    """A waveform of shape (samples,), 16 kHz, between -1 and 1, as a file of 16 bits; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
+
+
 def digest(path: str) -> str | None:
     """SHA-256 of a file's bytes; None where it cannot be read, of which `load` gives the reason."""
     try:

@@ -51,7 +51,7 @@ class Collator:
         self.task, self.backbone = task, backbone
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        return self.backbone.inputs([row["waveform"] for row in rows]) | self.task.targets(rows)
+        return self.task.batch(self.backbone, rows)
 
 
 class LengthBuckets(Sampler[int]):

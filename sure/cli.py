@@ -78,14 +78,22 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("train", help="train a method on a task and write a result record", add_help=False)
 
-    predict = commands.add_parser("predict", help="apply a trained adapter to recordings")
+    predict = commands.add_parser("predict", help="apply a trained adapter to recordings, or let it say texts")
     predict.add_argument("--adapter", type=Path, required=True, help="output folder of `sure train`")
     predict.add_argument("--batch_size", type=_positive, default=16, help="recordings at a time (default: 16)")
-    predict.add_argument("--output", type=Path, help="write JSON lines to this file instead of standard output")
+    predict.add_argument(
+        "--output",
+        type=Path,
+        help="JSON lines go to this file instead of standard output; speech into this .wav file or folder",
+    )
+    texts = predict.add_mutually_exclusive_group()
+    texts.add_argument("--text", help="what a text-to-speech adapter is to say, into the .wav file --output")
+    texts.add_argument("--text_file", type=Path, help="a text in each line, said into 0001.wav and so on in --output")
+    predict.add_argument("--speaker", help="in whose voice, where the adapter learnt several")
     predict.add_argument(
         "recordings",
         type=Path,
-        nargs="+",
+        nargs="*",
         metavar="RECORDING",
         help="audio files, or folders of them; speaker tasks compare each with the first",
     )
@@ -119,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
     check.set_defaults(run=_check)
     synth = data.add_parser("synth", help="speak a small corpus in a real corpus' layout with eSpeak NG")
-    synth.add_argument("corpus", help="esd")
+    synth.add_argument("corpus", help="esd, fleurs, libritts or voxceleb")
     synth.add_argument("--output_dir", type=Path, required=True, help="folder to make")
     synth.add_argument("--seed", type=int, default=0, help="the same seed gives the same corpus (default: 0)")
     synth.set_defaults(run=_synth)
@@ -133,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     pretraining.add_argument("--output_dir", type=Path, required=True, help="folder of the encoder to be")
     length = pretraining.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float, help="train for so long, after some minutes that speak and label")
-    length.add_argument("--steps", type=int, help="train for so many steps; the same seed gives the same weights")
+    length.add_argument("--steps", type=int, help="train for so many steps; 0 leaves random weights")
     pretraining.add_argument("--hours", type=float, default=8.0, help="of speech, 0.12 GB of disk each (default: 8)")
     pretraining.add_argument("--batch_size", type=int, default=16, help="clips of 4 seconds in a step (default: 16)")
     pretraining.add_argument("--seed", type=int, default=0, help="of speech, weights and batches (default: 0)")
@@ -199,6 +207,11 @@ def _caveat(synthetic: bool, pretrained: bool) -> str:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
+    if arguments.text is not None or arguments.text_file is not None:
+        _speak(arguments)
+        return
+    if not arguments.recordings:
+        raise SureError("the following arguments are required: RECORDING, or --text or --text_file (see --help).")
     from sure.predict import predict
     from sure.results import write_atomically
 
@@ -208,6 +221,37 @@ def _predict(arguments: argparse.Namespace) -> None:
         return
     for row in rows:
         print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def _speak(arguments: argparse.Namespace) -> None:
+    from sure import audio
+    from sure.speak import speak
+
+    if arguments.output is None or arguments.recordings:
+        raise SureError("sure predict: with --text or --text_file, give --output, and no RECORDING.")
+    if arguments.text is not None:
+        if arguments.output.suffix.lower() != ".wav":
+            raise SureError(f"--output {arguments.output}: with --text, the name of a .wav file.")
+        texts, paths = [arguments.text], [arguments.output]
+    else:
+        texts = _lines(arguments.text_file)
+        paths = [arguments.output / f"{number:04d}.wav" for number in range(1, len(texts) + 1)]
+    waveforms = speak(arguments.adapter, texts, arguments.speaker, arguments.batch_size)
+    for path, text, waveform in zip(paths, texts, waveforms, strict=True):
+        audio.write(path, waveform)
+        print(json.dumps({"path": str(path), "text": text}, ensure_ascii=False), flush=True)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise SureError(f"--text_file {path}: no such file.") from None
+    except (OSError, UnicodeDecodeError):
+        raise SureError(f"--text_file {path}: not a text file in UTF-8.") from None
+    if not lines:
+        raise SureError(f"--text_file {path}: no lines.")
+    return lines
 
 
 def _budget(arguments: argparse.Namespace) -> None:

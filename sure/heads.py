@@ -8,6 +8,21 @@ from sure.backbones import Padding
 # Of SURE's heads and of SUPERB's (Yang et al. 2021): 1024 -> 256 -> labels.
 PROJECTION = 256
 
+# What a padding frame holds in every entry; the trainer pads with the same between batches.
+NO_FRAME = -100.0
+
+
+class WeightedSum(nn.Module):
+    """sum over l of softmax(w)_l h_l, w zero at first: s3prl's Featurizer (SUPERB, Yang et al. 2021)."""
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(states))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(states, batch, frames, width) -> (batch, frames, width)."""
+        return torch.einsum("l,lbtd->btd", self.weights.softmax(dim=0), hidden_states)
+
 
 class ClassificationHead(nn.Module):
     """Projection, mean over the frames that are not padding, classifier (SURE, Li et al. 2023, section 3.1)."""
@@ -26,3 +41,35 @@ class ClassificationHead(nn.Module):
         logits = self.classifier(padding.mean(self.projector(hidden_states)))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels, weight=self.label_weights)
         return loss, logits
+
+
+class CTCHead(nn.Module):
+    """A linear map of each frame to tokens, of which 0 is the blank (CTC, Graves et al. 2006)."""
+
+    def __init__(self, width: int, tokens: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(width, tokens)
+
+    def forward(
+        self, hidden_states: Tensor, padding: Padding, labels: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Gives the loss and log probabilities of shape (batch, frames, tokens), -100 throughout in padding frames.
+
+        `labels` has shape (batch, longest text), padded with -100. The loss is the mean over utterances of the negative
+        log likelihood / tokens of the text; an utterance with more text than its frames can hold counts as 0.
+        """
+        # In half precision the sums over alignments would not hold.
+        log_probabilities = self.classifier(hidden_states).float().log_softmax(dim=-1)
+        mask = padding.mask
+        if mask is None:
+            mask = torch.ones(hidden_states.shape[:2], dtype=torch.bool, device=hidden_states.device)
+        loss = None
+        if labels is not None:
+            loss = nn.functional.ctc_loss(
+                log_probabilities.transpose(0, 1),
+                labels.clamp(min=0),
+                mask.sum(dim=-1),
+                (labels >= 0).sum(dim=-1),
+                zero_infinity=True,
+            )
+        return loss, log_probabilities.masked_fill(~mask.unsqueeze(-1), NO_FRAME)

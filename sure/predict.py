@@ -14,6 +14,7 @@ from sure import audio, backbones, methods  # noqa: F401 methods: PEFT must know
 from sure.backbones import Backbone
 from sure.errors import SureError
 from sure.task import Task, make_task
+from sure.text_to_speech import TextToSpeechTask
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 
@@ -27,6 +28,8 @@ def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> 
     """
     paths = [path for recording in recordings for path in _audio_files(Path(recording))]
     task, backbone, model, max_seconds = load(Path(adapter))
+    if isinstance(task, TextToSpeechTask):
+        raise SureError(f"--adapter {adapter}: trained on {task.name}, it speaks; give it --text or --text_file.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).eval()
     first = None

@@ -45,6 +45,9 @@ class Task(ABC):
     # What a prediction row is about, and what the bootstrap draws where it does not draw speakers.
     unit: ClassVar[Literal["utterance", "trial"]] = "utterance"
 
+    # Whether cutting utterances (--max_seconds) would part them from what is known of them.
+    whole_utterances: ClassVar[bool] = False
+
     # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
     patience: ClassVar[int] = 5
 
@@ -97,6 +100,10 @@ class Task(ABC):
         whose state a resumed run takes over."""
         return waveform
 
+    def batch(self, backbone: "Backbone", rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """What the model takes: inputs and targets for rows with their `waveform`, shape (samples,), 16 kHz."""
+        return backbone.inputs([row["waveform"] for row in rows]) | self.targets(rows)
+
     def calibrate(  # noqa: B027 most tasks have nothing to do here
         self, training_outputs: Callable[[], tuple[np.ndarray, list[dict[str, Any]]]]
     ) -> None:
@@ -105,6 +112,11 @@ class Task(ABC):
         `training_outputs()` gives the head's outputs of every training utterance, whole and not augmented, and their
         rows; it takes a pass over the training split, which a task that does not call it is spared.
         """
+
+    def keep(  # noqa: B027 most tasks have nothing to keep
+        self, outputs: np.ndarray, rows: Sequence[dict[str, Any]], folder: Path
+    ) -> None:
+        """Write into the run's folder what of the final outputs is worth more than their scores."""
 
     def evaluations(self) -> dict[str, tuple[str, float | None]]:
         """What is scored: by name the split and the seconds kept of each utterance (None: all).

@@ -65,6 +65,8 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     args._n_gpu = min(args.n_gpu, 1)
     output_dir = Path(args.output_dir)
     task = run.make_task()
+    if task.whole_utterances and run.max_seconds is not None:
+        raise SureError(f"--max_seconds {run.max_seconds:g}: {task.name} needs whole utterances; leave it out.")
     if run.early_stopping_patience is None:
         run.early_stopping_patience = task.patience
     args.metric_for_best_model = args.metric_for_best_model or task.metric

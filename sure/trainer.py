@@ -133,7 +133,10 @@ class BenchmarkTrainer(Trainer):
 
     def predict_rows(self, utterances: Utterances) -> list[dict[str, Any]]:
         """Prediction rows sorted by id."""
-        return sorted(self.rows_of(self.outputs_of(utterances), utterances), key=lambda row: row["id"])
+        outputs = self.outputs_of(utterances)
+        if self.args.should_save:
+            self.task.keep(outputs.predictions, utterances.rows, Path(self.args.output_dir))
+        return sorted(self.rows_of(outputs, utterances), key=lambda row: row["id"])
 
     def restore(self, checkpoint: Path) -> None:
         """Take over step, epoch and cost from a checkpoint after which there is nothing left to train."""

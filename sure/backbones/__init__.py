@@ -17,6 +17,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,6 +62,9 @@ BUILT_IN = {
     },
 }
 _BUILT_IN_SEED = 0
+
+# Pretrained by `sure pretrain` and shipped with the package.
+SHIPPED = {"sure-mini": Path(__file__).parent / "sure_mini"}
 
 
 class Padding:
@@ -123,6 +127,17 @@ class Family:
             norm.__class__ = PaddingAwareGroupNorm
             norm.padding, norm.kernel, norm.stride = padding, model.config.conv_kernel[0], model.config.conv_stride[0]
 
+    def inputs(self, processor: Any, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """A padded batch with its attention mask from waveforms of shape (samples,), 16 kHz."""
+        batch = processor(
+            list(waveforms), sampling_rate=SAMPLE_RATE, padding=True, return_attention_mask=True, return_tensors="pt"
+        )
+        missing = self.shortest_batch - batch["attention_mask"].shape[1]
+        if missing > 0:
+            for key, tensor in batch.items():
+                batch[key] = nn.functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, missing))
+        return dict(batch)
+
     def frame_mask(self, model: PreTrainedModel, inputs: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, samples) -> (batch, frames), true where a frame is not padding."""
         frames = int(model._get_feat_extract_output_lengths(inputs.shape[1]))
@@ -178,24 +193,20 @@ class Backbone:
         return rf"{prefix}\.{self.family.roles[role]}"
 
     def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """A padded batch with its attention mask from waveforms of shape (samples,), 16 kHz."""
-        batch = self.feature_extractor(
-            list(waveforms), sampling_rate=SAMPLE_RATE, padding=True, return_attention_mask=True, return_tensors="pt"
-        )
-        missing = self.family.shortest_batch - batch["attention_mask"].shape[1]
-        if missing > 0:
-            for key, tensor in batch.items():
-                batch[key] = nn.functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, missing))
-        return dict(batch)
+        """A padded batch from waveforms of shape (samples,), 16 kHz."""
+        return self.family.inputs(self.feature_extractor, waveforms)
 
 
 def load(name: str, revision: str | None = None, weights: bool = True) -> Backbone:
-    """The backbone `name`: a built-in name, a local folder or a hub id.
+    """The backbone `name`: a built-in or shipped name, a local folder or a hub id.
 
     With `weights` false the configuration alone is read and the parameters lie on the meta device (for budgets).
     Raises `SureError` where there is no such model, or its family is not one of ours.
     """
-    config = _config(name, revision)
+    place = str(SHIPPED.get(name, name))
+    if name in SHIPPED and not SHIPPED[name].is_dir():
+        raise SureError(f"--backbone {name} is not in this installation. `sure pretrain` makes one like it, elsewhere.")
+    config = _config(place, revision)
     family_name = config.model_type.replace("-", "_")
     if family_name not in registry.names("backbone"):
         raise registry.unknown(f"backbone family of {name}:", config.model_type, registry.names("backbone"))
@@ -210,7 +221,7 @@ def load(name: str, revision: str | None = None, weights: bool = True) -> Backbo
             # SpecAugment's embedding is made by a constructor that does not heed the device.
             model, feature_extractor, digest = family.auto_class.from_config(config).to("meta"), None, "no weights"
     elif pretrained:
-        model, feature_extractor, digest = _pretrained(name, revision, config, family)
+        model, feature_extractor, digest = _pretrained(place, revision, config, family)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_BUILT_IN_SEED)

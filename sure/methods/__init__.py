@@ -39,6 +39,9 @@ class MethodConfig(peft.PeftConfig):
 
     roles: ClassVar[tuple[str, ...]] = ("layer",)
 
+    # Whether it is made for a head: without one, nothing but it or nothing at all would train.
+    needs_head: ClassVar[bool] = False
+
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "Modules to wrap: a regular expression, or names. Set from `roles`."}
     )
@@ -168,6 +171,11 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     """
     options = dict(options or {})
     chosen = config_class(name)
+    if backbone.family.headless and getattr(chosen, "needs_head", False):
+        raise SureError(
+            f"--method {name} trains a task's head on a backbone that stays as it is; {backbone.family_name} models "
+            "are whole and take no head. Choose a method that changes the backbone, such as lora."
+        )
     roles = options.pop("roles", None) or getattr(chosen, "roles", LINEAR_ROLES)
     roles = tuple(roles.split(",")) if isinstance(roles, str) else tuple(roles)
     fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
@@ -188,14 +196,25 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     if hasattr(config, "feedforward_modules"):
         # IA3 scales the input of these instead of their output (Liu et al. 2022, section 3.3).
         config.feedforward_modules = backbone.modules("ffn_out")
-    config.modules_to_save = ["head"]
+    config.modules_to_save = None if backbone.family.headless else ["head"]
     config.revision = backbone.revision
     return config
 
 
 def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
-    """`peft.get_peft_model`, after which nothing that is frozen computes a gradient."""
-    adapted = peft.get_peft_model(model, config)
+    """`peft.get_peft_model`, after which nothing that is frozen computes a gradient.
+
+    Raises `SureError` where the method cannot adapt a module of the parts it was given.
+    """
+    try:
+        adapted = peft.get_peft_model(model, config)
+    except (TypeError, ValueError) as error:
+        if "is not supported" not in str(error):
+            raise
+        raise SureError(
+            f"{str(error).partition(' is not supported')[0]} cannot be adapted by this method. Name other parts of the "
+            "backbone, such as --method_options roles=query,key,value,output (see `sure backbones NAME`)."
+        ) from None
     # An encoder has no token embeddings; PEFT would ask the hub about their size at every save.
     adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)
     skip_frozen_cnn(adapted)

@@ -36,6 +36,13 @@ class _BitFitLayer(AdapterLayer):
     def new_adapter(self, config: MethodConfig) -> nn.Parameter:
         return nn.Parameter(self.base_layer.bias.detach().clone())
 
+    def __getattr__(self, name: str) -> Any:
+        # A model may want to know the stride of its convolution.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base_layer"), name)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.active is None:
             return self.base_layer(*args, **kwargs)

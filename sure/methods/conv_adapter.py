@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sure.backbones import Padding
+from sure.backbones import Backbone, Padding
 from sure.errors import SureError
 from sure.methods import AdapterLayer, MethodConfig, register
 
@@ -34,6 +34,18 @@ class ConvAdapter(MethodConfig):
         default_factory=lambda: [3, 5, 3], metadata={"help": "Three odd kernel sizes, in frames."}
     )
     reduction: int = field(default=16, metadata={"help": "Squeeze-and-excitation: width / reduction channels between."})
+
+    def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> str:
+        """In a model that says one thing after another, parts of its encoder alone: convolutions read ahead."""
+        if backbone.family.autoregressive:
+            for role in roles:
+                if role.startswith(("decoder", "cross")):
+                    raise SureError(
+                        f"--method_options roles={','.join(roles)}: conv_adapter convolves over time, and would read "
+                        f"what a {backbone.family_name} decoder has yet to say. Choose encoder_layer."
+                    )
+            roles = tuple(f"encoder_{role.removeprefix('encoder_')}" for role in roles)
+        return super().targets(backbone, roles)
 
 
 class SqueezeExcitation(nn.Module):

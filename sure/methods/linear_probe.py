@@ -14,6 +14,7 @@ class LinearProbe(MethodConfig):
     """SUPERB's protocol (Yang et al. 2021) with the last hidden state alone."""
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
+    needs_head: ClassVar[bool] = True
 
 
 class ProbeLayer(AdapterLayer):

@@ -67,7 +67,8 @@ class _PrefixLayer(AdapterLayer):
         base_layer.config._attn_implementation = _ATTENTION
 
     def new_adapter(self, config: PrefixTuning) -> nn.Module:
-        return _Prefix(self.model_config.hidden_size, self.model_config.num_attention_heads, config)
+        # A decoder may have other heads than its encoder.
+        return _Prefix(self.model_config.hidden_size, self.base_layer.num_heads, config)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         self.base_layer.prefix = self.sure_adapter[self.active]() if self.active else None
@@ -89,6 +90,10 @@ def _attend(
     """`sdpa` over the module's prefix and the utterance; the prefix is never masked and has no position."""
     prefix = getattr(module, "prefix", None)
     if prefix is not None:
+        if attention_mask is None and query.shape[2] > 1 and getattr(module, "is_causal", False):
+            # A decoder leaves it to `sdpa` to hide what comes later, which would take the prefix for what came first.
+            attention_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=key.device)
+            attention_mask = attention_mask.tril(key.shape[2] - query.shape[2])[None, None]
         keys, values = (part.to(key.dtype).expand(len(key), -1, -1, -1) for part in prefix)
         key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
         positions = keys.shape[2]

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 
+from sure.errors import SureError
+from sure.heads import WeightedSum
 from sure.methods import MethodConfig, register
 from sure.methods.linear_probe import ProbeLayer
+from sure.model import SpeechModel
 
 
 @dataclass
@@ -16,27 +19,27 @@ class WeightedSumProbe(MethodConfig):
     """s3prl's Featurizer: sum over l of softmax(w)_l h_l, h_0 being the input of the first layer, w zero at first."""
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
-
-
-class _WeightedSum(nn.Module):
-    def __init__(self, states: int) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(states))
-
-    def forward(self, hidden_states: tuple[Tensor, ...]) -> Tensor:
-        """As many tensors of shape (batch, frames, width) as there are weights, to one."""
-        return torch.einsum("l,lbtd->btd", self.weights.softmax(dim=0), torch.stack(hidden_states))
+    needs_head: ClassVar[bool] = True
 
 
 class _WeightedSumLayer(ProbeLayer):
+    def __init__(self, base_layer: nn.Module, model: SpeechModel, adapter_name: str, config: MethodConfig) -> None:
+        if model.all_layers:
+            raise SureError(
+                "weighted_sum_probe mixes all layers, and so does this task's head (layers=weighted_sum): leave that "
+                "option out, or choose --method linear_probe with it."
+            )
+        super().__init__(base_layer, model, adapter_name, config)
+
     def new_adapter(self, config: MethodConfig) -> nn.Module:
-        return _WeightedSum(self.model_config.num_hidden_layers + 1)
+        return WeightedSum(self.model_config.num_hidden_layers + 1)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.active is None:
             return super().forward(*args, **kwargs)
         output = super().forward(*args, output_hidden_states=True, **kwargs)
-        return BaseModelOutput(last_hidden_state=self.sure_adapter[self.active](output.hidden_states))
+        mixture = self.sure_adapter[self.active](torch.stack(output.hidden_states))
+        return BaseModelOutput(last_hidden_state=mixture)
 
 
 register(WeightedSumProbe, _WeightedSumLayer)

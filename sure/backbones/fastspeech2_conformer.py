@@ -1,0 +1,325 @@
+"""FastSpeech 2 with conformers (Ren et al. 2021; Guo et al. 2021, ESPnet): all frames at once, by predicted durations.
+
+`layer` means the layers of both encoder and decoder; any role behind `encoder_` or `decoder_` is of one alone. The
+feed-forward blocks are convolutions, which of PEFT's methods lora, loha and lokr can adapt; give the others
+`roles=query,key,value,output`.
+
+Training needs to know how many frames each token takes (`--task_options durations=...`). Spectrograms are those of
+ESPnet's recipe for LJ Speech (22.05 kHz, 256 samples a frame); pitch is log F0 by WORLD, energy the square root of a
+frame's power, both the mean over a token's frames, standardised over the utterance (ESPnet: over the corpus).
+
+A model reads the tokens of its `vocab.json`: phonemes by g2p-en, as the released models do, or where there are none,
+characters.
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    FastSpeech2ConformerHifiGan,
+    FastSpeech2ConformerModel,
+    FastSpeech2ConformerTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.fastspeech2_conformer.modeling_fastspeech2_conformer import (
+    FastSpeech2ConformerAttention,
+    FastSpeech2ConformerDurationPredictor,
+    FastSpeech2ConformerModelOutput,
+)
+from transformers.utils import cached_file
+
+from sure.backbones import Backbone, Padding
+from sure.backbones._text_to_speech import (
+    CHARACTERS_PER_SECOND,
+    TextToSpeechFamily,
+    fix_batch_norms,
+    padded_labels,
+    zero_padding,
+)
+from sure.errors import SureError
+from sure.mel import LogMel
+from sure.synthesis_measures import f0
+
+_LOG_MEL = LogMel(rate=22_050, fft=1024, window=1024, hop=256, bins=80, lowest=80.0, highest=7600.0)
+
+# A phoneme of ARPAbet with stress, which only vocabularies of phonemes have.
+_PHONEME = "AH0"
+_END = "<sos/eos>"
+_UNKNOWN = "<unk>"
+
+# Two seconds. What a model says that has not learnt durations yet must fit into memory.
+_LONGEST_TOKEN = 172
+
+# Frames by which an alignment may miss the end of its utterance, since tools count frames in different ways.
+_SLACK = 3
+
+_LAYER = {"": r"(?:encoder|decoder)\.conformer_layers\.\d+"}
+_LAYER |= {f"{part}_": rf"{part}\.conformer_layers\.\d+" for part in ("encoder", "decoder")}
+_PARTS = {
+    "layer": "",
+    "attention": r"\.self_attn",
+    "query": r"\.self_attn\.linear_q",
+    "key": r"\.self_attn\.linear_k",
+    "value": r"\.self_attn\.linear_v",
+    "output": r"\.self_attn\.linear_out",
+    "ffn_in": r"\.feed_forward(?:_macaron)?\.conv1",
+    "ffn_out": r"\.feed_forward(?:_macaron)?\.conv2",
+}
+
+
+class FastSpeech2Conformer(TextToSpeechFamily):
+    """Speakers are told apart by models that read speaker embeddings (`speaker_embed_dim`)."""
+
+    roles: ClassVar[dict[str, str]] = {
+        f"{prefix}{role}": f"{layer}{part}" for prefix, layer in _LAYER.items() for role, part in _PARTS.items()
+    }
+    needs_durations = True
+    vocoder_class = FastSpeech2ConformerHifiGan
+
+    def processor(self, name: str, revision: str | None) -> "_Tokens":
+        path = cached_file(name, "vocab.json", revision=revision)
+        vocabulary = json.loads(Path(path).read_text(encoding="utf-8"))
+        if _PHONEME not in vocabulary:
+            return _Characters(vocabulary)
+        try:
+            return _Phonemes(FastSpeech2ConformerTokenizer.from_pretrained(name, revision=revision))
+        except (ImportError, LookupError):
+            raise SureError(
+                f"--backbone {name} reads phonemes, which g2p-en finds: pip install g2p-en, and once, with a network, "
+                "python -c \"import nltk; nltk.download('cmudict'); nltk.download('averaged_perceptron_tagger_eng')\"."
+            ) from None
+
+    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
+        """Nothing reads padding, and adapters reach the attention."""
+        model.__class__ = _FastSpeech2
+        model.padding = padding
+        model.decoder.register_forward_pre_hook(_LocateFrames(padding))
+        model.duration_predictor.__class__ = _DurationPredictor
+        fix_batch_norms(model)
+        # A class of this padding, since PEFT makes convolutions of its own of the class that it finds.
+        convolution = type(_Conv1d.__name__, (_Conv1d,), {"where": padding})
+        config = copy.copy(model.config)
+        for module in model.modules():
+            if isinstance(module, FastSpeech2ConformerAttention):
+                module.__class__, module.config = _Attention, config
+            elif type(module) is nn.Conv1d:
+                module.__class__ = convolution
+
+    def log_mel(self, backbone: Backbone) -> LogMel:
+        return _LOG_MEL
+
+    def speaker_width(self, config: PreTrainedConfig) -> int | None:
+        return config.speaker_embed_dim
+
+    def text_inputs(self, backbone: Backbone, texts: Sequence[str]) -> dict[str, Tensor]:
+        tokens = [torch.tensor(backbone.feature_extractor(text)) for text in texts]
+        lengths = torch.tensor([len(ids) for ids in tokens])
+        input_ids = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": (torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long(),
+        }
+
+    def targets(self, backbone: Backbone, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """A row has `durations` too, the frames of each token. Raises `SureError` where they do not fit, naming it."""
+        made = [_aligned(row, backbone.feature_extractor(row["text"])) for row in rows]
+        labels, _ = padded_labels([spectrogram for spectrogram, _, _, _ in made])
+        durations, pitch, energy = (
+            nn.utils.rnn.pad_sequence([torch.from_numpy(parts[index]) for parts in made], batch_first=True)
+            for index in (1, 2, 3)
+        )
+        return {
+            "labels": labels,
+            "durations": durations,
+            "pitch": pitch.unsqueeze(-1),
+            "energy": energy.unsqueeze(-1),
+        }
+
+    def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:
+        tokens = torch.ones(1, seconds * CHARACTERS_PER_SECOND, dtype=torch.long, device=device)
+        durations = torch.full_like(tokens, round(_LOG_MEL.rate / _LOG_MEL.hop / CHARACTERS_PER_SECOND))
+        nothing = torch.zeros(*tokens.shape, 1, device=device)
+        example = {
+            "input_ids": tokens,
+            "attention_mask": torch.ones_like(tokens),
+            "labels": torch.zeros(1, int(durations.sum()), config.num_mel_bins, device=device),
+            "durations": durations,
+            "pitch": nothing,
+            "energy": nothing,
+        }
+        if config.speaker_embed_dim:
+            example["speaker_embeddings"] = torch.zeros(1, config.speaker_embed_dim, device=device)
+        return example
+
+
+class _Characters:
+    """A text as the ids of its characters, in lower case where there is no other, and one of its end."""
+
+    def __init__(self, vocabulary: dict[str, int]) -> None:
+        self.vocabulary = vocabulary
+
+    def __call__(self, text: str) -> list[int]:
+        ids = [self.vocabulary.get(character, self.vocabulary.get(character.lower())) for character in text]
+        ids = [self.vocabulary.get(_UNKNOWN) if known is None else known for known in ids]
+        return [known for known in (*ids, self.vocabulary.get(_END)) if known is not None]
+
+
+class _Phonemes:
+    """A text as the ids of its phonemes."""
+
+    def __init__(self, tokenizer: FastSpeech2ConformerTokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, text: str) -> list[int]:
+        return self.tokenizer(text)["input_ids"]
+
+
+_Tokens = _Characters | _Phonemes
+
+
+class _FastSpeech2(FastSpeech2ConformerModel):
+    """Gives its loss with labels, in training mode, and speaks without."""
+
+    padding: Padding
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        speaker_embeddings: Tensor | None = None,
+        labels: Tensor | None = None,
+        durations: Tensor | None = None,
+        pitch: Tensor | None = None,
+        energy: Tensor | None = None,
+    ) -> FastSpeech2ConformerModelOutput | list[Tensor]:
+        if labels is None:
+            speakers = [None] * len(input_ids) if speaker_embeddings is None else speaker_embeddings
+            return [self._speak(*one) for one in zip(input_ids, attention_mask, speakers, strict=True)]
+        return super().forward(
+            input_ids,
+            attention_mask=attention_mask,
+            spectrogram_labels=labels,
+            duration_labels=durations,
+            pitch_labels=pitch,
+            energy_labels=energy,
+            speaker_embedding=speaker_embeddings,
+            return_dict=True,
+        )
+
+    def _speak(self, ids: Tensor, mask: Tensor, speaker: Tensor | None) -> Tensor:
+        # Alone: the library has no masks for what a batch says.
+        self.padding.mask = None
+        speaker = None if speaker is None else speaker.unsqueeze(0)
+        said = super().forward(ids[mask.bool()].unsqueeze(0), speaker_embedding=speaker, return_dict=True)
+        return said.spectrogram[0]
+
+
+class _LocateFrames:
+    """Before the decoder: from here on, padding is that of frames, no longer that of tokens."""
+
+    def __init__(self, padding: Padding) -> None:
+        self.padding = padding
+
+    def __call__(self, decoder: nn.Module, args: tuple[Tensor, Tensor | None]) -> None:
+        mask = args[1]
+        self.padding.mask = None if mask is None else mask.squeeze(1).bool()
+
+
+class _Conv1d(nn.Conv1d):
+    """A convolution that finds zeros after an utterance's end, in a batch as alone."""
+
+    where: ClassVar[Padding]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(zero_padding(inputs, self.where.mask))
+
+
+class _DurationPredictor(FastSpeech2ConformerDurationPredictor):
+    """Durations that fit into memory, whatever is predicted."""
+
+    def forward(self, encoder_hidden_states: Tensor) -> Tensor:
+        durations = super().forward(encoder_hidden_states)
+        if self.training:
+            # As logarithms.
+            return durations
+        # Below 0 is what was too large for a whole number.
+        return torch.where(durations < 0, _LONGEST_TOKEN, durations).clamp(max=_LONGEST_TOKEN)
+
+
+class _Attention(FastSpeech2ConformerAttention):
+    """Attention with relative positions (Dai et al. 2019, section 3.3) through `transformers`' interface."""
+
+    config: PreTrainedConfig
+    is_causal = False
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        pos_emb: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, None]:
+        """`attention_mask` (batch, 1, frames), `pos_emb` (1, 2 * frames - 1, width)."""
+        batch, frames, width = hidden_states.shape
+        query, key, value, positions = (
+            projected.view(len(projected), -1, self.num_heads, self.head_dim)
+            for projected in (
+                self.linear_q(hidden_states),
+                self.linear_k(hidden_states),
+                self.linear_v(hidden_states),
+                self.linear_pos(pos_emb),
+            )
+        )
+        scaling = self.head_dim**-0.5
+        relative = (query + self.pos_bias_v).transpose(1, 2) @ positions.permute(0, 2, 3, 1)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, sdpa_attention_forward)
+        attended, _ = attend(
+            self,
+            (query + self.pos_bias_u).transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            None if attention_mask is None else attention_mask.bool().unsqueeze(1),
+            dropout=self.dropout.p if self.training else 0.0,
+            scaling=scaling,
+            position_bias=self.shift_relative_position_tensor(relative) * scaling,
+        )
+        return self.linear_out(attended.reshape(batch, frames, width)), None
+
+
+def _aligned(row: dict[str, Any], tokens: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Spectrogram (frames, bins), and by token durations, pitch and energy, each (tokens,)."""
+    durations = np.array(row["durations"], dtype=np.int64)
+    if len(durations) != len(tokens):
+        raise SureError(f"Durations of {row['id']}: {len(durations)}, and the text has {len(tokens)} tokens.")
+    spectrogram = _LOG_MEL(row["waveform"])
+    missing = len(spectrogram) - durations.sum()
+    if abs(missing) > _SLACK:
+        raise SureError(f"Durations of {row['id']}: {durations.sum()} frames in all; its audio has {len(spectrogram)}.")
+    durations[durations.argmax()] += missing
+    owner = np.repeat(np.arange(len(durations)), durations)
+    pitch = _pitch(row["waveform"], len(spectrogram))
+    energy = np.sqrt(np.square(10.0**spectrogram).sum(axis=1))
+    by_token = [np.bincount(owner, values, len(durations)) / np.maximum(durations, 1) for values in (pitch, energy)]
+    return spectrogram, durations, *map(_standardised, by_token)
+
+
+def _pitch(waveform: np.ndarray, frames: int) -> np.ndarray:
+    """log F0 of each frame, shape (frames,), between voiced frames in a straight line; 0 where none is voiced."""
+    values, _ = f0(waveform, 1000 * _LOG_MEL.hop / _LOG_MEL.rate)
+    voiced = np.flatnonzero(values)
+    if not len(voiced):
+        return np.zeros(frames)
+    return np.interp(np.arange(frames), voiced, np.log(values[voiced]))
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    return ((values - values.mean()) / max(values.std(), 1e-5)).astype(np.float32)
