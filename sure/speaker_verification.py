@@ -1,0 +1,345 @@
+"""Speaker verification: the base of tasks that ask of two utterances whether one speaker said both.
+
+An embedding per utterance is trained by telling the training speakers apart; a trial's score is the cosine of its two
+embeddings. Test speakers are never training speakers, so evaluation has no loss: it is 0 there.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations, cycle, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
+from sure.errors import SureError
+from sure.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from torch import Tensor, nn
+
+    from sure.augmentation import Surroundings
+    from sure.backbones import Backbone
+    from sure.model import SpeechModel
+
+# Enrolment utterance, test utterance, 1 where one speaker said both (a target trial), else 0.
+Trial = tuple[str, str, int]
+
+# The cohort speakers nearest to an utterance, whose scores normalise its own (Peng et al. 2023).
+_NEAREST = 300
+
+# Utterances of a speaker that `trials_by_rule` uses at most; 20 make 190 target trials.
+_UTTERANCES = 20
+
+# A number of this size is no score and no setting.
+_LARGEST = 1e100
+
+# Trials or utterances in one matrix product.
+_AT_A_TIME = 16_384
+
+_CHOICES = {
+    "head": ("xvector", "mean", "ecapa"),
+    "layers": ("last", "weighted_sum"),
+    "score_normalization": ("none", "adaptive"),
+}
+
+
+@dataclass
+class SpeakerVerificationTask(Task):
+    """A subclass yields `utterances`, each with its speaker, and where it has a list of trials gives `test_trials`."""
+
+    metrics: ClassVar[tuple[str, ...]] = (
+        "equal_error_rate",
+        "minimum_detection_cost_p01",
+        "minimum_detection_cost_p05",
+    )
+    unit: ClassVar[Literal["utterance", "trial"]] = "trial"
+
+    head: str = field(
+        default="xvector",
+        metadata={"help": "xvector (SUPERB's), mean (mean and projection) or ecapa (attentive statistics)."},
+    )
+    layers: str = field(
+        default="last", metadata={"help": "What the head gets: the last hidden state, or a weighted_sum of all."}
+    )
+    crop_seconds: float = field(
+        default=3.0,
+        metadata={"help": "Training hears a random part of so many seconds; shorter utterances are repeated."},
+    )
+    margin: float = field(default=0.2, metadata={"help": "Of additive angular margin softmax, in radians."})
+    scale: float = field(default=30.0, metadata={"help": "Of additive angular margin softmax."})
+    segments: list[float] = field(
+        default_factory=list,
+        metadata={"help": "Also test on the first so many seconds of both utterances, such as [1,2,3,5]."},
+    )
+    score_normalization: str = field(
+        default="none",
+        metadata={"help": "adaptive: final scores by the 300 nearest training speakers (AS-norm); or none."},
+    )
+    noise_dir: str | None = field(
+        default=None, metadata={"help": "Folder of MUSAN, whose noise, music and speech training utterances get."}
+    )
+    reverberation_dir: str | None = field(
+        default=None, metadata={"help": "Folder with simulated_rirs, rooms in which training utterances are heard."}
+    )
+    augmentation_probability: float = field(
+        default=0.6, metadata={"help": "Share of training utterances that get a noise or a room, where there are any."}
+    )
+    training_speakers: int = field(default=0, metadata={"help": "Their number; set by the task."})
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _refused(name, getattr(self, name), f"choose one of {', '.join(choices)}")
+        if not isinstance(self.segments, list):
+            self.segments = [self.segments]
+        frame = SHORTEST_SAMPLES / SAMPLE_RATE
+        for name, value, least, most in (
+            ("crop_seconds", self.crop_seconds, frame, np.inf),
+            *(("segments", seconds, frame, np.inf) for seconds in self.segments),
+            ("margin", self.margin, 0, np.pi / 2),
+            ("scale", self.scale, 1, np.inf),
+            ("augmentation_probability", self.augmentation_probability, 0, 1),
+        ):
+            if not _is_number(value) or not least <= value <= most:
+                raise _refused(name, value, f"give a number of at least {least:g} and at most {most:g}")
+        self._speaker_ids: dict[str, int] = {}
+        self._trials: dict[str, list[Trial]] = {}
+        self._cohort: np.ndarray | None = None
+
+    @property
+    def trials(self) -> dict[str, list[Trial]]:
+        if not self._trials:
+            return {}
+        return {name: self._trials[split] for name, (split, _) in self.evaluations().items()}
+
+    def test_trials(self, rows: Sequence[dict[str, Any]]) -> list[Trial]:
+        """The trials of the test split, by default `trials_by_rule` among its rows."""
+        return trials_by_rule(rows)
+
+    def evaluations(self) -> dict[str, tuple[str, float | None]]:
+        return super().evaluations() | {f"test_{seconds:g}s": ("test", float(seconds)) for seconds in self.segments}
+
+    def load(self, data_dir: Path) -> "DatasetDict":
+        """As `Task.load`; of validation and test only what trials name.
+
+        Raises `SureError` where a training speaker is tested, or where a split has no trials of both kinds.
+        """
+        splits = super().load(data_dir)
+        speakers = {name: set(split["speaker"]) for name, split in splits.items()}
+        for name in ("validation", "test"):
+            refuse_known(speakers[name], speakers["train"], f"{data_dir}, {name}")
+        self._trials = {
+            "validation": trials_by_rule(splits["validation"].to_list()),
+            "test": self.test_trials(splits["test"].to_list()),
+        }
+        for name, trials in self._trials.items():
+            if {label for _, _, label in trials} != {0, 1}:
+                raise SureError(
+                    f"{data_dir}: the {len(trials)} {name} trials are not of both kinds; they need two speakers, one "
+                    "of them with two utterances."
+                )
+            splits[name] = _named(splits[name], trials)
+        self._speaker_ids = {speaker: index for index, speaker in enumerate(sorted(speakers["train"]))}
+        self.training_speakers = len(self._speaker_ids)
+        # Folders that are not what they should be are better found now than when training begins.
+        _ = self._surroundings
+        return splits
+
+    def augment(self, waveform: np.ndarray, row: dict[str, Any]) -> np.ndarray:
+        """A random crop, perhaps with noise or in a room."""
+        from sure.augmentation import crop
+
+        return self._surroundings.change(crop(waveform, round(self.crop_seconds * SAMPLE_RATE)))
+
+    @cached_property
+    def _surroundings(self) -> "Surroundings":
+        from sure.augmentation import Surroundings
+
+        folders = (None if name is None else Path(name) for name in (self.noise_dir, self.reverberation_dir))
+        return Surroundings(*folders, self.augmentation_probability)
+
+    def build_head(self, width: int, states: int = 0) -> "nn.Module":
+        """As `Task.build_head`; with `states`, a head that mixes so many hidden states."""
+        from sure.speaker_heads import EMBEDDERS, SpeakerHead
+
+        return SpeakerHead(EMBEDDERS[self.head](width), self.training_speakers, self.margin, self.scale, states)
+
+    def build_model(self, backbone: "Backbone") -> "SpeechModel":
+        from sure.model import SpeechModel
+
+        states = backbone.model.config.num_hidden_layers + 1 if self.layers == "weighted_sum" else 0
+        return SpeechModel(backbone, self.build_head(backbone.width, states))
+
+    def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """`labels` of shape (batch,), -100 for who is no training speaker."""
+        import torch
+
+        return {"labels": torch.tensor([self._speaker_ids.get(row["speaker"], -100) for row in rows])}
+
+    def calibrate(self, training_outputs: Callable[[], tuple[np.ndarray, list[dict[str, Any]]]]) -> None:
+        """With `score_normalization=adaptive`: the cohort, which is the mean embedding of each training speaker."""
+        if self.score_normalization == "adaptive":
+            embeddings, rows = training_outputs()
+            members = defaultdict(list)
+            for index, row in enumerate(rows):
+                members[row["speaker"]].append(index)
+            self._cohort = _unit(np.stack([embeddings[members[speaker]].mean(axis=0) for speaker in sorted(members)]))
+
+    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Outputs are embeddings of shape (utterances, size); gives a row per trial of the rows' split.
+
+        A row has the score as `prediction`, the label as `reference`, the speaker of the enrolment utterance, and both
+        utterances as `id`; a list that repeats a trial counts it as often, as "... #2" and so on. Recordings that are
+        in no trials give a row each, with their `embedding`.
+        """
+        trials = self._trials.get(rows[0].get("split"), [])
+        if not trials:
+            return [
+                {"id": row["id"], "embedding": [round(float(value), 6) for value in embedding]}
+                for row, embedding in zip(rows, outputs, strict=True)
+            ]
+        places = {row["id"]: index for index, row in enumerate(rows)}
+        sides = np.array([[places[enrolment], places[test]] for enrolment, test, _ in trials])
+        embeddings = _unit(outputs)
+        scores = cosines(embeddings, sides)
+        if self._cohort is not None:
+            scores = normalised(scores, sides, *nearest_scores(embeddings, self._cohort))
+        seen: Counter[str] = Counter()
+        predictions = []
+        for (enrolment, test, label), (place, _), score in zip(trials, sides, scores, strict=True):
+            identity = f"{enrolment} {test}"
+            seen[identity] += 1
+            predictions.append(
+                {
+                    "id": identity if seen[identity] == 1 else f"{identity} #{seen[identity]}",
+                    "speaker": rows[place]["speaker"],
+                    "reference": label,
+                    "prediction": round(float(score), 6),
+                }
+            )
+        return predictions
+
+    def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and labels. Raises `SureError` for what is none, naming the row."""
+        for row in rows:
+            if not _is_number(row.get("prediction")):
+                raise SureError(f"Prediction {row.get('id')!r}: the score {row.get('prediction')!r} is not a number.")
+            if row.get("reference") not in (0, 1):
+                raise SureError(
+                    f"Prediction {row.get('id')!r}: the reference {row.get('reference')!r} is neither 1 nor 0."
+                )
+        return np.array([float(row["prediction"]) for row in rows]), np.array([int(row["reference"]) for row in rows])
+
+
+def refuse_known(tested: set[str], trained: set[str], where: str) -> None:
+    """Raises `SureError` where a speaker to be verified trains the model."""
+    if shared := sorted(tested & trained):
+        raise SureError(
+            f"{where}: {len(shared)} speakers to be verified are training speakers too, such as {shared[0]}; they must "
+            "be unknown."
+        )
+
+
+def read_trials(path: Path) -> list[tuple[int, Trial]]:
+    """A list of trials, each `1 enrolment test` or `0 enrolment test`, with the number of its line.
+
+    Raises `SureError`, naming the line, for one with another number of columns, another label, or a trial that was
+    there before with the other label.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise SureError(f"{path}: not a text file in UTF-8.") from None
+    trials, labels = [], {}
+    for number, line in enumerate(lines, start=1):
+        columns = line.split()
+        if not columns:
+            continue
+        where = f"{path}, line {number}"
+        if len(columns) != 3:
+            raise SureError(f"{where}: {len(columns)} columns; expected a label and two utterances, `1 path path`.")
+        label, enrolment, test = columns
+        if label not in ("0", "1"):
+            raise SureError(f"{where}: label {label!r}; expected 1 (same speaker) or 0.")
+        if labels.setdefault((enrolment, test), label) != label:
+            raise SureError(f"{where}: this trial has label {label} here and {labels[enrolment, test]} before.")
+        trials.append((number, (enrolment, test, int(label))))
+    if not trials:
+        raise SureError(f"{path}: holds no trials.")
+    return trials
+
+
+def trials_by_rule(rows: Iterable[dict[str, Any]]) -> list[Trial]:
+    """Trials among the utterances of some speakers, as many targets as non-targets, without chance.
+
+    Speakers and ids are sorted; of each speaker at most 20 utterances are used, evenly spread. Every two of a
+    speaker's are a target trial, and each is followed by a non-target trial of the same enrolment utterance with one
+    of another speaker: the first utterances of all others in turn, then their second ones, and so on.
+    """
+    by_speaker = defaultdict(list)
+    for row in rows:
+        by_speaker[row["speaker"]].append(row["id"])
+    chosen = [_spread(sorted(by_speaker[speaker])) for speaker in sorted(by_speaker)]
+    trials: list[Trial] = []
+    for index, own in enumerate(chosen):
+        others = zip_longest(*chosen[index + 1 :], *chosen[:index])
+        in_turn = cycle([identity for identities in others for identity in identities if identity is not None])
+        for (enrolment, test), other in zip(combinations(own, 2), in_turn, strict=False):
+            trials += [(enrolment, test, 1), (enrolment, other, 0)]
+    return list(dict.fromkeys(trials))
+
+
+def cosines(embeddings: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Of unit embeddings (utterances, size) and the two indices of each trial (trials, 2): scores (trials,)."""
+    parts = [sides[start : start + _AT_A_TIME].T for start in range(0, len(sides), _AT_A_TIME)]
+    return np.concatenate([np.einsum("td,td->t", embeddings[enrolment], embeddings[test]) for enrolment, test in parts])
+
+
+def nearest_scores(embeddings: np.ndarray, cohort: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, both (utterances,), of each utterance's highest 300 scores with the cohort."""
+    nearest = min(_NEAREST, len(cohort))
+    means, deviations = [], []
+    for start in range(0, len(embeddings), _AT_A_TIME):
+        scores = embeddings[start : start + _AT_A_TIME] @ cohort.T
+        scores = np.partition(scores, -nearest, axis=1)[:, -nearest:]
+        means.append(scores.mean(axis=1))
+        deviations.append(scores.std(axis=1))
+    return np.concatenate(means), np.concatenate(deviations)
+
+
+def normalised(scores: np.ndarray, sides: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Adaptive symmetric score normalisation (AS-norm1, Matejka et al. 2017): a trial's standard score among those of
+    its enrolment utterance with their nearest cohort speakers, and among those of its test utterance, averaged."""
+    # A cohort all alike, such as a single speaker, has no deviation to divide by.
+    standard = (scores[:, np.newaxis] - means[sides]) / np.maximum(deviations[sides], 1e-6)
+    return standard.mean(axis=1)
+
+
+def _unit(embeddings: np.ndarray) -> np.ndarray:
+    embeddings = np.asarray(embeddings, dtype=np.float64)
+    return embeddings / np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
+
+
+def _spread(identities: list[str]) -> list[str]:
+    count = min(len(identities), _UTTERANCES)
+    return [identities[index * len(identities) // count] for index in range(count)]
+
+
+def _named(split: "Dataset", trials: list[Trial]) -> "Dataset":
+    """The utterances of a split that are in a trial."""
+    named = {identity for enrolment, test, _ in trials for identity in (enrolment, test)}
+    return split.select([index for index, identity in enumerate(split["id"]) if identity in named])
+
+
+def _is_number(value: Any) -> bool:
+    # JSON has integers that no float can hold; NaN fails every comparison.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _refused(option: str, value: Any, right: str) -> SureError:
+    return SureError(f"--task_options {option}={value}: {right}.")
