@@ -1,0 +1,386 @@
+"""Text-to-speech: a pretrained voice learns to speak as other speakers do.
+
+Every utterance has a text, a recording of it and a speaker, and every speaker is in all splits. What is scored is
+speech that was generated from the texts alone, sentence by sentence; validation generates too, so that the checkpoint
+that is chosen is the one that speaks best. The waveforms of a run lie beside its record, as `audio/<id>.wav`.
+"""
+
+import hashlib
+import json
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sure import audio
+from sure.errors import SureError
+from sure.registry import unknown
+from sure.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from torch import Tensor, nn
+
+    from sure.backbones import Backbone
+    from sure.model import SpeechModel
+    from sure.synthesis_measures import Analysis
+
+CODES = "codes"
+
+# An utterance is analysed at every evaluation; so many of their analyses are kept.
+_KEPT_ANALYSES = 1024
+
+# Sentences of a speaker: one for each split.
+_FEWEST = 3
+
+
+@dataclass
+class TextToSpeechTask(Task):
+    """A subclass yields `utterances`, each with its `text` and its `speaker`."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("mel_cepstral_distortion", "f0_error", "voicing_error")
+    whole_utterances: ClassVar[bool] = True
+
+    vocoder: str = field(
+        default="griffin_lim", metadata={"help": "griffin_lim, or a folder or hub id of the backbone's HiFi-GAN."}
+    )
+    speaker_embeddings: str = field(
+        default=CODES,
+        metadata={
+            "help": "What tells speakers apart: a .json or .safetensors file of a vector by speaker; the output folder "
+            "of `sure train --task sv_...`, whose mean over the training utterances; or codes, random by their names."
+        },
+    )
+    validation_sentences: int = field(
+        default=32, metadata={"help": "Validation sentences to generate at most, evenly spread over the sorted ids."}
+    )
+    recogniser: str | None = field(
+        default=None, metadata={"help": "Output folder of `sure train --task asr_...`: also score its word errors."}
+    )
+    verifier: str | None = field(
+        default=None,
+        metadata={"help": "Output folder of `sure train --task sv_...`: also score how like the voice is."},
+    )
+    durations: str | None = field(
+        default=None,
+        metadata={
+            "help": "For FastSpeech 2: a file with a line of id and frames of each token for every training utterance, "
+            "separated by spaces, as ESPnet writes it."
+        },
+    )
+    voices: list[str] = field(
+        default_factory=list, metadata={"help": "The speakers of the training split, sorted; set by the task."}
+    )
+    embeddings: dict[str, list[float]] = field(
+        default_factory=dict, metadata={"help": "By speaker, where they are not codes; set by the task."}
+    )
+    judges: dict[str, str] = field(
+        default_factory=dict, metadata={"help": "SHA-256 of recogniser and verifier; set by the task."}
+    )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.validation_sentences, int) or self.validation_sentences < 1:
+            raise SureError(
+                f"--task_options validation_sentences={self.validation_sentences}: not a whole number above 0."
+            )
+        self._durations: dict[str, list[int]] = {}
+        # The row of the longest text, once the corpus is loaded.
+        self._longest: dict[str, Any] | None = None
+        self.metrics = (
+            *type(self).metrics,
+            *(["speaker_similarity"] if self.verifier else []),
+            *(["recognised_word_error_rate"] if self.recogniser else []),
+        )
+
+    def load(self, data_dir: Path) -> "DatasetDict":
+        """As `Task.load`; of the validation split at most `validation_sentences`.
+
+        Raises `SureError` where a text is empty, a speaker has no training utterance or no embedding, or a judge is
+        none.
+        """
+        splits = super().load(data_dir)
+        self.voices = sorted(set(splits["train"]["speaker"]))
+        for name, split in splits.items():
+            for row in split:
+                if not row["text"].strip():
+                    raise SureError(f"{row['path']}: its text is empty ({name}).")
+            if strangers := sorted(set(split["speaker"]) - set(self.voices)):
+                raise SureError(f"{data_dir}: {strangers[0]} speaks in {name} and has nothing to learn from in train.")
+        self._longest = max((row for split in splits.values() for row in split), key=lambda row: len(row["text"]))
+        splits["validation"] = _spread(splits["validation"], self.validation_sentences)
+        if self.durations is not None:
+            self._durations = _read_durations(Path(self.durations), splits["train"])
+        if self.speaker_embeddings != CODES and not self.embeddings:
+            self.embeddings = _embeddings(self.speaker_embeddings, self.voices, splits["train"])
+        if self.recogniser or self.verifier:
+            self.judges = self._digests()
+        return splits
+
+    def build_head(self, width: int) -> "nn.Module":
+        """There is none: the backbone speaks by itself."""
+        raise TypeError("a text-to-speech task has no head")
+
+    def build_model(self, backbone: "Backbone") -> "SpeechModel":
+        """Raises `SureError` where the backbone does not speak, or vocoder, embeddings or texts do not fit it."""
+        from sure import vocoders
+        from sure.backbones._text_to_speech import TextToSpeechFamily
+        from sure.speaking_model import SpeakingModel
+
+        if not isinstance(backbone.family, TextToSpeechFamily):
+            raise SureError(
+                f"--backbone {backbone.name}: {backbone.family_name} models do not speak; {self.name} needs one that "
+                "does, such as microsoft/speecht5_tts."
+            )
+        if self._longest is not None:
+            try:
+                backbone.family.text_inputs(backbone, [self._longest["text"]])
+            except SureError as error:
+                raise SureError(f"{self._longest['path']}: {error}") from None
+        if backbone.family.needs_durations != (self.durations is not None):
+            advice = "cannot learn without; give a file" if self.durations is None else "need none; leave it out"
+            raise SureError(f"--task_options durations={self.durations}: {backbone.family_name} models {advice}.")
+        width = backbone.family.speaker_width(backbone.model.config)
+        if width is None and len(self.voices) > 1:
+            raise SureError(
+                f"--backbone {backbone.name} reads no speaker embeddings and can learn one voice only; choose one of "
+                f"{', '.join(self.voices[:8])} with --task_options speakers."
+            )
+        for speaker, embedding in self.embeddings.items():
+            if len(embedding) != width:
+                raise SureError(
+                    f"--task_options speaker_embeddings={self.speaker_embeddings}: {len(embedding)} values for "
+                    f"{speaker}; {backbone.name} reads {width or 'none'}."
+                )
+        return SpeakingModel(backbone, vocoders.load(self.vocoder, backbone))
+
+    def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """`sentences`, (batch,): the trainer scores only what has targets. Spectrograms are made in `batch`."""
+        import torch
+
+        return {"sentences": torch.arange(len(rows))}
+
+    def batch(self, backbone: "Backbone", rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """Texts and speakers, and in training what they should sound like."""
+        import torch
+
+        family = backbone.family
+        inputs = family.text_inputs(backbone, [row["text"] for row in rows]) | self.targets(rows)
+        width = family.speaker_width(backbone.model.config)
+        if width is not None:
+            vectors = np.stack([self._embedding(row["speaker"], width) for row in rows])
+            inputs["speaker_embeddings"] = torch.from_numpy(vectors)
+        if all(row.get("split") == "train" for row in rows):
+            inputs |= family.targets(backbone, [row | {"durations": self._durations.get(row["id"])} for row in rows])
+        return inputs
+
+    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Outputs are waveforms of shape (utterances, samples), each ended by -100; a prediction is its measures."""
+        from sure.synthesis_measures import analyse, compare
+
+        waveforms = [trimmed(output) for output in outputs]
+        judged = self._judged(waveforms, rows)
+        predictions = []
+        for index, (waveform, row) in enumerate(zip(waveforms, rows, strict=True)):
+            measures = compare(analyse(waveform), _analysis(row["path"], row.get("start"), row.get("end")))
+            for judgements in judged:
+                measures |= judgements[index]
+            predictions.append({"id": row["id"], "speaker": row["speaker"], "reference": row["text"]})
+            predictions[-1]["prediction"] = measures
+        return predictions
+
+    def keep(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]], folder: Path) -> None:
+        """What was said, as `audio/<id>.wav`, 16 kHz, 16 bits."""
+        for output, row in zip(outputs, rows, strict=True):
+            audio.write(folder / "audio" / f"{row['id']}.wav", trimmed(output))
+
+    def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Measures and texts. Raises `SureError` where a measure is missing or no number, naming the row."""
+        metrics = [self.metric_named(name) for name in self.metrics]
+        names = {name for metric in metrics for name in (metric.measure, metric.weight) if name}
+        for row in rows:
+            measures = row.get("prediction")
+            for name in sorted(names):
+                if not isinstance(measures, dict) or not _is_number(measures.get(name)):
+                    raise SureError(f"Prediction {row.get('id')!r}: no {name} that is a number in {measures!r}.")
+        return super().comparable(rows)
+
+    def _embedding(self, speaker: str, width: int) -> np.ndarray:
+        """float32, shape (width,)."""
+        if self.speaker_embeddings == CODES:
+            seed = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big")
+            return np.random.default_rng(seed).normal(size=width).astype(np.float32)
+        return np.array(self.embeddings[speaker], dtype=np.float32)
+
+    def _digests(self) -> dict[str, str]:
+        """Of the judges, which are loaded here: now, not after an epoch."""
+        from sure import synthesis_judges
+
+        digests = {}
+        for name, judge in (("recogniser", synthesis_judges.recogniser), ("verifier", synthesis_judges.verifier)):
+            if folder := getattr(self, name):
+                judge(folder)
+                digests[name] = synthesis_judges.digest(folder)
+        return digests
+
+    def _judged(self, waveforms: list[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """By judge, the measures of each utterance."""
+        judged = []
+        if self.recogniser:
+            from sure.synthesis_judges import word_errors
+
+            judged.append(word_errors(self.recogniser, waveforms, [row["text"] for row in rows]))
+        if self.verifier:
+            from sure.synthesis_judges import speaker_similarities
+
+            judged.append(speaker_similarities(self.verifier, waveforms, [_recording(row) for row in rows]))
+        return judged
+
+
+@dataclass
+class SpeakerAdaptationTask(TextToSpeechTask):
+    """On a corpus of several speakers: of each, sentences to learn from and sentences to be tested on.
+
+    A subclass says where its speakers are and what they say. Of each speaker's sentences, sorted by id, the last tenth
+    is the test split, the tenth before it validation, the rest train.
+    """
+
+    speakers: list[str] = field(
+        default_factory=list, metadata={"help": "Whose voices to learn, such as [p225,p226]; all by default."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.speakers if isinstance(self.speakers, list) else str(self.speakers).split(",")
+        self.speakers = sorted({str(speaker).strip() for speaker in given})
+
+    @abstractmethod
+    def speaker_folders(self, data_dir: Path) -> dict[str, Path]:
+        """Every speaker of the corpus that has texts, with a folder. Raises `SureError` where there are none."""
+
+    @abstractmethod
+    def sentences(self, speaker: str, folder: Path) -> Iterator[tuple[str, Path, str]]:
+        """Id, recording and text of each sentence of a speaker; an id is unique in the corpus."""
+
+    def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
+        folders = self.speaker_folders(data_dir)
+        for speaker in self.speakers or folders:
+            if speaker not in folders:
+                raise unknown(f"speaker of {data_dir}", speaker, list(folders))
+            sentences = sorted(self.sentences(speaker, folders[speaker]))
+            if len(sentences) < _FEWEST:
+                raise SureError(
+                    f"{folders[speaker]}: {len(sentences)} sentences with a text and a recording; {_FEWEST} are "
+                    "needed: to learn from, to choose by and to be tested on."
+                )
+            for (name, path, text), split in zip(sentences, splits_in_order(len(sentences)), strict=True):
+                yield {"id": name, "path": str(path), "speaker": speaker, "text": text, "split": split}
+
+
+def splits_in_order(count: int, most: int | None = None) -> list[str]:
+    """The splits of so many sorted sentences: train, then a tenth of validation and one of test, of at most `most`."""
+    tenth = min(max(1, count // 10), most or count)
+    return ["train"] * (count - 2 * tenth) + ["validation"] * tenth + ["test"] * tenth
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, without spaces around. Raises `SureError` where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise SureError(f"{path}: not a text file in UTF-8.") from None
+
+
+def _recording(row: dict[str, Any]) -> np.ndarray:
+    return audio.load(row["path"], start=row.get("start"), end=row.get("end"))
+
+
+@lru_cache(maxsize=_KEPT_ANALYSES)
+def _analysis(path: str, start: float | None, end: float | None) -> "Analysis":
+    from sure.synthesis_measures import analyse
+
+    return analyse(audio.load(path, start=start, end=end))
+
+
+def trimmed(output: np.ndarray) -> np.ndarray:
+    """A waveform without what follows its end."""
+    return output[output >= -1.0]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _spread(split: "Dataset", most: int) -> "Dataset":
+    count = min(len(split), most)
+    return split.select([index * len(split) // count for index in range(count)])
+
+
+def _read_durations(path: Path, training: "Dataset") -> dict[str, list[int]]:
+    """Frames of each token by utterance id. Raises `SureError` for a wrong line, and where one is missing."""
+    if not path.is_file():
+        raise SureError(f"--task_options durations={path}: no such file.")
+    durations = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        name, *frames = line.split()
+        if not frames or not all(count.isdecimal() for count in frames) or not any(map(int, frames)):
+            raise SureError(f"{path}, line {number}: expected an id and whole numbers of frames, not all 0.")
+        durations[name] = [int(count) for count in frames]
+    if missing := [name for name in training["id"] if name not in durations]:
+        raise SureError(f"{path}: no durations of {len(missing)} training utterances, such as {missing[0]}.")
+    return durations
+
+
+def _embeddings(source: str, speakers: list[str], training: "Dataset") -> dict[str, list[float]]:
+    """A vector by speaker, from a file or by a model of speakers."""
+    path = Path(source)
+    if path.is_dir():
+        vectors = _mean_embeddings(source, training)
+    elif path.is_file():
+        vectors = _read_vectors(path)
+    else:
+        raise SureError(
+            f"--task_options speaker_embeddings={source}: no such file or folder; expected {CODES}, a .json or "
+            ".safetensors file, or the output folder of `sure train --task sv_...`."
+        )
+    if missing := [speaker for speaker in speakers if speaker not in vectors]:
+        raise SureError(f"--task_options speaker_embeddings={source}: no embedding for {missing[0]}.")
+    return {speaker: [round(float(value), 6) for value in vectors[speaker]] for speaker in speakers}
+
+
+def _mean_embeddings(folder: str, training: "Dataset") -> dict[str, np.ndarray]:
+    from sure import synthesis_judges
+
+    vectors = {}
+    for speaker in sorted(set(training["speaker"])):
+        own = [row for row in training if row["speaker"] == speaker]
+        waveforms = [_recording(row) for row in own]
+        vectors[speaker] = synthesis_judges.embeddings(folder, waveforms, "speaker_embeddings").mean(axis=0)
+    return vectors
+
+
+def _read_vectors(path: Path) -> dict[str, Any]:
+    expected = f"--task_options speaker_embeddings={path}: expected a vector of numbers by speaker"
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import SafetensorError
+            from safetensors.numpy import load_file
+
+            try:
+                vectors = {name: array.ravel().tolist() for name, array in load_file(path).items()}
+            except SafetensorError as error:
+                raise SureError(f"{expected}, as safetensors ({error}).") from None
+        else:
+            vectors = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SureError(f"{expected}, as JSON ({error}).") from None
+    if not isinstance(vectors, dict):
+        raise SureError(f"{expected}, found a {type(vectors).__name__}.")
+    for name, vector in vectors.items():
+        if not isinstance(vector, list) or not vector or not all(map(_is_number, vector)):
+            raise SureError(f"{expected}; that of {name} is none.")
+    return vectors

@@ -1,0 +1,194 @@
+"""FastSpeech2Conformer here against `transformers`' own; tokens, durations, pitch and energy."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import FastSpeech2ConformerHifiGan, FastSpeech2ConformerHifiGanConfig, FastSpeech2ConformerModel
+
+from sure import backbones, methods, vocoders
+from sure.errors import SureError
+from sure.speaking_model import SpeakingModel
+from tests.speaking_factories import save_fastspeech2_conformer
+from tests.test_speaking_models import TEXTS, evaluation, inputs, targets
+
+STILL = {
+    f"{part}_dropout_rate": 0.0
+    for name in ("encoder", "decoder")
+    for part in (name, f"{name}_positional", f"{name}_attention")
+} | {
+    "duration_predictor_dropout_rate": 0.0,
+    "energy_predictor_dropout": 0.0,
+    "pitch_predictor_dropout": 0.0,
+    "speech_decoder_postnet_dropout": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_fastspeech2_conformer(tmp_path_factory.mktemp("fastspeech2"), **STILL)
+
+
+@pytest.fixture
+def backbone(folder):
+    return backbones.load(str(folder))
+
+
+def test_it_says_what_the_library_says(backbone, folder):
+    theirs = FastSpeech2ConformerModel.from_pretrained(folder)
+    batch = inputs(backbone)
+    with evaluation(backbone.model), evaluation(theirs):
+        for spoken, ids, mask, speaker in zip(backbone.model(**batch), *batch.values(), strict=True):
+            expected = theirs(ids[mask.bool()][None], speaker_embedding=speaker[None]).spectrogram[0]
+            torch.testing.assert_close(spoken, expected, atol=5e-5, rtol=1e-3)
+
+
+def test_loss_of_an_utterance_is_that_of_the_library(backbone, folder):
+    theirs = FastSpeech2ConformerModel.from_pretrained(folder).train()
+    for module in theirs.modules():
+        # In training, theirs normalises by the batch.
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.eval()
+    batch = inputs(backbone, TEXTS[:1]) | targets(backbone, TEXTS[:1])
+    expected = theirs(
+        batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        speaker_embedding=batch["speaker_embeddings"],
+        spectrogram_labels=batch["labels"],
+        duration_labels=batch["durations"],
+        pitch_labels=batch["pitch"],
+        energy_labels=batch["energy"],
+    )
+    ours = backbone.model.train()(**batch)
+    assert float(ours.loss) == pytest.approx(float(expected.loss), rel=1e-5)
+    torch.testing.assert_close(ours.spectrogram, expected.spectrogram, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["none", "conv_adapter", "prefix_tuning", "lora"])
+def test_in_a_batch_spectrograms_are_predicted_as_alone(backbone, method):
+    batch = inputs(backbone) | targets(backbone)
+    model = backbone.model
+    if method != "none":
+        options = {"dropout": 0.0} if method == "prefix_tuning" else {}
+        adapted = methods.apply(
+            SpeakingModel(backbone, vocoders.load("griffin_lim", backbone)),
+            methods.configure(method, backbone, options),
+        )
+        torch.manual_seed(2)
+        with torch.no_grad():
+            for parameter in adapted.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.05 * torch.randn_like(parameter))
+        model = adapted.get_base_model().backbone
+    model.train()
+    together = model(**batch)
+    for index in range(len(TEXTS)):
+        one = {name: tensor[index : index + 1] for name, tensor in batch.items()}
+        tokens = int(one["attention_mask"].sum())
+        one |= {name: one[name][:, :tokens] for name in ("input_ids", "attention_mask", "durations", "pitch", "energy")}
+        frames = int(one["durations"].sum())
+        one["labels"] = one["labels"][:, :frames]
+        alone = model(**one)
+        torch.testing.assert_close(together.spectrogram[index, :frames], alone.spectrogram[0], atol=2e-5, rtol=1e-4)
+        for name in ("duration_outputs", "pitch_outputs", "energy_outputs"):
+            torch.testing.assert_close(together[name][index, :tokens], alone[name][0], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "wrapped"),
+    [
+        ("conv_adapter", {}, ["decoder"] * 2 + ["encoder"] * 2),
+        ("bottleneck_adapter", {"roles": "decoder_layer"}, ["decoder"] * 2),
+        ("prefix_tuning", {"roles": "encoder_attention"}, ["encoder"] * 2),
+        ("lora", {}, ["decoder"] * 2 * 8 + ["encoder"] * 2 * 8),
+        ("lora", {"roles": "query,value"}, ["decoder"] * 4 + ["encoder"] * 4),
+    ],
+)
+def test_roles_are_parts_of_encoder_and_decoder(backbone, method, options, wrapped):
+    model = SpeakingModel(backbone, vocoders.load("griffin_lim", backbone))
+    adapted = methods.apply(model, methods.configure(method, backbone, options))
+    parts = [name.split(".")[3] for name, module in adapted.named_modules() if hasattr(module, "adapter_layer_names")]
+    assert sorted(parts) == wrapped
+
+
+def test_a_method_that_adapts_no_convolutions_says_so(backbone):
+    model = SpeakingModel(backbone, vocoders.load("griffin_lim", backbone))
+    with pytest.raises(SureError, match=r"Target module _Conv1d.* cannot be adapted by this method.*roles=query"):
+        methods.apply(model, methods.configure("vera", backbone))
+
+
+def test_what_has_not_learnt_durations_still_ends(backbone):
+    with torch.no_grad():
+        backbone.model.duration_predictor.linear.bias.fill_(50.0)
+    with evaluation(backbone.model):
+        (spoken,) = backbone.model(**inputs(backbone, ["a"]))
+    assert len(spoken) == 2 * 172
+
+
+class TestTokens:
+    def test_characters_of_the_vocabulary_and_an_end(self, backbone):
+        vocabulary = json.loads(Path(backbone.name, "vocab.json").read_text())
+        expected = [vocabulary[symbol] for symbol in ("a", " ", "b", "<unk>", "<sos/eos>")]
+        assert backbone.feature_extractor("A b?") == expected
+
+    @pytest.mark.skipif(find_spec("g2p_en") is not None, reason="g2p-en is installed")
+    def test_phonemes_need_g2p(self, tmp_path):
+        save_fastspeech2_conformer(tmp_path)
+        (tmp_path / "vocab.json").write_text(json.dumps({"<blank>": 0, "<unk>": 1, "AH0": 2, "<sos/eos>": 3}))
+        with pytest.raises(SureError, match="reads phonemes, which g2p-en finds: pip install g2p-en"):
+            backbones.load(str(tmp_path))
+
+
+class TestTargets:
+    def row(self, samples, durations, text="ab"):
+        time = np.arange(samples) / 16_000
+        # From 100 Hz to 200 Hz, and twice as loud.
+        waveform = np.sin(2 * np.pi * np.cumsum(100 + 100 * time / time[-1]) / 16_000) * (1 + time / time[-1]) / 4
+        return {"id": "u1", "text": text, "waveform": waveform.astype(np.float32), "durations": durations}
+
+    def test_pitch_and_energy_are_means_over_the_frames_of_a_token(self, backbone):
+        made = backbone.family.targets(backbone, [self.row(16_000, [40, 30, 17])])
+        assert made["labels"].shape == (1, 87, 80)
+        assert made["durations"].tolist() == [[40, 30, 17]]
+        for name in ("pitch", "energy"):
+            values = made[name][0, :, 0]
+            assert values.mean() == pytest.approx(0, abs=1e-5)
+            assert values.std(correction=0) == pytest.approx(1, abs=1e-4)
+            assert values[0] < values[1] < values[2]
+        # Log F0 in the middle of each token, standardised.
+        middle = np.log(100 + 100 * np.array([20, 55, 78.5]) / 87)
+        assert made["pitch"][0, :, 0].numpy() == pytest.approx((middle - middle.mean()) / middle.std(), abs=0.05)
+
+    def test_some_frames_more_or_less_are_the_longest_token_s(self, backbone):
+        for durations, expected in (([40, 30, 15], [42, 30, 15]), ([40, 30, 20], [37, 30, 20])):
+            made = backbone.family.targets(backbone, [self.row(16_000, durations)])
+            assert made["durations"].tolist() == [expected]
+
+    @pytest.mark.parametrize(
+        ("durations", "message"),
+        [
+            ([40, 47], "Durations of u1: 2, and the text has 3 tokens"),
+            ([40, 30, 10], "80 frames in all; its audio has 87"),
+        ],
+    )
+    def test_durations_that_do_not_fit_are_named(self, backbone, durations, message):
+        with pytest.raises(SureError, match=message):
+            backbone.family.targets(backbone, [self.row(16_000, durations)])
+
+    def test_a_token_without_frames_and_speech_without_pitch(self, backbone):
+        row = self.row(16_000, [87, 0, 0])
+        row["waveform"] = np.random.default_rng(0).normal(scale=0.01, size=16_000).astype(np.float32)
+        made = backbone.family.targets(backbone, [row])
+        assert all(torch.isfinite(tensor.float()).all() for tensor in made.values())
+
+
+def test_its_own_vocoder_speaks(backbone, tmp_path):
+    sizes = {"upsample_initial_channel": 32, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1]]}
+    FastSpeech2ConformerHifiGan(FastSpeech2ConformerHifiGanConfig(**sizes)).save_pretrained(tmp_path)
+    waveform = vocoders.load(str(tmp_path), backbone)(torch.zeros(10, 80))
+    # From 22.05 kHz.
+    assert len(waveform) == pytest.approx(10 * 256 * 16_000 / 22_050, abs=2)
+    assert waveform.dtype == np.float32
