@@ -1,0 +1,97 @@
+"""eSpeak NG, a small formant synthesiser with many voices and languages (https://github.com/espeak-ng/espeak-ng)."""
+
+import ctypes
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from sure.audio import SAMPLE_RATE
+from sure.errors import SureError
+
+# Constants of speak_lib.h.
+_SYNCHRONOUS_RETRIEVAL = 2
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
+_CHARACTERS_UTF8 = 1
+
+
+@dataclass(frozen=True)
+class Voice:
+    """An eSpeak NG voice: `name` such as "en-us+m3", `rate` in words per minute, `pitch` and `range` from 0 to 99."""
+
+    name: str
+    rate: int = 175
+    pitch: int = 50
+    range: int = 50
+    volume: int = 100
+
+
+def speak(text: str, voice: Voice) -> NDArray[np.float32]:
+    """`text` in a voice, shape (samples,), 16 kHz. Raises `SureError` for a voice that eSpeak NG does not have."""
+    library, rate, chunks = _espeak()
+    chunks.clear()
+    if library.espeak_SetVoiceByName(voice.name.encode()):
+        raise SureError(f"eSpeak NG has no voice {voice.name!r}.")
+    settings = {_RATE: voice.rate, _VOLUME: voice.volume, _PITCH: voice.pitch, _RANGE: voice.range}
+    for parameter, value in settings.items():
+        library.espeak_SetParameter(parameter, value, 0)
+    encoded = text.encode()
+    library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, _CHARACTERS_UTF8, None, None)
+    spoken = np.concatenate(chunks).astype(np.float32) / 32768
+    return soxr.resample(spoken, rate, SAMPLE_RATE).astype(np.float32)
+
+
+def forget() -> None:
+    """Start eSpeak NG anew: from here on the same calls give the same speech."""
+    _espeak.cache_clear()
+
+
+def data_folder() -> Path:
+    """eSpeak NG's languages (`lang/`) and variants of voices (`voices/!v/`)."""
+    _espeak()
+    import espeakng_loader
+
+    return Path(espeakng_loader.get_data_path())
+
+
+@cache
+def _espeak() -> tuple[ctypes.CDLL, int, list[NDArray[np.int16]]]:
+    """The library, its sample rate, and where its callback leaves what it spoke.
+
+    What it speaks depends on what it spoke before, which its own end and new start do not undo; a file of another name
+    is a library of its own, with no past.
+    """
+    try:
+        import espeakng_loader
+    except ImportError:
+        raise SureError('Synthetic speech needs eSpeak NG: pip install "sure-bench[synth]".') from None
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), folder))
+    rate = library.espeak_Initialize(_SYNCHRONOUS_RETRIEVAL, 0, espeakng_loader.get_data_path().encode(), 0)
+    if rate <= 0:
+        raise SureError(f"eSpeak NG does not find its data in {espeakng_loader.get_data_path()}.")
+    # Breath is noise, seeded with the time unless told otherwise.
+    library.espeak_ng_SetRandSeed(ctypes.c_long(0))
+    # Of some voices it comes from the C library instead.
+    library.srand(0)
+    chunks: list[NDArray[np.int16]] = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    def keep(samples: ctypes.Array, count: int, _: int) -> int:
+        if samples and count > 0:
+            chunks.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
+        return 0
+
+    library.espeak_SetSynthCallback(keep)
+    # The library holds no reference to the callback.
+    library.kept_callback = keep
+    library.espeak_Synth.argtypes = [
+        *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
+        *(ctypes.c_void_p, ctypes.c_void_p),
+    ]
+    return library, rate, chunks

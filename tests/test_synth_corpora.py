@@ -1,0 +1,118 @@
+"""Synthetic corpora in the layouts of FLEURS, VoxCeleb1 and LibriTTS."""
+
+import csv
+from hashlib import sha256
+
+import pytest
+import soundfile
+
+from sure import synth
+from sure.errors import SureError
+from sure.task import make_task
+
+pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
+
+SIZES = {
+    "fleurs": {"train": 9, "dev": 4, "test": 4},
+    "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
+    "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
+}
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def corpus(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synthetic") / request.param
+    synth.CORPORA[request.param](folder, **SIZES[request.param])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    def make(name):
+        folder = tmp_path_factory.mktemp("made") / name
+        synth.CORPORA[name](folder, **SIZES[name])
+        return folder
+
+    return make
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(corpus, tmp_path):
+    # Whatever was spoken before.
+    synth.speak("Hello.", synth.Voice("de+f2"))
+    again = synth.CORPORA[corpus.name]
+    again(tmp_path / "again", **SIZES[corpus.name])
+    assert contents(tmp_path / "again") == contents(corpus)
+    again(tmp_path / "other", seed=1, **SIZES[corpus.name])
+    recordings = [
+        {digest for name, digest in contents(folder).items() if name.endswith(".wav")}
+        for folder in (corpus, tmp_path / "other")
+    ]
+    assert recordings[0].isdisjoint(recordings[1])
+
+
+def test_a_complete_corpus_stays_and_another_is_refused(corpus):
+    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    synth.CORPORA[corpus.name](corpus, **SIZES[corpus.name])
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
+    with pytest.raises(SureError, match="holds another synthetic corpus"):
+        synth.CORPORA[corpus.name](corpus, seed=1, **SIZES[corpus.name])
+
+
+def test_fleurs_is_laid_out_as_released(made):
+    folder = made("fleurs") / "en_us"
+    texts = {}
+    for split, count in SIZES["fleurs"].items():
+        lines = (folder / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
+        rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+        assert len(rows) == count
+        assert {row[1] for row in rows} == {path.name for path in (folder / "audio" / split).iterdir()}
+        for _, name, raw, text, characters, samples, gender in rows:
+            info = soundfile.info(folder / "audio" / split / name)
+            assert (info.samplerate, info.channels, info.frames) == (16_000, 1, int(samples))
+            assert text == raw.lower().rstrip(".")
+            assert characters.replace(" | ", "_").replace(" ", "").replace("_", " ").removesuffix("|") == text
+            assert gender in ("MALE", "FEMALE")
+            texts.setdefault(split, []).append(text)
+    task = make_task("asr_fleurs", {}).load(folder.parent)
+    assert {name: len(split) for name, split in task.items()} == {"train": 9, "validation": 4, "test": 4}
+
+
+def test_voxceleb_has_trials_between_sessions_of_known_recordings(made):
+    folder = made("voxceleb")
+    parts = {part: {path.name for path in (folder / part / "wav").iterdir()} for part in ("dev", "test")}
+    assert [len(parts["dev"]), len(parts["test"])] == [11, 3]
+    assert parts["dev"].isdisjoint(parts["test"])
+    assert len(list((folder / "dev" / "wav").glob("id*/*/*.wav"))) == 11 * 2 * 2
+    trials = [line.split() for line in (folder / "veri_test.txt").read_text().splitlines()]
+    # Of each speaker every pair between the two sessions of two utterances.
+    assert [label for label, _, _ in trials].count("1") == 3 * 4
+    assert [label for label, _, _ in trials].count("0") == 3 * 4
+    for label, one, other in trials:
+        assert (folder / "test" / "wav" / one).is_file()
+        assert (folder / "test" / "wav" / other).is_file()
+        assert (one.split("/")[0] == other.split("/")[0]) == (label == "1")
+        assert one.split("/")[1] != other.split("/")[1]
+
+
+def test_libritts_has_24_khz_and_both_texts_beside_each_recording(made):
+    folder = made("libritts")
+    listed = [line.split("\t")[:3] for line in (folder / "speakers.tsv").read_text().splitlines()[1:]]
+    assert [part for _, _, part in listed] == ["train-clean-100", "train-clean-100", "dev-clean", "test-clean"]
+    for speaker, _, part in listed:
+        recordings = sorted((folder / part / speaker).rglob("*.wav"))
+        assert len(recordings) == 2 * 2
+        for path in recordings:
+            assert path.stem.split("_")[:2] == [speaker, path.parent.name]
+            assert soundfile.info(path).samplerate == 24_000
+            said = path.with_suffix(".normalized.txt").read_text()
+            written = path.with_suffix(".original.txt").read_text()
+            assert written[0].isdigit()
+            assert said.split()[1:] == written.split()[1:]
