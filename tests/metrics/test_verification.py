@@ -1,5 +1,6 @@
 """Metrics of verification trials: by hand, against scikit-learn, and against a search over all thresholds."""
 
+import itertools
 import time
 from fractions import Fraction
 
@@ -38,7 +39,7 @@ def rates(scores, references):
 
 def crossing(points):
     """Where the line through the points meets P_miss = P_fa, looked for between every two of them."""
-    for (fa, miss), (next_fa, next_miss) in zip(points, points[1:], strict=False):
+    for (fa, miss), (next_fa, next_miss) in itertools.pairwise(points):
         if miss >= fa and next_miss <= next_fa:
             share = (miss - fa) / ((miss - fa) + (next_fa - next_miss))
             return fa + share * (next_fa - fa)
