@@ -29,7 +29,7 @@ probe() { # task, folder, the flags of this task
   done
 }
 
-probe emodb_emotion "${EMODB:-}" --num_train_epochs 40 --seed 1314 "$@"
+probe emodb_emotion "${EMODB:-}" --num_train_epochs 20 --seed 1314 "$@"
 probe asr_fleurs "${DIGITS:-}" --num_train_epochs 30 --seed 1314 "$@"
 probe sv_voxceleb1 "${SPEAKERS:-}" --task_options head=xvector layers=last crop_seconds=3 \
   --num_train_epochs 20 --learning_rate 1e-3 --seed 1314 "$@"
