@@ -219,7 +219,7 @@ class SpeakerVerificationTask(Task):
                     "id": identity if seen[identity] == 1 else f"{identity} #{seen[identity]}",
                     "speaker": rows[place]["speaker"],
                     "reference": label,
-                    "prediction": round(float(score), 6),
+                    "prediction": round(float(score), 8),
                 }
             )
         return predictions

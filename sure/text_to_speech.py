@@ -5,9 +5,6 @@ speech that was generated from the texts alone, sentence by sentence; validation
 that is chosen is the one that speaks best. The waveforms of a run lie beside its record, as `audio/<id>.wav`.
 """
 
-import hashlib
-import json
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +17,7 @@ import numpy as np
 from sure import audio
 from sure.errors import SureError
 from sure.registry import unknown
+from sure.speaker_embeddings import CODES, by_speaker, code, is_number
 from sure.task import Task
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from sure.backbones import Backbone
     from sure.model import SpeechModel
     from sure.synthesis_measures import Analysis
-
-CODES = "codes"
 
 # An utterance is analysed at every evaluation; so many of their analyses are kept.
 _KEPT_ANALYSES = 1024
@@ -116,7 +112,7 @@ class TextToSpeechTask(Task):
         if self.durations is not None:
             self._durations = _read_durations(Path(self.durations), splits["train"])
         if self.speaker_embeddings != CODES and not self.embeddings:
-            self.embeddings = _embeddings(self.speaker_embeddings, self.voices, splits["train"])
+            self.embeddings = by_speaker(self.speaker_embeddings, self.voices, splits["train"])
         if self.recogniser or self.verifier:
             self.judges = self._digests()
         return splits
@@ -205,15 +201,14 @@ class TextToSpeechTask(Task):
         for row in rows:
             measures = row.get("prediction")
             for name in sorted(names):
-                if not isinstance(measures, dict) or not _is_number(measures.get(name)):
+                if not isinstance(measures, dict) or not is_number(measures.get(name)):
                     raise SureError(f"Prediction {row.get('id')!r}: no {name} that is a number in {measures!r}.")
         return super().comparable(rows)
 
     def _embedding(self, speaker: str, width: int) -> np.ndarray:
         """float32, shape (width,)."""
         if self.speaker_embeddings == CODES:
-            seed = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big")
-            return np.random.default_rng(seed).normal(size=width).astype(np.float32)
+            return code(speaker, width)
         return np.array(self.embeddings[speaker], dtype=np.float32)
 
     def _digests(self) -> dict[str, str]:
@@ -311,10 +306,6 @@ def trimmed(output: np.ndarray) -> np.ndarray:
     return output[output >= -1.0]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _spread(split: "Dataset", most: int) -> "Dataset":
     count = min(len(split), most)
     return split.select([index * len(split) // count for index in range(count)])
@@ -333,54 +324,3 @@ def _read_durations(path: Path, training: "Dataset") -> dict[str, list[int]]:
     if missing := [name for name in training["id"] if name not in durations]:
         raise SureError(f"{path}: no durations of {len(missing)} training utterances, such as {missing[0]}.")
     return durations
-
-
-def _embeddings(source: str, speakers: list[str], training: "Dataset") -> dict[str, list[float]]:
-    """A vector by speaker, from a file or by a model of speakers."""
-    path = Path(source)
-    if path.is_dir():
-        vectors = _mean_embeddings(source, training)
-    elif path.is_file():
-        vectors = _read_vectors(path)
-    else:
-        raise SureError(
-            f"--task_options speaker_embeddings={source}: no such file or folder; expected {CODES}, a .json or "
-            ".safetensors file, or the output folder of `sure train --task sv_...`."
-        )
-    if missing := [speaker for speaker in speakers if speaker not in vectors]:
-        raise SureError(f"--task_options speaker_embeddings={source}: no embedding for {missing[0]}.")
-    return {speaker: [round(float(value), 6) for value in vectors[speaker]] for speaker in speakers}
-
-
-def _mean_embeddings(folder: str, training: "Dataset") -> dict[str, np.ndarray]:
-    from sure import synthesis_judges
-
-    vectors = {}
-    for speaker in sorted(set(training["speaker"])):
-        own = [row for row in training if row["speaker"] == speaker]
-        waveforms = [_recording(row) for row in own]
-        vectors[speaker] = synthesis_judges.embeddings(folder, waveforms, "speaker_embeddings").mean(axis=0)
-    return vectors
-
-
-def _read_vectors(path: Path) -> dict[str, Any]:
-    expected = f"--task_options speaker_embeddings={path}: expected a vector of numbers by speaker"
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors import SafetensorError
-            from safetensors.numpy import load_file
-
-            try:
-                vectors = {name: array.ravel().tolist() for name, array in load_file(path).items()}
-            except SafetensorError as error:
-                raise SureError(f"{expected}, as safetensors ({error}).") from None
-        else:
-            vectors = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SureError(f"{expected}, as JSON ({error}).") from None
-    if not isinstance(vectors, dict):
-        raise SureError(f"{expected}, found a {type(vectors).__name__}.")
-    for name, vector in vectors.items():
-        if not isinstance(vector, list) or not vector or not all(map(_is_number, vector)):
-            raise SureError(f"{expected}; that of {name} is none.")
-    return vectors
