@@ -377,7 +377,7 @@ def _synth(arguments: argparse.Namespace) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from sure.pretrain import Settings, pretrain
+    from sure.pretraining import Settings, pretrain
 
     settings = Settings(
         steps=arguments.steps,

@@ -28,9 +28,9 @@ from tqdm import tqdm
 from transformers import HubertConfig, Wav2Vec2FeatureExtractor
 
 from sure.errors import SureError
-from sure.pretraining_card import card
-from sure.pretraining_model import CLUSTERS, NO_DROPOUT, Learner, mfcc
-from sure.pretraining_speech import BLOCK, SAMPLES, SECONDS, SpokenBlocks, normalised, recorded
+from sure.pretraining.card import card
+from sure.pretraining.model import CLUSTERS, NO_DROPOUT, Learner, mfcc
+from sure.pretraining.speech import BLOCK, SAMPLES, SECONDS, SpokenBlocks, normalised, recorded
 from sure.provenance import device_name
 from sure.results import write_atomically
 

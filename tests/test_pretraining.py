@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sure import backbones, pretrain, pretraining_speech
+from sure import backbones
 from sure.errors import SureError
-from sure.pretrain import Batches, Settings
-from sure.pretraining_model import Learner
+from sure.pretraining import Batches, Settings, pretrain, speech
+from sure.pretraining.model import Learner
 
 SMALL = {"hours": 0.05, "batch_size": 2, "seed": 3}
 
@@ -24,7 +24,7 @@ SMALL = {"hours": 0.05, "batch_size": 2, "seed": 3}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "mini"
-    pretrain.pretrain(folder, Settings(steps=12, **SMALL), save_steps=4, workers=0)
+    pretrain(folder, Settings(steps=12, **SMALL), save_steps=4, workers=0)
     return folder
 
 
@@ -50,13 +50,13 @@ def test_it_leaves_a_small_encoder_that_loads_and_its_card(made):
 
 def test_a_complete_pretraining_is_not_run_again_and_another_not_in_its_folder(made, tmp_path):
     written = (made / "model.safetensors").stat().st_mtime_ns
-    pretrain.pretrain(made, Settings(steps=12, **SMALL))
+    pretrain(made, Settings(steps=12, **SMALL))
     assert (made / "model.safetensors").stat().st_mtime_ns == written
     with pytest.raises(SureError, match=r"holds another pretraining \(steps: 12 there, 13 now\)"):
-        pretrain.pretrain(made, Settings(steps=13, **SMALL))
+        pretrain(made, Settings(steps=13, **SMALL))
     (tmp_path / "file").touch()
     with pytest.raises(SureError, match="is not empty and holds no pretraining"):
-        pretrain.pretrain(tmp_path, Settings(steps=12, **SMALL))
+        pretrain(tmp_path, Settings(steps=12, **SMALL))
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_the_loss_falls_on_a_batch_seen_again_and_again():
     torch.manual_seed(0)
     learner = Learner()
     optimiser = torch.optim.AdamW(learner.parameters(), lr=1e-3)
-    clips = np.stack([pretraining_speech.normalised(clip) for clip in pretraining_speech.SpokenBlocks(0, 1)[0][:4]])
+    clips = np.stack([speech.normalised(clip) for clip in speech.SpokenBlocks(0, 1)[0][:4]])
     labels = torch.randint(0, 10, (4, 199))
     mask = torch.rand(4, 199) < 0.5
     losses = []
@@ -97,7 +97,7 @@ def test_the_loss_falls_on_a_batch_seen_again_and_again():
 
 
 def test_batches_depend_on_seed_and_step_alone_and_mask_about_half_in_spans(tmp_path):
-    blocks = pretraining_speech.SpokenBlocks(0, 1)[0]
+    blocks = speech.SpokenBlocks(0, 1)[0]
     np.save(tmp_path / "speech.npy", blocks)
     np.save(tmp_path / "labels.npy", np.arange(len(blocks), dtype=np.uint8)[:, None].repeat(199, axis=1))
     first, again = (Batches(tmp_path / "speech.npy", tmp_path / "labels.npy", range(64), 8, seed=1) for _ in range(2))
@@ -117,12 +117,12 @@ def test_batches_depend_on_seed_and_step_alone_and_mask_about_half_in_spans(tmp_
 
 
 def test_speech_depends_on_seed_and_block_alone_and_voices_differ():
-    blocks = pretraining_speech.SpokenBlocks(5, 3)
+    blocks = speech.SpokenBlocks(5, 3)
     second = blocks[1]
     blocks[0]
     assert np.array_equal(blocks[1], second)
     assert not np.array_equal(blocks[2], second)
-    assert not np.array_equal(pretraining_speech.SpokenBlocks(6, 3)[1], second)
+    assert not np.array_equal(speech.SpokenBlocks(6, 3)[1], second)
     assert second.dtype == np.int16
     assert np.abs(second).max(axis=1).min() == 32_000
     with pytest.raises(IndexError):
@@ -130,9 +130,9 @@ def test_speech_depends_on_seed_and_block_alone_and_voices_differ():
 
 
 def test_what_a_microphone_hears_is_still_the_clip():
-    clip, other = pretraining_speech.SpokenBlocks(0, 1)[0][:2]
+    clip, other = speech.SpokenBlocks(0, 1)[0][:2]
     generator = np.random.default_rng(0)
-    likeness = [np.abs(np.corrcoef(pretraining_speech.recorded(clip, other, generator), clip)[0, 1]) for _ in range(20)]
+    likeness = [np.abs(np.corrcoef(speech.recorded(clip, other, generator), clip)[0, 1]) for _ in range(20)]
     assert 0.3 < np.median(likeness) < 0.99
     assert np.std(likeness) > 0.05
 
@@ -140,18 +140,18 @@ def test_what_a_microphone_hears_is_still_the_clip():
 def test_either_steps_or_minutes_are_asked_for(tmp_path):
     for steps, minutes in ((None, None), (1, 1.0)):
         with pytest.raises(SureError, match="either --steps or --minutes"):
-            pretrain.pretrain(tmp_path, Settings(steps=steps, minutes=minutes))
+            pretrain(tmp_path, Settings(steps=steps, minutes=minutes))
 
 
 def test_no_steps_leave_random_weights_for_comparison(tmp_path):
-    pretrain.pretrain(tmp_path / "random", Settings(steps=0))
+    pretrain(tmp_path / "random", Settings(steps=0))
     assert json.loads((tmp_path / "random" / "pretraining.json").read_text())["log"] == []
     assert backbones.load(str(tmp_path / "random")).pretrained
 
 
 @pytest.mark.slow
 def test_minutes_end_a_run(tmp_path):
-    pretrain.pretrain(tmp_path / "mini", Settings(minutes=0.05, **SMALL), workers=0)
+    pretrain(tmp_path / "mini", Settings(minutes=0.05, **SMALL), workers=0)
     made = json.loads((tmp_path / "mini" / "pretraining.json").read_text())
     assert 3 <= made["seconds"] < 30
     assert {row["stage"] for row in made["log"]} == {1, 2}

@@ -138,7 +138,7 @@ def _texts() -> dict[str, list[str]]:
     """By language the words of article 1 of the Universal Declaration of Human Rights; in the first two also those of
     The North Wind and the Sun, the passage with which the International Phonetic Association illustrates languages."""
     words: dict[str, list[str]] = {}
-    for line in resources.files("sure").joinpath("pretraining_texts.tsv").read_text(encoding="utf-8").splitlines():
+    for line in resources.files("sure.pretraining").joinpath("texts.tsv").read_text(encoding="utf-8").splitlines():
         language, _, text = line.partition("\t")
         words.setdefault(language, []).extend(text.translate(str.maketrans("", "", ".,;")).split())
     return words
