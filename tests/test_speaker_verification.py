@@ -456,7 +456,7 @@ def test_a_trial_scores_the_cosine_of_its_embeddings_whatever_their_order(tmp_pa
     predictions = task.predict(embeddings, rows)
     assert [row["id"].split() for row in predictions] == [[a, b] for a, b, _ in task.trials["test"]]
     for row, (enrolment, test, label) in zip(predictions, task.trials["test"], strict=True):
-        assert row["prediction"] == pytest.approx(cosine(by_id[enrolment], by_id[test]), abs=1e-6)
+        assert row["prediction"] == pytest.approx(cosine(by_id[enrolment], by_id[test]), abs=1e-8)
         assert row["reference"] == label
         assert row["speaker"] == enrolment.split("/")[0]
     assert json.loads(json.dumps(predictions)) == predictions
