@@ -167,7 +167,7 @@ class AttentiveEmbedding(nn.Module):
         return self.projector(torch.cat([mean, variance.clamp(min=_SMALL_VARIANCE).sqrt()], dim=-1))
 
 
-EMBEDDERS = {"xvector": XVector, "mean": MeanEmbedding, "ecapa": AttentiveEmbedding}
+EMBEDDERS = {"ecapa": AttentiveEmbedding, "xvector": XVector, "mean": MeanEmbedding}
 
 
 def _deviation(hidden_states: Tensor, mean: Tensor, padding: Padding) -> Tensor:

@@ -42,7 +42,7 @@ _LARGEST = 1e100
 _AT_A_TIME = 16_384
 
 _CHOICES = {
-    "head": ("xvector", "mean", "ecapa"),
+    "head": ("ecapa", "xvector", "mean"),
     "layers": ("last", "weighted_sum"),
     "score_normalization": ("none", "adaptive"),
 }
@@ -60,8 +60,8 @@ class SpeakerVerificationTask(Task):
     unit: ClassVar[Literal["utterance", "trial"]] = "trial"
 
     head: str = field(
-        default="xvector",
-        metadata={"help": "xvector (SUPERB's), mean (mean and projection) or ecapa (attentive statistics)."},
+        default="ecapa",
+        metadata={"help": "ecapa (attentive statistics), xvector (SUPERB's, wants long training) or mean."},
     )
     layers: str = field(
         default="last", metadata={"help": "What the head gets: the last hidden state, or a weighted_sum of all."}

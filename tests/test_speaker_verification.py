@@ -334,7 +334,7 @@ def test_folders_without_what_they_should_hold_are_told_before_training(tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": "tdnn"}, "head=tdnn: choose one of xvector, mean, ecapa"),
+        ({"head": "tdnn"}, "head=tdnn: choose one of ecapa, xvector, mean"),
         ({"layers": "first"}, "layers=first: choose one of last, weighted_sum"),
         ({"score_normalization": "s"}, "score_normalization=s: choose one of none, adaptive"),
         ({"crop_seconds": 0.01}, "crop_seconds=0.01: give a number of at least 0.025"),
