@@ -24,10 +24,14 @@ examples:
 """
 
 _PRETRAIN = """\
-A small HuBERT on speech that eSpeak NG makes up: spoken in many voices and languages, disturbed as recordings are, and
-learnt by predicting clusters of masked frames. No download. The same command goes on where it was interrupted.
+A small model on speech that eSpeak NG makes up, with no download. The same command goes on where it was interrupted.
 
-  sure pretrain --output_dir out/mini --minutes 60 --bf16                       two CPU cores
+encoder          a HuBERT that predicts clusters of masked frames, of speech in many voices and languages, disturbed as
+                 recordings are
+text_to_speech   a FastSpeech 2 that reads characters, on English in a hundred voices
+
+  sure pretrain --output_dir out/mini --bf16                                    two CPU cores, about an hour
+  sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 4000 --hours 4 --bf16 --workers 2
   sure pretrain --output_dir out/mini --steps 20000 --hours 40 --batch_size 256 --bf16 --workers 15    a GPU
   tensorboard --logdir out/mini/runs
   sure train --backbone out/mini --task emodb_emotion --data_dir DATA/emodb --output_dir out/emotion
@@ -138,12 +142,13 @@ def _parser() -> argparse.ArgumentParser:
         description=_PRETRAIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    pretraining.add_argument("--output_dir", type=Path, required=True, help="folder of the encoder to be")
-    length = pretraining.add_mutually_exclusive_group(required=True)
-    length.add_argument("--minutes", type=float, help="train for so long, after some minutes that speak and label")
-    length.add_argument("--steps", type=int, help="train for so many steps; 0 leaves random weights")
+    pretraining.add_argument(
+        "--model", choices=("encoder", "text_to_speech"), default="encoder", help="what to make (default: encoder)"
+    )
+    pretraining.add_argument("--output_dir", type=Path, required=True, help="folder of the model to be")
+    pretraining.add_argument("--steps", type=int, default=8000, help="0 leaves random weights (default: 8000)")
     pretraining.add_argument("--hours", type=float, default=8.0, help="of speech, 0.12 GB of disk each (default: 8)")
-    pretraining.add_argument("--batch_size", type=int, default=16, help="clips of 4 seconds in a step (default: 16)")
+    pretraining.add_argument("--batch_size", type=int, default=16, help="utterances in a step (default: 16)")
     pretraining.add_argument("--seed", type=int, default=0, help="of speech, weights and batches (default: 0)")
     pretraining.add_argument("--bf16", action="store_true", help="faster on GPUs, and on CPUs with AMX or AVX512-BF16")
     pretraining.add_argument("--save_steps", type=int, default=200, help="steps between checkpoints (default: 200)")
@@ -377,11 +382,14 @@ def _synth(arguments: argparse.Namespace) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from sure.pretraining import Settings, pretrain
+    from sure.pretraining import Settings
 
+    if arguments.model == "encoder":
+        from sure.pretraining.encoder import pretrain
+    else:
+        from sure.pretraining.text_to_speech import pretrain
     settings = Settings(
         steps=arguments.steps,
-        minutes=arguments.minutes,
         hours=arguments.hours,
         batch_size=arguments.batch_size,
         seed=arguments.seed,

@@ -5,16 +5,22 @@ speech that was generated from the texts alone, sentence by sentence; validation
 that is chosen is the one that speaks best. The waveforms of a run lie beside its record, as `audio/<id>.wav`.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from tqdm import tqdm
 
 from sure import audio
+from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 from sure.registry import unknown
 from sure.speaker_embeddings import CODES, by_speaker, code, is_number
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 
 # An utterance is analysed at every evaluation; so many of their analyses are kept.
 _KEPT_ANALYSES = 1024
+
+# Utterances that take as long to align as a process takes to start.
+_WORTH_A_PROCESS = 64
 
 # Sentences of a speaker: one for each split.
 _FEWEST = 3
@@ -66,7 +75,8 @@ class TextToSpeechTask(Task):
         default=None,
         metadata={
             "help": "For FastSpeech 2: a file with a line of id and frames of each token for every training utterance, "
-            "separated by spaces, as ESPnet writes it."
+            "separated by spaces, as ESPnet writes it. Without one, English texts are aligned by eSpeak NG, for models "
+            "that read characters."
         },
     )
     voices: list[str] = field(
@@ -85,7 +95,8 @@ class TextToSpeechTask(Task):
                 f"--task_options validation_sentences={self.validation_sentences}: not a whole number above 0."
             )
         self._durations: dict[str, list[int]] = {}
-        # The row of the longest text, once the corpus is loaded.
+        # The rows of the training split and the row of the longest text, once the corpus is loaded.
+        self._training: Dataset | None = None
         self._longest: dict[str, Any] | None = None
         self.metrics = (
             *type(self).metrics,
@@ -108,6 +119,7 @@ class TextToSpeechTask(Task):
             if strangers := sorted(set(split["speaker"]) - set(self.voices)):
                 raise SureError(f"{data_dir}: {strangers[0]} speaks in {name} and has nothing to learn from in train.")
         self._longest = max((row for split in splits.values() for row in split), key=lambda row: len(row["text"]))
+        self._training = splits["train"]
         splits["validation"] = _spread(splits["validation"], self.validation_sentences)
         if self.durations is not None:
             self._durations = _read_durations(Path(self.durations), splits["train"])
@@ -137,9 +149,10 @@ class TextToSpeechTask(Task):
                 backbone.family.text_inputs(backbone, [self._longest["text"]])
             except SureError as error:
                 raise SureError(f"{self._longest['path']}: {error}") from None
-        if backbone.family.needs_durations != (self.durations is not None):
-            advice = "cannot learn without; give a file" if self.durations is None else "need none; leave it out"
-            raise SureError(f"--task_options durations={self.durations}: {backbone.family_name} models {advice}.")
+        if self.durations is not None and not backbone.family.needs_durations:
+            raise SureError(
+                f"--task_options durations={self.durations}: {backbone.family_name} models need none; leave it out."
+            )
         width = backbone.family.speaker_width(backbone.model.config)
         if width is None and len(self.voices) > 1:
             raise SureError(
@@ -152,6 +165,8 @@ class TextToSpeechTask(Task):
                     f"--task_options speaker_embeddings={self.speaker_embeddings}: {len(embedding)} values for "
                     f"{speaker}; {backbone.name} reads {width or 'none'}."
                 )
+        if backbone.family.needs_durations and self._training is not None and not self._durations:
+            self._durations = _aligned(backbone, self._training)
         return SpeakingModel(backbone, vocoders.load(self.vocoder, backbone))
 
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
@@ -309,6 +324,34 @@ def trimmed(output: np.ndarray) -> np.ndarray:
 def _spread(split: "Dataset", most: int) -> "Dataset":
     count = min(len(split), most)
     return split.select([index * len(split) // count for index in range(count)])
+
+
+def _aligned(backbone: "Backbone", training: "Dataset") -> dict[str, list[int]]:
+    """Frames of each token by utterance id, by forced alignment."""
+    # Whoever needs a file is told before the corpus is aligned.
+    backbone.family.durations(backbone, "", np.zeros(1), 0.0)
+    found, processes = {}, min(os.cpu_count() or 1, len(training) // _WORTH_A_PROCESS)
+    with ExitStack() as stack:
+        aligned = map(_times, training)
+        if processes > 1:
+            # A process forked from one with threads may wait for them for ever.
+            pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=get_context("spawn")))
+            aligned = pool.map(_times, training, chunksize=16)
+        progress = tqdm(aligned, "Aligning", len(training), unit="utterance", disable=None)
+        for row, (times, seconds) in zip(training, progress, strict=True):
+            found[row["id"]] = backbone.family.durations(backbone, row["text"], times, seconds)
+    return found
+
+
+def _times(row: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """When each character of an utterance begins and the last one ends, and how long all is, in seconds."""
+    from sure.alignment import align
+
+    waveform = _recording(row)
+    try:
+        return align(row["text"], waveform), len(waveform) / SAMPLE_RATE
+    except SureError as error:
+        raise SureError(f"{row['path']}: {error}") from None
 
 
 def _read_durations(path: Path, training: "Dataset") -> dict[str, list[int]]:

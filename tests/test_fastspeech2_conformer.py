@@ -1,6 +1,7 @@
 """FastSpeech2Conformer here against `transformers`' own; tokens, durations, pitch and energy."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -140,6 +141,26 @@ class TestTokens:
         (tmp_path / "vocab.json").write_text(json.dumps({"<blank>": 0, "<unk>": 1, "AH0": 2, "<sos/eos>": 3}))
         with pytest.raises(SureError, match="reads phonemes, which g2p-en finds: pip install g2p-en"):
             backbones.load(str(tmp_path))
+
+
+class TestDurations:
+    def test_frames_of_256_samples_at_22050_hz(self, backbone):
+        # 86.13 frames a second, as many as the spectrogram has but for the one after the end.
+        found = backbone.family.durations(backbone, "ab", np.array([0.1, 0.5, 0.75]), 1.0)
+        assert found == [43, 22, 21]
+
+    def test_a_character_that_the_model_does_not_know_lengthens_the_one_before(self, tmp_path):
+        save_fastspeech2_conformer(tmp_path)
+        vocabulary = json.loads((tmp_path / "vocab.json").read_text())
+        del vocabulary["<unk>"]
+        (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+        backbone = backbones.load(str(tmp_path))
+        assert backbone.family.durations(backbone, "aéb", np.array([0.0, 0.2, 0.4, 1.0]), 1.0) == [34, 52, 0]
+
+    def test_phonemes_need_a_file(self, backbone):
+        phonemes = replace(backbone, feature_extractor=None)
+        with pytest.raises(SureError, match="reads phonemes, which are aligned by other tools.*durations=FILE"):
+            backbone.family.durations(phonemes, "", np.zeros(1), 0.0)
 
 
 class TestTargets:

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from safetensors.numpy import save_file
 
-from sure import backbones, submission, synthesis_measures
+from sure import backbones, submission, synthesis_measures, text_to_speech
 from sure.cli import main as command_line
 from sure.errors import SureError
 from sure.predict import predict
@@ -343,9 +343,9 @@ class TestJudges:
 
 
 class TestDurations:
-    @pytest.fixture(scope="class")
-    def fastspeech2(self, tmp_path_factory):
-        return save_fastspeech2_conformer(tmp_path_factory.mktemp("fastspeech2"))
+    @pytest.fixture
+    def fastspeech2(self, tmp_path):
+        return save_fastspeech2_conformer(tmp_path / "fastspeech2")
 
     @pytest.fixture
     def file(self, corpus, tmp_path):
@@ -384,9 +384,22 @@ class TestDurations:
         with pytest.raises(SureError, match=f"{path}.*{message}"):
             make_task("tts_l2arctic", {"durations": str(path)}).load(corpus)
 
-    def test_with_the_wrong_model_it_is_refused(self, command, fastspeech2, file, tmp_path):
-        with pytest.raises(SureError, match=r"durations=None: fastspeech2_conformer models cannot learn without"):
-            main(command(tmp_path / "one", "--backbone", str(fastspeech2)))
+    def test_without_a_file_the_recordings_are_aligned(self, command, fastspeech2, tmp_path):
+        result = main(command(tmp_path / "run", "--backbone", str(fastspeech2), "--max_steps", "1"))
+        assert math.isfinite(values(result)["mel_cepstral_distortion"])
+
+    def test_several_processes_align_as_one_does(self, corpus, fastspeech2, monkeypatch):
+        task = make_task("tts_l2arctic", {})
+        splits = task.load(corpus)
+        backbone = backbones.load(str(fastspeech2))
+        alone = text_to_speech._aligned(backbone, splits["train"])
+        assert list(alone) == splits["train"]["id"]
+        assert [len(frames) for frames in alone.values()] == [len(text) + 1 for text in splits["train"]["text"]]
+        monkeypatch.setattr(text_to_speech, "_WORTH_A_PROCESS", 8)
+        monkeypatch.setattr(os, "cpu_count", lambda: 2)
+        assert text_to_speech._aligned(backbone, splits["train"]) == alone
+
+    def test_with_the_wrong_model_a_file_is_refused(self, command, file, tmp_path):
         with pytest.raises(SureError, match=r"durations=.*: speecht5 models need none; leave it out"):
             main(command(tmp_path / "two", options=[f"durations={file}"]))
 

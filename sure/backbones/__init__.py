@@ -215,25 +215,27 @@ def load(name: str, revision: str | None = None, weights: bool = True) -> Backbo
     # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
     config.layerdrop = 0.0
     family = registry.get("backbone", family_name)()
-    pretrained = name not in BUILT_IN
+    stored = name not in BUILT_IN
     if not weights:
         with torch.device("meta"):
             # SpecAugment's embedding is made by a constructor that does not heed the device.
             model, feature_extractor, digest = family.auto_class.from_config(config).to("meta"), None, "no weights"
-    elif pretrained:
+    elif stored:
         model, feature_extractor, digest = _pretrained(place, revision, config, family)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_BUILT_IN_SEED)
             model = AutoModel.from_config(config)
         feature_extractor, digest = Wav2Vec2FeatureExtractor(return_attention_mask=True), _digest_of(model)
+    # `sure pretrain --steps 0` marks what it leaves.
+    pretrained = weights and stored and not getattr(config, "random_weights", False)
     padding = Padding()
     family.prepare(model, padding)
     model.register_forward_pre_hook(_Locate(family, padding), with_kwargs=True)
     recorder = _Record(family)
     model.register_forward_pre_hook(recorder.start, with_kwargs=True)
     model.register_forward_hook(recorder.stop, always_call=True)
-    return Backbone(name, family_name, family, digest, pretrained and weights, model, feature_extractor, padding)
+    return Backbone(name, family_name, family, digest, pretrained, model, feature_extractor, padding)
 
 
 class _Locate:

@@ -26,7 +26,7 @@ class TextToSpeechFamily(Family):
     headless = True
     auto_class = AutoModelForTextToSpectrogram
 
-    # Whether training must be told how many frames each token of a text takes.
+    # Whether training must be told how many frames each token of a text takes: `targets` finds them in the rows.
     needs_durations: ClassVar[bool] = False
 
     # The class of vocoders that read its spectrograms.
@@ -50,6 +50,13 @@ class TextToSpeechFamily(Family):
 
         A row has a `text` and a `waveform` of shape (samples,), 16 kHz, and where the family needs them `durations`.
         """
+
+    def durations(self, backbone: Backbone, text: str, times: np.ndarray, seconds: float) -> list[int]:
+        """Frames of each token, where characters begin at `times`, (characters + 1,), in an utterance of so many seconds.
+
+        Raises `SureError` where the tokens of a model are no characters.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs no durations")
 
     @abstractmethod
     def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:

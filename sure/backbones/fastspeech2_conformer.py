@@ -4,12 +4,13 @@
 feed-forward blocks are convolutions, which of PEFT's methods lora, loha and lokr can adapt; give the others
 `roles=query,key,value,output`.
 
-Training needs to know how many frames each token takes (`--task_options durations=...`). Spectrograms are those of
-ESPnet's recipe for LJ Speech (22.05 kHz, 256 samples a frame); pitch is log F0 by WORLD, energy the square root of a
-frame's power, both the mean over a token's frames, standardised over the utterance (ESPnet: over the corpus).
-
 A model reads the tokens of its `vocab.json`: phonemes by g2p-en, as the released models do, or where there are none,
-characters.
+characters. Training needs to know how many frames each token takes: from a file (`--task_options durations=...`), or
+for characters by forced alignment (`sure.alignment`).
+
+Spectrograms are those of ESPnet's recipe for LJ Speech (22.05 kHz, 256 samples a frame); pitch is log F0 by WORLD,
+energy the square root of a frame's power, both the mean over a token's frames, standardised over the utterance (ESPnet:
+over the corpus).
 """
 
 import copy
@@ -144,6 +145,17 @@ class FastSpeech2Conformer(TextToSpeechFamily):
             "energy": energy.unsqueeze(-1),
         }
 
+    def durations(self, backbone: Backbone, text: str, times: np.ndarray, seconds: float) -> list[int]:
+        if not isinstance(backbone.feature_extractor, _Characters):
+            raise SureError(
+                f"--backbone {backbone.name} reads phonemes, which are aligned by other tools, such as the Montreal "
+                "Forced Aligner; give the durations in a file: --task_options durations=FILE."
+            )
+        begins = [times[place] for place, _ in backbone.feature_extractor.placed(text)]
+        # What comes before the first token that the model reads belongs to it.
+        edges = np.array([0.0, *begins[1:], seconds]) * (_LOG_MEL.rate / _LOG_MEL.hop)
+        return np.diff(np.round(edges).astype(int)).tolist()
+
     def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:
         tokens = torch.ones(1, seconds * CHARACTERS_PER_SECOND, dtype=torch.long, device=device)
         durations = torch.full_like(tokens, round(_LOG_MEL.rate / _LOG_MEL.hop / CHARACTERS_PER_SECOND))
@@ -168,9 +180,13 @@ class _Characters:
         self.vocabulary = vocabulary
 
     def __call__(self, text: str) -> list[int]:
+        return [known for _, known in self.placed(text)]
+
+    def placed(self, text: str) -> list[tuple[int, int]]:
+        """Place in the text and id of each token."""
         ids = [self.vocabulary.get(character, self.vocabulary.get(character.lower())) for character in text]
         ids = [self.vocabulary.get(_UNKNOWN) if known is None else known for known in ids]
-        return [known for known in (*ids, self.vocabulary.get(_END)) if known is not None]
+        return [(place, known) for place, known in enumerate((*ids, self.vocabulary.get(_END))) if known is not None]
 
 
 class _Phonemes:

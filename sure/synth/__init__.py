@@ -23,10 +23,13 @@ from tqdm import tqdm
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 from sure.results import write_atomically
-from sure.synth.espeak import Voice, data_folder, forget, speak
+from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_words
 from sure.task import SYNTHETIC_MARKER
 
-__all__ = ["CORPORA", "Voice", "data_folder", "esd", "fleurs", "forget", "libritts", "speak", "voxceleb"]
+__all__ = [
+    *("CORPORA", "esd", "fleurs", "libritts", "voxceleb"),
+    *("Voice", "Word", "data_folder", "forget", "speak", "speak_words"),
+]
 
 
 def esd(
