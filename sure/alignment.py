@@ -1,7 +1,7 @@
 """Forced alignment: when a recording says each character of its text.
 
 eSpeak NG speaks the text too, and knows when it says what. Dynamic time warping of how both sound carries its times
-over to the recording (Malfrère and Dutoit 1997), which needs neither a model nor a lexicon. Within a word the characters
+over to the recording (Malfrère and Dutoit 1997), which needs neither a model nor a lexicon. Within a word characters
 share the sounds evenly: spelling does not say which of them is which.
 """
 

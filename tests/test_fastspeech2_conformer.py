@@ -159,7 +159,7 @@ class TestDurations:
 
     def test_phonemes_need_a_file(self, backbone):
         phonemes = replace(backbone, feature_extractor=None)
-        with pytest.raises(SureError, match="reads phonemes, which are aligned by other tools.*durations=FILE"):
+        with pytest.raises(SureError, match=r"reads phonemes, which are aligned by other tools.*durations=FILE"):
             backbone.family.durations(phonemes, "", np.zeros(1), 0.0)
 
 

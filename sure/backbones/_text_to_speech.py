@@ -52,7 +52,7 @@ class TextToSpeechFamily(Family):
         """
 
     def durations(self, backbone: Backbone, text: str, times: np.ndarray, seconds: float) -> list[int]:
-        """Frames of each token, where characters begin at `times`, (characters + 1,), in an utterance of so many seconds.
+        """Frames of each token in an utterance of so many seconds whose characters begin at `times`, (characters + 1,).
 
         Raises `SureError` where the tokens of a model are no characters.
         """

@@ -25,7 +25,9 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 from transformers import FastSpeech2ConformerConfig, FastSpeech2ConformerModel, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -85,14 +87,14 @@ _HELD_OUT = 32
 
 # The hundred or so words that are every second word of English.
 _COMMON = """the of and a to in is you that it he was for on are as with his they I at be this have from or one had by
-word but not what all were we when your can said there use an each which she do how their if will up other about out many
-then them these so some her would make like him into time has look two more write go see number no way could people my
-than first water been call who oil its now find long down day did get come made may part over new sound take only little
-work know place year live me back give most very after thing our just name good sentence man think say great where help
-through much before line right too mean old any same tell boy follow came want show also around form three small set put
-end does another well large must big even such because turn here why ask went men read need land different home us move
-try kind hand picture again change off play spell air away animal house point page letter mother answer found study still
-learn should America world""".split()
+word but not what all were we when your can said there use an each which she do how their if will up other about out
+many then them these so some her would make like him into time has look two more write go see number no way could
+people my than first water been call who oil its now find long down day did get come made may part over new sound take
+only little work know place year live me back give most very after thing our just name good sentence man think say
+great where help through much before line right too mean old any same tell boy follow came want show also around form
+three small set put end does another well large must big even such because turn here why ask went men read need land
+different home us move try kind hand picture again change off play spell air away animal house point page letter
+mother answer found study still learn should America world""".split()
 
 
 def pretrain(output_dir: Path, settings: Settings, save_steps: int = 200, workers: int = 1) -> None:
@@ -149,16 +151,53 @@ def spoken(work: Path, settings: Settings, workers: int = 1) -> Dataset:
     """The corpus: `text`, `speaker` and the features of each utterance, a function of seed and index."""
     count = _HELD_OUT + max(settings.batch_size, round(settings.hours * 3600 / _SECONDS))
     return Dataset.from_generator(
-        _features,
+        _made,
         features=datasets.Features(
             {"text": datasets.Value("string"), "speaker": datasets.Value("int32"), "tokens": datasets.Value("int32")}
             | {"input_ids": datasets.List(datasets.Value("int32")), "durations": datasets.List(datasets.Value("int32"))}
             | {name: datasets.List(datasets.Value("float32")) for name in ("labels", "pitch", "energy")}
         ),
         cache_dir=str(work / "corpus"),
-        gen_kwargs={"folder": str(work / "untrained"), "seed": settings.seed, "indices": list(range(count))},
-        num_proc=workers if workers > 1 else None,
+        gen_kwargs={"utterances": Utterances(work / "untrained", settings.seed, count), "workers": workers},
+        # Of the same corpus, however many make it.
+        fingerprint=f"{settings.seed}-{count}",
     ).with_format("torch")
+
+
+class Utterances(torch.utils.data.Dataset):
+    """The features of so many utterances, for the model in `folder`."""
+
+    def __init__(self, folder: Path, seed: int, count: int) -> None:
+        self.folder, self.seed, self.count = folder, seed, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        backbone = _untrained(self.folder)
+        text, speaker, waveform, times = utterance(self.seed, index)
+        durations = backbone.family.durations(backbone, text, times, len(waveform) / SAMPLE_RATE)
+        row = {"id": str(index), "text": text, "waveform": waveform, "durations": durations}
+        made = backbone.family.targets(backbone, [row])
+        return {
+            "text": text,
+            "speaker": speaker,
+            "input_ids": backbone.family.text_inputs(backbone, [text])["input_ids"][0].numpy(),
+            "tokens": made["durations"].shape[1],
+            **{name: made[name].flatten().numpy() for name in ("labels", "durations", "pitch", "energy")},
+        }
+
+
+def _made(utterances: Utterances, workers: int) -> Iterator[dict[str, Any]]:
+    loader = DataLoader(utterances, batch_size=None, num_workers=workers, collate_fn=lambda features: features)
+    yield from tqdm(loader, "Speaking", unit="utterance", disable=None)
+
+
+@cache
+def _untrained(folder: Path) -> Backbone:
+    return backbones.load(str(folder))
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
@@ -189,22 +228,6 @@ def utterance(seed: int, index: int) -> tuple[str, int, NDArray[np.float32], NDA
     times = character_times(text, words, len(waveform) / SAMPLE_RATE)
     # A shorter vocal tract: formants and pitch higher by this factor, and for once the rate too.
     return text, speaker, soxr.resample(waveform, SAMPLE_RATE * size, SAMPLE_RATE), times / size
-
-
-def _features(folder: str, seed: int, indices: list[int]) -> Iterator[dict[str, Any]]:
-    backbone = backbones.load(folder)
-    for index in indices:
-        text, speaker, waveform, times = utterance(seed, index)
-        durations = backbone.family.durations(backbone, text, times, len(waveform) / SAMPLE_RATE)
-        row = {"id": str(index), "text": text, "waveform": waveform, "durations": durations}
-        made = backbone.family.targets(backbone, [row])
-        yield {
-            "text": text,
-            "speaker": speaker,
-            "input_ids": backbone.family.text_inputs(backbone, [text])["input_ids"][0].numpy(),
-            "tokens": made["durations"].shape[1],
-            **{name: made[name].flatten().numpy() for name in ("labels", "durations", "pitch", "energy")},
-        }
 
 
 def _voice(seed: int, speaker: int) -> tuple[synth.Voice, float]:
@@ -264,7 +287,7 @@ def _finish(output_dir: Path, settings: Settings, backbone: Backbone, corpus: Da
     model = FastSpeech2ConformerModel(config)
     model.load_state_dict(backbone.model.cpu().state_dict())
     _save(model.half(), output_dir)
-    device = trainer.args.device
+    history = trainer.state.log_history
     made = {
         "settings": asdict(settings),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -272,11 +295,9 @@ def _finish(output_dir: Path, settings: Settings, backbone: Backbone, corpus: Da
         "speakers": SPEAKERS,
         "mel_cepstral_distortion": distortion,
         "mel_cepstral_distortion_of_griffin_lim": of_vocoder,
-        "seconds": round(sum(entry.get("train_runtime", 0.0) for entry in trainer.state.log_history), 1),
-        "device": device_name(device),
-        "log": [
-            {"step": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry
-        ],
+        "seconds": round(sum(entry.get("train_runtime", 0.0) for entry in history), 1),
+        "device": device_name(trainer.args.device),
+        "log": [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry],
     }
     if settings.steps:
         write_atomically(output_dir / "README.md", text_to_speech_card(made))

@@ -27,8 +27,17 @@ from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_wor
 from sure.task import SYNTHETIC_MARKER
 
 __all__ = [
-    *("CORPORA", "esd", "fleurs", "libritts", "voxceleb"),
-    *("Voice", "Word", "data_folder", "forget", "speak", "speak_words"),
+    "CORPORA",
+    "Voice",
+    "Word",
+    "data_folder",
+    "esd",
+    "fleurs",
+    "forget",
+    "libritts",
+    "speak",
+    "speak_words",
+    "voxceleb",
 ]
 
 
