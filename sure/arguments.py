@@ -21,8 +21,11 @@ class RunArguments:
     task: str | None = field(default=None, metadata={"help": "Name of the task; `sure tasks` lists them."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the corpus, in its own layout."})
     backbone: str = field(
-        default="tiny",
-        metadata={"help": "Hub id or local folder of a speech encoder; or `tiny`, built in, with random weights."},
+        default="sure-mini",
+        metadata={
+            "help": "Hub id or local folder of a speech model; or sure-mini, sure-mini-tts (speaks), shipped, small, "
+            "pretrained on synthetic speech; or tiny, with random weights."
+        },
     )
     backbone_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the hub."})
     method: str = field(default="conv_adapter", metadata={"help": "Name of the method; `sure methods` lists them."})

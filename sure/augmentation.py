@@ -3,8 +3,6 @@
 One of them or none, as wespeaker does it (Wang et al. 2023, and its dataset/processor.py): with a given probability
 either noise is added at a random signal-to-noise ratio, or the utterance is heard in a random room. Recordings are
 read from disk when they are drawn, and no more of them than is needed: MUSAN is 109 hours long.
-
-All chance comes from torch's global generator.
 """
 
 from collections.abc import Sequence
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.signal import fftconvolve
 
 from sure import audio
@@ -50,16 +47,16 @@ class Surroundings:
             if not self.rooms:
                 raise SureError(f"reverberation_dir={reverberation_dir}: no wav files in simulated_rirs.")
 
-    def change(self, waveform: np.ndarray) -> np.ndarray:
+    def change(self, waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """The utterance, shape (samples,), with noise, in a room, or as it is."""
         kinds = [kind for kind in (self.noises, self.rooms) if kind]
-        if not kinds or torch.rand(()) >= self.probability:
+        if not kinds or generator.random() >= self.probability:
             return waveform
-        if _one_of(kinds) is self.rooms:
-            return reverberate(waveform, audio.load(_one_of(self.rooms)))
-        kind, path = _one_of(self.noises)
+        if _one_of(kinds, generator) is self.rooms:
+            return reverberate(waveform, audio.load(_one_of(self.rooms, generator)))
+        kind, path = _one_of(self.noises, generator)
         low, high = SIGNAL_TO_NOISE[kind]
-        return add_noise(waveform, _excerpt(path, len(waveform)), low + (high - low) * float(torch.rand(())))
+        return add_noise(waveform, _excerpt(path, len(waveform), generator), generator.uniform(low, high))
 
 
 def add_noise(waveform: np.ndarray, noise: np.ndarray, decibels: float) -> np.ndarray:
@@ -74,21 +71,21 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     return fftconvolve(waveform, response)[: len(waveform)].astype(np.float32)
 
 
-def crop(waveform: np.ndarray, samples: int) -> np.ndarray:
+def crop(waveform: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
     """A random part of so many samples; a shorter utterance is repeated until it is as long."""
     if len(waveform) < samples:
         return np.resize(waveform, samples)
-    start = int(torch.randint(len(waveform) - samples + 1, ()))
+    start = generator.integers(len(waveform) - samples, endpoint=True)
     return waveform[start : start + samples]
 
 
-def _excerpt(path: Path, samples: int) -> np.ndarray:
+def _excerpt(path: Path, samples: int, generator: np.random.Generator) -> np.ndarray:
     """A random part of a recording, shape (samples,), or the whole of a shorter one again and again."""
     seconds = samples / SAMPLE_RATE
     spare = _duration(path) - seconds
     if spare <= 0:
         return np.resize(audio.load(path), samples)
-    start = spare * float(torch.rand(()))
+    start = generator.uniform(0, spare)
     # Rounding to the file's own rate may cost a sample, which resizing gives back.
     return np.resize(audio.load(path, start=start, end=start + seconds), samples)
 
@@ -97,8 +94,8 @@ def _wav_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.wav") if not path.name.startswith("."))
 
 
-def _one_of(things: Sequence) -> Any:
-    return things[int(torch.randint(len(things), ()))]
+def _one_of(things: Sequence, generator: np.random.Generator) -> Any:
+    return things[generator.integers(len(things))]
 
 
 _duration = cache(audio.duration)

@@ -14,18 +14,21 @@ from sure.audio import SAMPLE_RATE
 from sure.backbones import Backbone
 from sure.task import Task
 
+# What makes of a waveform, (samples,), and its row what the model gets: an augmentation, a cut.
+Change = Callable[[np.ndarray, dict[str, Any], np.random.Generator], np.ndarray]
+
 
 class Utterances(torch.utils.data.Dataset):
     """A decoded split: rows in memory, waveforms mapped from the cache on disk.
 
-    `change` makes of a row's waveform what the model gets: an augmentation, a cut.
+    Index `epoch * len(self) + index` is an utterance as an epoch hears it. What `change` makes of it depends on `seed`,
+    epoch and index alone, not on what was loaded before: batches are loaded ahead, by several workers, and a resumed
+    run hears what an uninterrupted one does.
     """
 
-    def __init__(
-        self, split: Dataset, change: Callable[[np.ndarray, dict[str, Any]], np.ndarray] | None = None
-    ) -> None:
+    def __init__(self, split: Dataset, change: Change | None = None, seed: int = 0) -> None:
         self.rows: list[dict[str, Any]] = split.remove_columns("waveform").to_list()
-        self.change = change
+        self.change, self.seed = change, seed
         self._audio = split.select_columns("waveform").with_format("numpy")
 
     @classmethod
@@ -34,14 +37,17 @@ class Utterances(torch.utils.data.Dataset):
         samples, ids = split["samples"][:], split["id"][:]
         order = sorted(range(len(split)), key=lambda index: (-samples[index], ids[index]))
         longest = None if seconds is None else round(seconds * SAMPLE_RATE)
-        return cls(split.select(order), None if longest is None else lambda waveform, _: waveform[:longest])
+        return cls(split.select(order), None if longest is None else lambda waveform, *_: waveform[:longest])
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        epoch, index = divmod(index, len(self))
         row, waveform = self.rows[index], self._audio[index]["waveform"]
-        return {**row, "waveform": self.change(waveform, row) if self.change else waveform}
+        if self.change:
+            waveform = self.change(waveform, row, np.random.default_rng((self.seed, epoch, index)))
+        return {**row, "waveform": waveform}
 
 
 class Collator:
@@ -54,14 +60,14 @@ class Collator:
         return self.task.batch(self.backbone, rows)
 
 
-class LengthBuckets(Sampler[int]):
-    """A random order in which neighbours have similar lengths; the same for every process, seed and epoch again.
+class TrainingOrder(Sampler[int]):
+    """A random order of `Utterances`, the same for every process and for seed and epoch again.
 
-    `batch_size` counts the utterances of one optimiser step over all processes.
+    With `batch_size`, the utterances of one optimiser step over all processes, neighbours have similar lengths.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = list(lengths), batch_size, seed
+    def __init__(self, lengths: Sequence[int], seed: int, batch_size: int | None = None) -> None:
+        self.lengths, self.seed, self.batch_size = list(lengths), seed, batch_size
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -73,4 +79,8 @@ class LengthBuckets(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+        if self.batch_size is None:
+            order = torch.randperm(len(self), generator=generator).tolist()
+        else:
+            order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+        return (self.epoch * len(self) + index for index in order)

@@ -304,7 +304,10 @@ def _list(arguments: argparse.Namespace) -> None:
         if kind == "method":
             print("\nAlso, from PEFT: boft, fourierft, hra, ia3, loha, lokr, oft, randlora, vera.")
         if kind == "backbone":
-            print("\nAny model of these families: a hub id or a folder. Built in, with random weights: tiny.")
+            print(
+                "\nAny model of these families: a hub id or a folder. Shipped, small, pretrained on synthetic speech:\n"
+                "sure-mini, and sure-mini-tts, which speaks. Built in, with random weights: tiny."
+            )
         return
     _describe(kind, name)
 

@@ -150,11 +150,12 @@ class SpeakerVerificationTask(Task):
         _ = self._surroundings
         return splits
 
-    def augment(self, waveform: np.ndarray, row: dict[str, Any]) -> np.ndarray:
+    def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """A random crop, perhaps with noise or in a room."""
         from sure.augmentation import crop
 
-        return self._surroundings.change(crop(waveform, round(self.crop_seconds * SAMPLE_RATE)))
+        part = crop(waveform, round(self.crop_seconds * SAMPLE_RATE), generator)
+        return self._surroundings.change(part, generator)
 
     @cached_property
     def _surroundings(self) -> "Surroundings":

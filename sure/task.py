@@ -95,9 +95,8 @@ class Task(ABC):
 
         return SpeechModel(backbone, self.build_head(backbone.width))
 
-    def augment(self, waveform: np.ndarray, row: dict[str, Any]) -> np.ndarray:
-        """A training utterance, shape (samples,), as this epoch hears it. Chance comes from torch's global generator,
-        whose state a resumed run takes over."""
+    def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
+        """A training utterance, shape (samples,), as this epoch hears it; all chance comes from `generator`."""
         return waveform
 
     def batch(self, backbone: "Backbone", rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":

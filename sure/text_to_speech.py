@@ -142,7 +142,7 @@ class TextToSpeechTask(Task):
         if not isinstance(backbone.family, TextToSpeechFamily):
             raise SureError(
                 f"--backbone {backbone.name}: {backbone.family_name} models do not speak; {self.name} needs one that "
-                "does, such as microsoft/speecht5_tts."
+                "does, such as sure-mini-tts or microsoft/speecht5_tts."
             )
         if self._longest is not None:
             try:

@@ -87,7 +87,7 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     set_seed(args.seed)
     backbone = backbones.load(run.backbone, run.backbone_revision)
     config = methods.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
-    training = Utterances(splits["train"], task.augment)
+    training = Utterances(splits["train"], task.augment, args.seed if args.data_seed is None else args.data_seed)
     evaluations = {
         name: Utterances.longest_first(splits[split], seconds) for name, (split, seconds) in task.evaluations().items()
     }
@@ -123,12 +123,15 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
             callbacks=callbacks(run.early_stopping_patience),
         )
         _train_or_resume(trainer, output_dir)
-        whole = Utterances.longest_first(splits["train"])
-        task.calibrate(lambda: (trainer.outputs_of(whole).predictions, whole.rows))
+        task.calibrate(lambda: _outputs_of(trainer, Utterances.longest_first(splits["train"])))
         rows = {name: trainer.predict_rows(utterances) for name, utterances in evaluations.items()}
         if not args.should_save:
             return None
         return _finish(trainer, model, task, record, rows, started)
+
+
+def _outputs_of(trainer: BenchmarkTrainer, utterances: Utterances) -> tuple[Any, list[dict[str, Any]]]:
+    return trainer.outputs_of(utterances).predictions, utterances.rows
 
 
 def _complete_or_prepared(

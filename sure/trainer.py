@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from torch.utils.data import Dataset, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -23,7 +23,7 @@ from transformers import (
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import EvalLoopOutput
 
-from sure.batches import Collator, LengthBuckets, Utterances
+from sure.batches import Collator, TrainingOrder, Utterances
 from sure.results import Memory
 from sure.task import Task
 
@@ -151,12 +151,11 @@ class BenchmarkTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         # The trainer's own length sampler draws from the global random state, so that a resumed run would differ.
-        if self.args.train_sampling_strategy != "group_by_length":
-            return RandomSampler(self.train_dataset)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         lengths = [row["samples"] for row in self.train_dataset.rows]
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LengthBuckets(lengths, batch_size, seed)
+        batch_size = None
+        if self.args.train_sampling_strategy == "group_by_length":
+            batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return TrainingOrder(lengths, self.train_dataset.seed, batch_size)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         # In order, so that the outputs can be told apart.

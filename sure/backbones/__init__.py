@@ -64,7 +64,7 @@ BUILT_IN = {
 _BUILT_IN_SEED = 0
 
 # Pretrained by `sure pretrain` and shipped with the package.
-SHIPPED = {"sure-mini": Path(__file__).parent / "sure_mini"}
+SHIPPED = {name: Path(__file__).parent / name.replace("-", "_") for name in ("sure-mini", "sure-mini-tts")}
 
 
 class Padding:
@@ -293,8 +293,8 @@ def _config(name: str, revision: str | None) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
         raise SureError(
-            f"--backbone {name}: neither built in ({', '.join(BUILT_IN)}), nor a folder with config.json, nor a model "
-            f"that could be read from the hub: {str(error).splitlines()[0]}"
+            f"--backbone {name}: neither built in ({', '.join([*SHIPPED, *BUILT_IN])}), nor a folder with config.json, "
+            f"nor a model that could be read from the hub: {str(error).splitlines()[0]}"
         ) from None
 
 

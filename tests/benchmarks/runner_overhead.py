@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from sure import backbones, data, methods
 from sure.arguments import TrainerArguments
-from sure.batches import Collator, LengthBuckets, Utterances
+from sure.batches import Collator, TrainingOrder, Utterances
 from sure.model import SpeechModel
 from sure.task import make_task
 from sure.trainer import BenchmarkTrainer, callbacks
@@ -66,7 +66,7 @@ def bare_loop(task, splits, method: str) -> float:
     """Seconds of one epoch of the loop that one would write by hand."""
     backbone, model = adapted(task, method)
     train = Utterances(splits["train"])
-    sampler = LengthBuckets([row["samples"] for row in train.rows], batch_size=8, seed=0)
+    sampler = TrainingOrder([row["samples"] for row in train.rows], seed=0, batch_size=8)
     loader = DataLoader(train, batch_size=8, sampler=sampler, collate_fn=Collator(task, backbone))
     optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-4)
     model.train()
