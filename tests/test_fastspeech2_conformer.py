@@ -148,6 +148,8 @@ class TestDurations:
         # 86.13 frames a second, as many as the spectrogram has but for the one after the end.
         found = backbone.family.durations(backbone, "ab", np.array([0.1, 0.5, 0.75]), 1.0)
         assert found == [43, 22, 21]
+        # As rounding may have it, the last character ends after the end.
+        assert backbone.family.durations(backbone, "ab", np.array([0.1, 0.5, 1.01]), 1.0) == [43, 43, 0]
 
     def test_a_character_that_the_model_does_not_know_lengthens_the_one_before(self, tmp_path):
         save_fastspeech2_conformer(tmp_path)

@@ -172,11 +172,26 @@ class TestTask:
             ({"language_model": "lm.arpa"}, "language_model=lm.arpa needs decoder=beam"),
             ({"decoder": "beam", "language_model": 4}, "language_model=4: not the name of a file"),
             ({"language_model_weight": "much"}, "language_model_weight=much: not a number"),
+            ({"speed_perturbation": 0.6}, "speed_perturbation=0.6: not a number from 0 to 0.5"),
         ],
     )
     def test_contradictory_options_are_named(self, options, message):
         with pytest.raises(SureError, match=message):
             Transcribed(**options)
+
+
+def test_speed_perturbation_changes_length_and_pitch_alike():
+    tone = np.sin(2 * np.pi * 400 * np.arange(16_000) / 16_000).astype(np.float32)
+    assert Transcribed().augment(tone, {}, np.random.default_rng(0)) is tone
+    task, generator = Transcribed(speed_perturbation=0.2), np.random.default_rng(0)
+    heard = [task.augment(tone, {}, generator) for _ in range(50)]
+    speeds = [len(tone) / len(waveform) for waveform in heard]
+    assert 0.8 <= min(speeds) < 0.85
+    assert 1.15 < max(speeds) <= 1.2
+    for waveform, speed in zip(heard, speeds, strict=True):
+        assert waveform.dtype == np.float32
+        peak = np.abs(np.fft.rfft(waveform)).argmax() * 16_000 / len(waveform)
+        assert peak == pytest.approx(400 * speed, rel=0.01)
 
 
 class TestHead:

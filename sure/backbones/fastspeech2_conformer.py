@@ -153,7 +153,7 @@ class FastSpeech2Conformer(TextToSpeechFamily):
             )
         begins = [times[place] for place, _ in backbone.feature_extractor.placed(text)]
         # What comes before the first token that the model reads belongs to it.
-        edges = np.array([0.0, *begins[1:], seconds]) * (_LOG_MEL.rate / _LOG_MEL.hop)
+        edges = np.minimum([0.0, *begins[1:], seconds], seconds) * (_LOG_MEL.rate / _LOG_MEL.hop)
         return np.diff(np.round(edges).astype(int)).tolist()
 
     def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:
