@@ -152,3 +152,17 @@ def test_sure_mini_is_the_shipped_folder_and_missed_by_name(made, tmp_path, monk
     monkeypatch.setitem(backbones.SHIPPED, "sure-mini", tmp_path / "nothing")
     with pytest.raises(SureError, match="--backbone sure-mini is not in this installation"):
         backbones.load("sure-mini")
+
+
+@pytest.mark.parametrize(("name", "family"), [("sure-mini", "hubert"), ("sure-mini-tts", "fastspeech2_conformer")])
+def test_what_is_shipped_is_small_pretrained_and_has_a_card(name, family):
+    folder = backbones.SHIPPED[name]
+    assert (folder / "model.safetensors").stat().st_size <= 8_000_000
+    backbone = backbones.load(name)
+    assert backbone.family_name == family
+    assert backbone.pretrained
+    record = json.loads((folder / "pretraining.json").read_text())
+    card = (folder / "README.md").read_text()
+    assert "has heard no human being" in card
+    assert f"{record['seconds']:,.0f} s on " in card
+    assert "## Scores" in card
