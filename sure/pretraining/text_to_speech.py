@@ -1,6 +1,6 @@
 """A small text-to-speech model from nothing: FastSpeech 2 (Ren et al. 2021) on English that eSpeak NG speaks.
 
-sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 4000 --hours 4 --bf16 --workers 2
+sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 2500 --hours 3 --batch_size 8 --bf16
 sure train --backbone out/mini-tts --task tts_ljspeech --data_dir DATA/LJSpeech-1.1 --method lora --output_dir out/lj
 
 eSpeak NG says when it begins which sound, so that the durations are exact. The model reads characters, and tells its
@@ -85,7 +85,7 @@ _SECONDS = 3.4
 # What the model is measured on; nobody learns from it.
 _HELD_OUT = 32
 
-# The hundred or so words that are every second word of English.
+# Some of the most common words of English.
 _COMMON = """the of and a to in is you that it he was for on are as with his they I at be this have from or one had by
 word but not what all were we when your can said there use an each which she do how their if will up other about out
 many then them these so some her would make like him into time has look two more write go see number no way could
@@ -101,7 +101,7 @@ def pretrain(output_dir: Path, settings: Settings, save_steps: int = 200, worker
     """Make a text-to-speech model in `output_dir`, or go on where an earlier run was interrupted.
 
     Leaves `config.json`, `model.safetensors` (float16), `vocab.json`, the model card `README.md`, `pretraining.json`
-    (settings, cost, scores, log) and TensorBoard's `runs`. Until then `work` holds the corpus (0.12 GB an hour) and a
+    (settings, cost, scores, log) and TensorBoard's `runs`. Until then `work` holds the corpus (0.1 GB an hour) and a
     checkpoint, every `save_steps` steps. `workers` processes make the corpus. Raises `SureError` where `output_dir`
     holds something else.
     """
@@ -149,7 +149,8 @@ def pretrain(output_dir: Path, settings: Settings, save_steps: int = 200, worker
 
 def spoken(work: Path, settings: Settings, workers: int = 1) -> Dataset:
     """The corpus: `text`, `speaker` and the features of each utterance, a function of seed and index."""
-    count = _HELD_OUT + max(settings.batch_size, round(settings.hours * 3600 / _SECONDS))
+    hours = settings.hours if settings.steps else 0
+    count = _HELD_OUT + max(settings.batch_size, round(hours * 3600 / _SECONDS))
     return Dataset.from_generator(
         _made,
         features=datasets.Features(

@@ -79,7 +79,7 @@ def _words(events: list["_Event"], samples: int, rate: int) -> list[Word]:
             if words and start < words[-1].end:
                 # A number, or a letter that is spelt out.
                 words[-1].end = max(words[-1].end, start + event.length)
-                words[-1].times.pop()
+                del words[-1].times[-1:]
             else:
                 words.append(Word(start, start + event.length, []))
         elif event.type == _PHONEME and not pauses and words:
