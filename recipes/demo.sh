@@ -33,7 +33,7 @@ compare asr_fleurs fleurs "bottleneck_adapter lora linear_probe" \
 compare sv_voxceleb1 voxceleb "bottleneck_adapter lora linear_probe" \
   --backbone sure-mini --num_train_epochs 4 --learning_rate 1e-3 --task_options crop_seconds=1.5 "$@"
 compare tts_libritts libritts "full_finetuning lora bitfit" \
-  --backbone sure-mini-tts --num_train_epochs 10 --per_device_train_batch_size 4 --learning_rate 1e-3 \
+  --backbone sure-mini-tts --num_train_epochs 5 --per_device_train_batch_size 4 --learning_rate 1e-3 \
   --eval_strategy steps --eval_steps 40 --task_options "speakers=['100','101']" validation_sentences=4 "$@"
 sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "${records[@]}"
 sure leaderboard build --board "$OUTPUT_DIR/leaderboard"
