@@ -125,7 +125,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
     ("words", "message"),
     [
         ("data synth esdd --output_dir x", "Unknown corpus 'esdd'. Did you mean 'esd'? Choose one of: "),
-        ("budget --backbone ./nowhere", "--backbone ./nowhere: neither built in (tiny"),
+        ("budget --backbone ./nowhere", "--backbone ./nowhere: neither built in (sure-mini"),
         ("budget --labels 0", "argument --labels: '0' is not a whole number above 0"),
         ("predict --adapter x --batch_size -3 a.wav", "argument --batch_size: '-3' is not a whole number above 0"),
         ("predict --adapter x", "the following arguments are required: RECORDING"),
