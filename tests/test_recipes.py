@@ -41,8 +41,11 @@ def test_the_header_says_what_it_is_what_it_needs_what_it_costs_and_how_to_run_i
 
 def test_a_recipe_names_methods_and_tasks_that_exist(recipe):
     text = recipe.read_text(encoding="utf-8")
-    methods = " ".join(re.findall(r"METHODS=\$\{METHODS:-([^}]+)\}|--method (\w+)", text)[0]).split()
-    tasks = re.findall(r"--task (\w+)|TASK=\$\{TASK:-(\w+)\}|TASK=(\w+)|^probe (\w+)", text, flags=re.MULTILINE)
+    named = re.findall(r'METHODS:-([^}]+)\}|--method (\w+)|^compare \w+ \w+ "([\w ]+)"', text, flags=re.MULTILINE)
+    methods = " ".join(word for found in named for word in found).split()
+    tasks = re.findall(
+        r"--task (\w+)|TASK=\$\{TASK:-(\w+)\}|TASK=(\w+)|^(?:probe|compare) (\w+)", text, flags=re.MULTILINE
+    )
     assert methods
     assert set(methods) <= set(registry.names("method"))
     assert tasks
