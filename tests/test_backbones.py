@@ -114,7 +114,7 @@ def test_what_is_no_speech_encoder_of_ours_is_refused(change, message, tmp_path)
 
 
 def test_missing_backbones_and_files_are_named(tmp_path):
-    with pytest.raises(SureError, match=r"--backbone .*nowhere: neither built in .tiny"):
+    with pytest.raises(SureError, match=r"--backbone .*nowhere: neither built in .sure-mini"):
         backbones.load(str(tmp_path / "nowhere"))
     folder = save_backbone(tmp_path / "a", "wav2vec2")
     (folder / "preprocessor_config.json").unlink()
