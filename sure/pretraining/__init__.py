@@ -5,14 +5,18 @@ sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 2500 --ho
 """
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sure.errors import SureError
 from sure.results import write_atomically
 
 # What a finished pretraining leaves last: settings, cost, log.
 RECORD = "pretraining.json"
+_WORK = "work"
 
 
 @dataclass
@@ -31,7 +35,7 @@ def begin(output_dir: Path, settings: Settings) -> Path | None:
 
     Raises `SureError` where `output_dir` holds something else, or was made under other settings.
     """
-    work = output_dir / "work"
+    work = output_dir / _WORK
     if (output_dir / RECORD).exists():
         _same(output_dir / RECORD, settings)
         return None
@@ -42,6 +46,15 @@ def begin(output_dir: Path, settings: Settings) -> Path | None:
     work.mkdir(parents=True, exist_ok=True)
     write_atomically(work / "settings.json", json.dumps({"settings": asdict(settings)}))
     return work
+
+
+def conclude(output_dir: Path, made: dict[str, Any], card: Callable[[dict[str, Any]], str]) -> None:
+    """Leave the record `made`, and its model card where anything was learnt; what was needed until now goes."""
+    if made["settings"]["steps"]:
+        write_atomically(output_dir / "README.md", card(made))
+    # Last: where this file is, all is there.
+    write_atomically(output_dir / RECORD, json.dumps(made, indent=2) + "\n")
+    shutil.rmtree(output_dir / _WORK)
 
 
 def _same(path: Path, settings: Settings) -> None:

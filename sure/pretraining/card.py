@@ -100,7 +100,5 @@ def text_to_speech_card(made: dict[str, Any]) -> str:
 
 def _flags(settings: dict[str, Any]) -> str:
     return " ".join(
-        f"--{name}" if value is True else f"--{name} {value}"
-        for name, value in settings.items()
-        if value is not None and value is not False
+        f"--{name}" if value is True else f"--{name} {value}" for name, value in settings.items() if value is not False
     )

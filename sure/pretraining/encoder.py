@@ -8,9 +8,7 @@ has learnt, and go on with those. As in WavLM (Chen et al. 2022) the clusters ar
 model hears it in rooms, through channels, in noise and with others talking in between.
 """
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -28,12 +26,11 @@ from tqdm import tqdm
 from transformers import HubertConfig, Wav2Vec2FeatureExtractor
 
 from sure.errors import SureError
-from sure.pretraining import RECORD, Settings, begin
+from sure.pretraining import Settings, begin, conclude
 from sure.pretraining.card import encoder_card
 from sure.pretraining.hubert import CLUSTERS, NO_DROPOUT, Learner, mfcc
 from sure.pretraining.speech import BLOCK, SAMPLES, SECONDS, SpokenBlocks, normalised, recorded
 from sure.provenance import device_name
-from sure.results import write_atomically
 
 # When a stage ends, and the layer whose output the second one learns from.
 STAGE_ENDS = (0.35, 1.0)
@@ -53,9 +50,10 @@ def pretrain(output_dir: Path, settings: Settings, save_steps: int = 200, worker
     processes prepare speech. Raises `SureError` where `output_dir` holds something else.
     """
     output_dir = Path(output_dir)
-    if begin(output_dir, settings) is None:
+    work = begin(output_dir, settings)
+    if work is None:
         return
-    run = _Run(output_dir, settings, save_steps, workers)
+    run = _Run(output_dir, work, settings, save_steps, workers)
     for stage in range(len(CLUSTERS)):
         if run.progress < STAGE_ENDS[stage]:
             run.speak()
@@ -87,8 +85,8 @@ class Batches(Dataset):
 class _Run:
     """One pretraining: its stages in order, each of which does nothing where it was complete before."""
 
-    def __init__(self, output_dir: Path, settings: Settings, save_steps: int, workers: int) -> None:
-        self.output_dir, self.work, self.settings = output_dir, output_dir / "work", settings
+    def __init__(self, output_dir: Path, work: Path, settings: Settings, save_steps: int, workers: int) -> None:
+        self.output_dir, self.work, self.settings = output_dir, work, settings
         self.save_steps, self.workers = save_steps, workers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(settings.seed)
@@ -190,11 +188,7 @@ class _Run:
             "device": device_name(self.device),
             "log": self.log,
         }
-        if self.step:
-            write_atomically(self.output_dir / "README.md", encoder_card(made))
-        # Last: where this file is, all is there.
-        write_atomically(self.output_dir / RECORD, json.dumps(made, indent=2) + "\n")
-        shutil.rmtree(self.work)
+        conclude(self.output_dir, made, encoder_card)
 
     def _update(self, batch: tuple[Tensor, ...], stage: int) -> Tensor:
         rate = LEARNING_RATE * min(self.progress / WARM_UP, (1 - self.progress) / (1 - WARM_UP), 1.0)

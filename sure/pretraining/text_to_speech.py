@@ -10,7 +10,6 @@ the speaker's code means.
 
 import json
 import random
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -38,7 +37,7 @@ from sure.audio import SAMPLE_RATE
 from sure.backbones import Backbone
 from sure.backbones._text_to_speech import FixedBatchNorm
 from sure.errors import SureError
-from sure.pretraining import RECORD, Settings, begin
+from sure.pretraining import Settings, begin, conclude
 from sure.pretraining.card import text_to_speech_card
 from sure.provenance import device_name
 from sure.results import write_atomically
@@ -300,11 +299,7 @@ def _finish(output_dir: Path, settings: Settings, backbone: Backbone, corpus: Da
         "device": device_name(trainer.args.device),
         "log": [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry],
     }
-    if settings.steps:
-        write_atomically(output_dir / "README.md", text_to_speech_card(made))
-    # Last: where this file is, all is there.
-    write_atomically(output_dir / RECORD, json.dumps(made, indent=2) + "\n")
-    shutil.rmtree(output_dir / "work")
+    conclude(output_dir, made, text_to_speech_card)
 
 
 @torch.no_grad()
