@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -67,6 +67,11 @@ def load(
     if len(mono) < SHORTEST_SAMPLES:
         raise SureError(f"{path}: {1000 * len(mono) / SAMPLE_RATE:.1f} ms, shorter than the 25 ms of one frame.")
     return mono.astype(np.float32, copy=False)
+
+
+def load_row(row: dict[str, Any]) -> NDArray[np.float32]:
+    """`load` for an utterance of a task: its `path`, from `start` to `end` where it has them."""
+    return load(row["path"], start=row.get("start"), end=row.get("end"))
 
 
 def load_or_error(job: tuple[str, float | None, float | None, float | None]) -> tuple[NDArray | None, str | None]:

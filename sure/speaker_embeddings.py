@@ -50,7 +50,7 @@ def _mean_embeddings(folder: str, training: "Dataset") -> dict[str, np.ndarray]:
     vectors = {}
     for speaker in sorted(set(training["speaker"])):
         own = [row for row in training if row["speaker"] == speaker]
-        waveforms = [audio.load(row["path"], start=row.get("start"), end=row.get("end")) for row in own]
+        waveforms = [audio.load_row(row) for row in own]
         vectors[speaker] = synthesis_judges.embeddings(folder, waveforms, "speaker_embeddings").mean(axis=0)
     return vectors
 

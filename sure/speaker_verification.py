@@ -16,7 +16,7 @@ import numpy as np
 
 from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
 from sure.errors import SureError
-from sure.task import Task
+from sure.task import Task, evenly_spread
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -285,7 +285,8 @@ def trials_by_rule(rows: Iterable[dict[str, Any]]) -> list[Trial]:
     by_speaker = defaultdict(list)
     for row in rows:
         by_speaker[row["speaker"]].append(row["id"])
-    chosen = [_spread(sorted(by_speaker[speaker])) for speaker in sorted(by_speaker)]
+    own_in_order = [sorted(by_speaker[speaker]) for speaker in sorted(by_speaker)]
+    chosen = [[own[place] for place in evenly_spread(len(own), _UTTERANCES)] for own in own_in_order]
     trials: list[Trial] = []
     for index, own in enumerate(chosen):
         others = zip_longest(*chosen[index + 1 :], *chosen[:index])
@@ -324,11 +325,6 @@ def normalised(scores: np.ndarray, sides: np.ndarray, means: np.ndarray, deviati
 def _unit(embeddings: np.ndarray) -> np.ndarray:
     embeddings = np.asarray(embeddings, dtype=np.float64)
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
-
-
-def _spread(identities: list[str]) -> list[str]:
-    count = min(len(identities), _UTTERANCES)
-    return [identities[index * len(identities) // count] for index in range(count)]
 
 
 def _named(split: "Dataset", trials: list[Trial]) -> "Dataset":

@@ -165,6 +165,12 @@ class Task(ABC):
         return _metric(name)
 
 
+def evenly_spread(count: int, most: int) -> list[int]:
+    """Places of at most `most` members of a list of `count`, from the first on, as far apart as can be."""
+    chosen = min(count, most)
+    return [index * count // chosen for index in range(chosen)]
+
+
 def make_task(name: str, options: dict[str, Any]) -> Task:
     """A task from its name and fields, as a command line, `run.json` or a record has them.
 

@@ -24,7 +24,7 @@ from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 from sure.registry import unknown
 from sure.speaker_embeddings import CODES, by_speaker, code, is_number
-from sure.task import Task
+from sure.task import Task, evenly_spread
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -120,7 +120,9 @@ class TextToSpeechTask(Task):
                 raise SureError(f"{data_dir}: {strangers[0]} speaks in {name} and has nothing to learn from in train.")
         self._longest = max((row for split in splits.values() for row in split), key=lambda row: len(row["text"]))
         self._training = splits["train"]
-        splits["validation"] = _spread(splits["validation"], self.validation_sentences)
+        splits["validation"] = splits["validation"].select(
+            evenly_spread(len(splits["validation"]), self.validation_sentences)
+        )
         if self.durations is not None:
             self._durations = _read_durations(Path(self.durations), splits["train"])
         if self.speaker_embeddings != CODES and not self.embeddings:
@@ -247,7 +249,7 @@ class TextToSpeechTask(Task):
         if self.verifier:
             from sure.synthesis_judges import speaker_similarities
 
-            judged.append(speaker_similarities(self.verifier, waveforms, [_recording(row) for row in rows]))
+            judged.append(speaker_similarities(self.verifier, waveforms, [audio.load_row(row) for row in rows]))
         return judged
 
 
@@ -305,10 +307,6 @@ def read_text(path: Path) -> str:
         raise SureError(f"{path}: not a text file in UTF-8.") from None
 
 
-def _recording(row: dict[str, Any]) -> np.ndarray:
-    return audio.load(row["path"], start=row.get("start"), end=row.get("end"))
-
-
 @lru_cache(maxsize=_KEPT_ANALYSES)
 def _analysis(path: str, start: float | None, end: float | None) -> "Analysis":
     from sure.synthesis_measures import analyse
@@ -319,11 +317,6 @@ def _analysis(path: str, start: float | None, end: float | None) -> "Analysis":
 def trimmed(output: np.ndarray) -> np.ndarray:
     """A waveform without what follows its end."""
     return output[output >= -1.0]
-
-
-def _spread(split: "Dataset", most: int) -> "Dataset":
-    count = min(len(split), most)
-    return split.select([index * len(split) // count for index in range(count)])
 
 
 def _aligned(backbone: "Backbone", training: "Dataset") -> dict[str, list[int]]:
@@ -347,7 +340,7 @@ def _times(row: dict[str, Any]) -> tuple[np.ndarray, float]:
     """When each character of an utterance begins and the last one ends, and how long all is, in seconds."""
     from sure.alignment import align
 
-    waveform = _recording(row)
+    waveform = audio.load_row(row)
     try:
         return align(row["text"], waveform), len(waveform) / SAMPLE_RATE
     except SureError as error:
