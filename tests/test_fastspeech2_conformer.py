@@ -1,5 +1,6 @@
 """FastSpeech2Conformer here against `transformers`' own; tokens, durations, pitch and energy."""
 
+import copy
 import json
 from dataclasses import replace
 from importlib.util import find_spec
@@ -184,6 +185,23 @@ class TestTargets:
         # Log F0 in the middle of each token, standardised.
         middle = np.log(100 + 100 * np.array([20, 55, 78.5]) / 87)
         assert made["pitch"][0, :, 0].numpy() == pytest.approx((middle - middle.mean()) / middle.std(), abs=0.05)
+
+    def test_they_are_standardised_as_the_configuration_says(self, backbone):
+        row = self.row(16_000, [40, 30, 17])
+        config = {"pitch_mean": 5.0, "pitch_deviation": 0.5, "energy_mean": 2.0, "energy_deviation": 4.0}
+        standard, own = backbone.family.targets(backbone, [row]), copy.deepcopy(backbone)
+        own.model.config.update(config)
+        made = own.family.targets(own, [row])
+        middle = np.log(100 + 100 * np.array([20, 55, 78.5]) / 87)
+        assert made["pitch"][0, :, 0].numpy() == pytest.approx((middle - 5.0) / 0.5, abs=0.05)
+        energy, scaled = (4 * made["energy"] + 2).flatten(), standard["energy"].flatten()
+        torch.testing.assert_close((energy - energy.mean()) / energy.std(correction=0), scaled, atol=1e-4, rtol=1e-4)
+
+    def test_a_token_without_frames_sounds_like_the_frame_that_comes_next(self, backbone):
+        pitch = backbone.family.targets(backbone, [self.row(16_000, [43, 0, 44])])["pitch"].flatten()
+        assert pitch[0] < pitch[1] < pitch[2]
+        last = backbone.family.targets(backbone, [self.row(16_000, [43, 44, 0])])["pitch"].flatten()
+        assert last[0] < last[1] < last[2]
 
     def test_some_frames_more_or_less_are_the_longest_token_s(self, backbone):
         for durations, expected in (([40, 30, 15], [42, 30, 15]), ([40, 30, 20], [37, 30, 20])):

@@ -9,8 +9,9 @@ characters. Training needs to know how many frames each token takes: from a file
 for characters by forced alignment (`sure.alignment`).
 
 Spectrograms are those of ESPnet's recipe for LJ Speech (22.05 kHz, 256 samples a frame); pitch is log F0 by WORLD,
-energy the square root of a frame's power, both the mean over a token's frames, standardised over the utterance (ESPnet:
-over the corpus).
+energy the square root of a frame's power, both the mean over a token's frames. They are standardised by `pitch_mean`,
+`pitch_deviation`, `energy_mean` and `energy_deviation` of the model's configuration; the released models' lack those of
+the corpus that ESPnet used, and get them standardised over each utterance.
 """
 
 import copy
@@ -132,7 +133,8 @@ class FastSpeech2Conformer(TextToSpeechFamily):
 
     def targets(self, backbone: Backbone, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """A row has `durations` too, the frames of each token. Raises `SureError` where they do not fit, naming it."""
-        made = [_aligned(row, backbone.feature_extractor(row["text"])) for row in rows]
+        config = backbone.model.config
+        made = [_aligned(row, backbone.feature_extractor(row["text"]), config) for row in rows]
         labels, _ = padded_labels([spectrogram for spectrogram, _, _, _ in made])
         durations, pitch, energy = (
             nn.utils.rnn.pad_sequence([torch.from_numpy(parts[index]) for parts in made], batch_first=True)
@@ -311,7 +313,9 @@ class _Attention(FastSpeech2ConformerAttention):
         return self.linear_out(attended.reshape(batch, frames, width)), None
 
 
-def _aligned(row: dict[str, Any], tokens: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _aligned(
+    row: dict[str, Any], tokens: list[int], config: PreTrainedConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Spectrogram (frames, bins), and by token durations, pitch and energy, each (tokens,)."""
     durations = np.array(row["durations"], dtype=np.int64)
     if len(durations) != len(tokens):
@@ -322,10 +326,15 @@ def _aligned(row: dict[str, Any], tokens: list[int]) -> tuple[np.ndarray, np.nda
         raise SureError(f"Durations of {row['id']}: {durations.sum()} frames in all; its audio has {len(spectrogram)}.")
     durations[durations.argmax()] += missing
     owner = np.repeat(np.arange(len(durations)), durations)
+    # A token without frames has the values of the frame that comes next.
+    first = np.minimum(durations.cumsum() - durations, len(spectrogram) - 1)
     pitch = _pitch(row["waveform"], len(spectrogram))
     energy = np.sqrt(np.square(10.0**spectrogram).sum(axis=1))
-    by_token = [np.bincount(owner, values, len(durations)) / np.maximum(durations, 1) for values in (pitch, energy)]
-    return spectrogram, durations, *map(_standardised, by_token)
+    by_token = {
+        name: np.where(durations, np.bincount(owner, values, len(durations)) / np.maximum(durations, 1), values[first])
+        for name, values in (("pitch", pitch), ("energy", energy))
+    }
+    return spectrogram, durations, *(_standardised(name, values, config) for name, values in by_token.items())
 
 
 def _pitch(waveform: np.ndarray, frames: int) -> np.ndarray:
@@ -337,5 +346,7 @@ def _pitch(waveform: np.ndarray, frames: int) -> np.ndarray:
     return np.interp(np.arange(frames), voiced, np.log(values[voiced]))
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
-    return ((values - values.mean()) / max(values.std(), 1e-5)).astype(np.float32)
+def _standardised(name: str, values: np.ndarray, config: PreTrainedConfig) -> np.ndarray:
+    mean = getattr(config, f"{name}_mean", values.mean())
+    deviation = getattr(config, f"{name}_deviation", values.std())
+    return ((values - mean) / max(deviation, 1e-5)).astype(np.float32)

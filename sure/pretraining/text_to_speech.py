@@ -69,6 +69,8 @@ ARCHITECTURE = {
     "pitch_predictor_dropout": 0.2,
     "energy_predictor_dropout": 0.2,
     "speaker_embed_dim": 64,
+    # Of the corpus, about, in log Hz and amplitude.
+    **{"pitch_mean": 4.9, "pitch_deviation": 0.4, "energy_mean": 0.85, "energy_deviation": 0.65},
     **_STACKS,
     **_PREDICTORS,
 }
@@ -237,7 +239,7 @@ def _voice(seed: int, speaker: int) -> tuple[synth.Voice, float]:
     voice = synth.Voice(
         f"en-us+{generator.choice(variants)}",
         rate=round(generator.uniform(140, 200) / size),
-        pitch=generator.randint(20, 70),
+        pitch=generator.randint(35, 75),
         range=generator.randint(25, 75),
     )
     return voice, size
