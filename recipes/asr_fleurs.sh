@@ -11,6 +11,7 @@
 # fine-tuning too. Utterances are whole, where the release cuts them at 12.5 s. What is done is not done again: run it
 # once more and it resumes. Words after the script's name go to every run.
 set -euo pipefail
+source "$(dirname "$0")/common.bash"
 
 DATA_DIR=${DATA_DIR:-data/fleurs}
 LANGUAGE_NAME=${LANGUAGE_NAME:-en_us}
@@ -36,28 +37,20 @@ if [ "$decay_steps" -lt 1 ]; then
   exit 1
 fi
 
-command -v sure >/dev/null || { echo "sure is not installed: make setup && source .venv/bin/activate" >&2; exit 1; }
-train=(sure train)
-if [ "$NUM_PROCESSES" -gt 1 ]; then
-  train=(torchrun --standalone --nproc_per_node "$NUM_PROCESSES" -m sure.train)
-fi
-
 for method in $METHODS; do
   echo "== asr_fleurs $LANGUAGE_NAME, $method"
   options=()
   if [ "$method" = full_finetuning ]; then
     options=(--method_options 'target_modules=backbone\.(feature_projection|encoder)')
   fi
-  "${train[@]}" \
+  run "$method" \
     --task asr_fleurs --task_options "language=$LANGUAGE_NAME" --data_dir "$DATA_DIR" \
-    --backbone "$BACKBONE" --method "$method" ${options[@]+"${options[@]}"} --output_dir "$OUTPUT_DIR/$method" \
+    --backbone "$BACKBONE" --method "$method" ${options[@]+"${options[@]}"} \
     --learning_rate 2e-3 --weight_decay 0.005 --num_train_epochs "$EPOCHS" --warmup_steps "$WARMUP_STEPS" \
     --lr_scheduler_type warmup_stable_decay \
     --lr_scheduler_kwargs "{\"num_decay_steps\": $decay_steps, \"decay_type\": \"linear\"}" \
     --per_device_train_batch_size "$BATCH_SIZE" --gradient_accumulation_steps "$GRADIENT_ACCUMULATION" \
     --fp16 True --early_stopping_patience 0 --seed 1314 \
     "$@"
-  sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "$OUTPUT_DIR/$method/result.json"
 done
-sure leaderboard build --board "$OUTPUT_DIR/leaderboard"
-sure leaderboard show --board "$OUTPUT_DIR/leaderboard"
+show_leaderboard

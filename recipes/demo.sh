@@ -9,6 +9,7 @@
 # Speech is synthetic, and so is what the two small backbones were pretrained on: this shows that everything works, and
 # says nothing about which method is better on human speech.
 set -euo pipefail
+source "$(dirname "$0")/common.bash"
 
 OUTPUT_DIR=${OUTPUT_DIR:-out/demo}
 METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter linear_probe weighted_sum_probe bitfit}
@@ -36,6 +37,5 @@ compare tts_libritts libritts "full_finetuning lora bitfit" \
   --backbone sure-mini-tts --num_train_epochs 5 --per_device_train_batch_size 4 --learning_rate 1e-3 \
   --eval_strategy steps --eval_steps 40 --task_options "speakers=['100','101']" validation_sentences=4 "$@"
 sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "${records[@]}"
-sure leaderboard build --board "$OUTPUT_DIR/leaderboard"
-sure leaderboard show --board "$OUTPUT_DIR/leaderboard"
+show_leaderboard
 echo "Open $OUTPUT_DIR/leaderboard/index.html in a browser."

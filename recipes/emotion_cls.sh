@@ -9,6 +9,7 @@
 # What is done is not done again: run it once more and it resumes. TASK=meld_emotion or TASK=iemocap_emotion gives the
 # paper's other two corpora. Words after the script's name go to every run.
 set -euo pipefail
+source "$(dirname "$0")/common.bash"
 
 TASK=${TASK:-esd_emotion}
 DATA_DIR=${DATA_DIR:-data/ESD}
@@ -19,22 +20,13 @@ NUM_PROCESSES=${NUM_PROCESSES:-1}
 BATCH_SIZE=${BATCH_SIZE:-16}
 GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$((256 / BATCH_SIZE / NUM_PROCESSES))}
 
-command -v sure >/dev/null || { echo "sure is not installed: make setup && source .venv/bin/activate" >&2; exit 1; }
-train=(sure train)
-if [ "$NUM_PROCESSES" -gt 1 ]; then
-  train=(torchrun --standalone --nproc_per_node "$NUM_PROCESSES" -m sure.train)
-fi
-
 for method in $METHODS; do
   echo "== $TASK, $method"
-  "${train[@]}" \
+  run "$method" \
     --task "$TASK" --data_dir "$DATA_DIR" --backbone "$BACKBONE" --method "$method" \
-    --output_dir "$OUTPUT_DIR/$method" \
     --learning_rate 2e-3 --num_train_epochs 100 --warmup_steps 0.1 --max_seconds 2.5 --seed 1314 \
     --per_device_train_batch_size "$BATCH_SIZE" --gradient_accumulation_steps "$GRADIENT_ACCUMULATION" \
     --eval_strategy steps --eval_steps 25 --early_stopping_patience 5 \
     "$@"
-  sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "$OUTPUT_DIR/$method/result.json"
 done
-sure leaderboard build --board "$OUTPUT_DIR/leaderboard"
-sure leaderboard show --board "$OUTPUT_DIR/leaderboard"
+show_leaderboard

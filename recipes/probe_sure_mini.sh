@@ -9,11 +9,11 @@
 # A corpus that is not given is left out. The random weights have sure-mini's architecture. What is done is not done
 # again: run it once more and it resumes. Words after the script's name go to every run.
 set -euo pipefail
+source "$(dirname "$0")/common.bash"
 
 BACKBONE=${BACKBONE:-sure-mini}
 OUTPUT_DIR=${OUTPUT_DIR:-out/probe_sure_mini}
 
-command -v sure >/dev/null || { echo "sure is not installed: make setup && source .venv/bin/activate" >&2; exit 1; }
 sure pretrain --output_dir "$OUTPUT_DIR/random-weights" --steps 0
 
 probe() { # task, folder, the flags of this task
@@ -23,9 +23,7 @@ probe() { # task, folder, the flags of this task
   for backbone in "$BACKBONE" "$OUTPUT_DIR/random-weights"; do
     name=$task-$(basename "$backbone")
     echo "== $task, $backbone"
-    sure train --task "$task" --data_dir "$data_dir" --backbone "$backbone" --method linear_probe \
-      --output_dir "$OUTPUT_DIR/$name" "$@"
-    sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "$OUTPUT_DIR/$name/result.json"
+    run "$name" --task "$task" --data_dir "$data_dir" --backbone "$backbone" --method linear_probe "$@"
   done
 }
 
@@ -33,5 +31,4 @@ probe emodb_emotion "${EMODB:-}" --num_train_epochs 20 --seed 1314 "$@"
 probe asr_fleurs "${DIGITS:-}" --num_train_epochs 10 --learning_rate 5e-3 --seed 1314 "$@"
 probe sv_voxceleb1 "${SPEAKERS:-}" --task_options head=mean layers=weighted_sum crop_seconds=3 \
   --num_train_epochs 10 --learning_rate 5e-3 --seed 1314 "$@"
-sure leaderboard build --board "$OUTPUT_DIR/leaderboard"
-sure leaderboard show --board "$OUTPUT_DIR/leaderboard"
+show_leaderboard

@@ -12,6 +12,7 @@
 # Batch, epochs, crops and learning rates are those of IPET (Kim et al. 2022) for wav2vec 2.0 on VoxCeleb1, the head is
 # SUPERB's (Yang et al. 2021) with additive angular margin.
 set -euo pipefail
+source "$(dirname "$0")/common.bash"
 
 DATA_DIR=${DATA_DIR:-data/VoxCeleb1}
 BACKBONE=${BACKBONE:-microsoft/wavlm-base-plus}
@@ -22,12 +23,6 @@ NUM_PROCESSES=${NUM_PROCESSES:-1}
 BATCH_SIZE=${BATCH_SIZE:-32}
 GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$((64 / BATCH_SIZE / NUM_PROCESSES))}
 
-command -v sure >/dev/null || { echo "sure is not installed: make setup && source .venv/bin/activate" >&2; exit 1; }
-train=(sure train)
-if [ "$NUM_PROCESSES" -gt 1 ]; then
-  train=(torchrun --standalone --nproc_per_node "$NUM_PROCESSES" -m sure.train)
-fi
-
 for method in $METHODS; do
   echo "== sv_voxceleb1, $method"
   # Speakers are heard best in the lower layers, so heads get all; a probe is what says itself which it gets.
@@ -37,15 +32,12 @@ for method in $METHODS; do
     full_finetuning) learning_rate=2.5e-5 ;;
   esac
   # shellcheck disable=SC2086 # TASK_OPTIONS are several words
-  "${train[@]}" \
+  run "$method" \
     --task sv_voxceleb1 --data_dir "$DATA_DIR" --backbone "$BACKBONE" --method "$method" \
     --task_options head=xvector layers=$layers crop_seconds=3 $TASK_OPTIONS \
-    --output_dir "$OUTPUT_DIR/$method" \
     --learning_rate "$learning_rate" --num_train_epochs 40 --warmup_steps 0.1 --max_seconds 60 --seed 1234 \
     --per_device_train_batch_size "$BATCH_SIZE" --gradient_accumulation_steps "$GRADIENT_ACCUMULATION" \
     --per_device_eval_batch_size 4 --early_stopping_patience 5 \
     "$@"
-  sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "$OUTPUT_DIR/$method/result.json"
 done
-sure leaderboard build --board "$OUTPUT_DIR/leaderboard"
-sure leaderboard show --board "$OUTPUT_DIR/leaderboard"
+show_leaderboard

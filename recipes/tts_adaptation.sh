@@ -12,6 +12,7 @@
 # 4,000 steps as in SURE (Li et al., ICASSP 2023), which adapts a FastSpeech 2 of its own; learning rates are ours, batch
 # and rate of full fine-tuning those of Hugging Face's audio course. Audio of the test sentences: $OUTPUT_DIR/*/audio.
 set -euo pipefail
+source "$(dirname "$0")/common.bash"
 
 TASK=${TASK:-tts_l2arctic}
 DATA_DIR=${DATA_DIR:-data/L2-ARCTIC}
@@ -24,26 +25,17 @@ NUM_PROCESSES=${NUM_PROCESSES:-1}
 BATCH_SIZE=${BATCH_SIZE:-16}
 GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$((32 / BATCH_SIZE / NUM_PROCESSES))}
 
-command -v sure >/dev/null || { echo "sure is not installed: make setup && source .venv/bin/activate" >&2; exit 1; }
-train=(sure train)
-if [ "$NUM_PROCESSES" -gt 1 ]; then
-  train=(torchrun --standalone --nproc_per_node "$NUM_PROCESSES" -m sure.train)
-fi
-
 for method in $METHODS; do
   echo "== $TASK, $method"
   learning_rate=1e-3
   if [ "$method" = full_finetuning ]; then learning_rate=1e-5; fi
   # shellcheck disable=SC2086 # TASK_OPTIONS are several words
-  "${train[@]}" \
+  run "$method" \
     --task "$TASK" --data_dir "$DATA_DIR" --backbone "$BACKBONE" --method "$method" \
     --task_options vocoder="$VOCODER" $TASK_OPTIONS \
-    --output_dir "$OUTPUT_DIR/$method" \
     --learning_rate "$learning_rate" --max_steps 4000 --warmup_steps 500 --seed 1314 \
     --per_device_train_batch_size "$BATCH_SIZE" --gradient_accumulation_steps "$GRADIENT_ACCUMULATION" \
     --eval_strategy steps --eval_steps 500 \
     "$@"
-  sure leaderboard add --board "$OUTPUT_DIR/leaderboard" "$OUTPUT_DIR/$method/result.json"
 done
-sure leaderboard build --board "$OUTPUT_DIR/leaderboard"
-sure leaderboard show --board "$OUTPUT_DIR/leaderboard"
+show_leaderboard
