@@ -20,15 +20,20 @@ METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_ad
 OUTPUT_DIR=${OUTPUT_DIR:-out/asr_fleurs-$LANGUAGE_NAME}
 NUM_PROCESSES=${NUM_PROCESSES:-1}
 BATCH_SIZE=${BATCH_SIZE:-8}
-GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$((32 / BATCH_SIZE / NUM_PROCESSES))}
+GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$(accumulation 32)}
 EPOCHS=${EPOCHS:-50}
 WARMUP_STEPS=${WARMUP_STEPS:-1000}
 
 # How long the rate falls follows from the number of steps, and that from the size of the training split.
 table=$DATA_DIR/$LANGUAGE_NAME/train.tsv
 [ -f "$table" ] || table=$DATA_DIR/train.tsv
-utterances=${UTTERANCES:-2602} # of en_us
-[ ! -f "$table" ] || utterances=$(grep -c . "$table")
+if [ -f "$table" ]; then
+  utterances=$(grep -c . "$table")
+elif [ "$LANGUAGE_NAME" = en_us ]; then
+  utterances=${UTTERANCES:-2602}
+else
+  utterances=${UTTERANCES:?is the number of training utterances of $LANGUAGE_NAME, which $DATA_DIR does not tell}
+fi
 batch=$((BATCH_SIZE * GRADIENT_ACCUMULATION * NUM_PROCESSES))
 steps=$(((utterances + batch - 1) / batch * EPOCHS))
 decay_steps=$((steps - WARMUP_STEPS - steps * 40 / 100))

@@ -2,6 +2,14 @@
 
 command -v sure >/dev/null || { echo "sure is not installed: make setup && source .venv/bin/activate" >&2; exit 1; }
 
+accumulation() { # of how many steps, on each of $NUM_PROCESSES, a batch of so many utterances consists
+  if [ $(($1 % (BATCH_SIZE * NUM_PROCESSES))) -ne 0 ]; then
+    echo "BATCH_SIZE=$BATCH_SIZE on NUM_PROCESSES=$NUM_PROCESSES makes no batch of $1: set BATCH_SIZE so that it does." >&2
+    return 1
+  fi
+  echo $(($1 / BATCH_SIZE / NUM_PROCESSES))
+}
+
 run() { # a folder for the run in $OUTPUT_DIR, then flags of `sure train`
   local output_dir=$OUTPUT_DIR/$1 train=(sure train)
   shift

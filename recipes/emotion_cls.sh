@@ -18,7 +18,7 @@ METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_ad
 OUTPUT_DIR=${OUTPUT_DIR:-out/$TASK}
 NUM_PROCESSES=${NUM_PROCESSES:-1}
 BATCH_SIZE=${BATCH_SIZE:-16}
-GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$((256 / BATCH_SIZE / NUM_PROCESSES))}
+GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$(accumulation 256)}
 
 for method in $METHODS; do
   echo "== $TASK, $method"

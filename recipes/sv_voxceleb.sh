@@ -4,7 +4,7 @@
 # Data      VoxCeleb1 (https://www.robots.ox.ac.uk/~vgg/data/voxceleb/): dev/wav, test/wav and veri_test.txt in DATA_DIR
 # Costs     WavLM base: one GPU of 24 GB; 81 GB of decoded audio in SURE_CACHE (~/.cache/sure unless set)
 # Run       DATA_DIR=/data/VoxCeleb1 bash recipes/sv_voxceleb.sh
-# Override  DATA_DIR=/data/VoxCeleb1 METHODS="lora bitfit" NUM_PROCESSES=4 bash recipes/sv_voxceleb.sh --num_train_epochs 10
+# Override  DATA_DIR=/data/VoxCeleb1 METHODS="lora bitfit" NUM_PROCESSES=4 BATCH_SIZE=16 bash recipes/sv_voxceleb.sh --num_train_epochs 10
 # Options   TASK_OPTIONS="score_normalization=adaptive segments=[1,2,3,5] noise_dir=/data/musan reverberation_dir=/data/RIRS_NOISES"
 #           TASK_OPTIONS="trial_list=E-cleaned voxceleb2_dir=/data/VoxCeleb2"; `sure tasks sv_voxceleb1` lists them all
 #
@@ -21,7 +21,7 @@ TASK_OPTIONS=${TASK_OPTIONS:-}
 OUTPUT_DIR=${OUTPUT_DIR:-out/sv_voxceleb1}
 NUM_PROCESSES=${NUM_PROCESSES:-1}
 BATCH_SIZE=${BATCH_SIZE:-32}
-GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$((64 / BATCH_SIZE / NUM_PROCESSES))}
+GRADIENT_ACCUMULATION=${GRADIENT_ACCUMULATION:-$(accumulation 64)}
 
 for method in $METHODS; do
   echo "== sv_voxceleb1, $method"

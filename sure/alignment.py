@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sure import synth
 from sure.audio import SAMPLE_RATE
+from sure.errors import SureError
 
 # Who speaks for comparison. On utterances of other voices of eSpeak NG, of which the times are known, words begin
 # within 40 ms of the truth (tests/test_alignment.py).
@@ -31,6 +32,8 @@ def align(text: str, waveform: NDArray) -> NDArray[np.float64]:
     # What it says does not depend on what it said before.
     synth.forget()
     spoken, words = synth.speak_words(text, VOICE)
+    if not words:
+        raise SureError(f"eSpeak NG finds nothing to say in the text {text!r}.")
     _, path = librosa.sequence.dtw(_sound(spoken), _sound(waveform), metric="euclidean")
     ours, theirs = path[::-1].T
     # Where we are first at each of our frames.

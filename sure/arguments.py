@@ -80,6 +80,9 @@ class TrainerArguments(TrainingArguments):
     per_device_eval_batch_size: int = field(
         default=32, metadata={"help": "Utterances per process; no score depends on it."}
     )
+    eval_accumulation_steps: int | None = field(
+        default=1, metadata={"help": "Batches whose outputs stay on the GPU before they go to main memory."}
+    )
     num_train_epochs: float = field(default=20.0, metadata={"help": "Passes over the training split, at most."})
     warmup_steps: float = field(
         default=0.1, metadata={"help": "Steps of linear warm-up; below 1, a share of all steps."}
@@ -154,6 +157,11 @@ def parse(argv: list[str], prog: str) -> tuple[RunArguments, TrainerArguments]:
     if given.output_dir is None:
         backbone = given.backbone.rstrip("/").rpartition("/")[2]
         given.output_dir = f"out/{given.task}-{backbone}-{given.method}-seed{given.seed}"
+    if given.resume_from_checkpoint is not None:
+        parser.error("--resume_from_checkpoint: a run resumes by itself, from the newest checkpoint in its folder")
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(given, name) < 1:
+            parser.error(f"--{name} {getattr(given, name)}: give a whole number above 0")
     run, trainer = parser.parse_dict(vars(given))
     return run, trainer
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sure import __version__, registry
 from sure.errors import SureError
+from sure.files import read_text
 
 # A table of more labels, such as a corpus' speakers, is not read.
 _MOST_LABELS = 30
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--task", required=True, help="name of the task; `sure tasks` lists them")
     check.add_argument("--data_dir", type=Path, required=True, help="folder of the corpus")
     check.add_argument("--task_options", nargs="*", default=[], metavar="NAME=VALUE", help="as for `sure train`")
+    check.add_argument("--max_seconds", type=float, help="as for `sure train`, whose cache then is that of this check")
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
     check.set_defaults(run=_check)
     synth = data.add_parser("synth", help="speak a small corpus in a real corpus' layout with eSpeak NG")
@@ -217,6 +219,10 @@ def _predict(arguments: argparse.Namespace) -> None:
         return
     if not arguments.recordings:
         raise SureError("the following arguments are required: RECORDING, or --text or --text_file (see --help).")
+    if arguments.speaker is not None:
+        raise SureError(f"--speaker {arguments.speaker}: in whose voice a text is to be said; give --text.")
+    if arguments.output:
+        _refuse_unwritable(arguments.output)
     from sure.predict import predict
     from sure.results import write_atomically
 
@@ -241,19 +247,27 @@ def _speak(arguments: argparse.Namespace) -> None:
     else:
         texts = _lines(arguments.text_file)
         paths = [arguments.output / f"{number:04d}.wav" for number in range(1, len(texts) + 1)]
+    _refuse_unwritable(paths[0])
     waveforms = speak(arguments.adapter, texts, arguments.speaker, arguments.batch_size)
     for path, text, waveform in zip(paths, texts, waveforms, strict=True):
         audio.write(path, waveform)
         print(json.dumps({"path": str(path), "text": text}, ensure_ascii=False), flush=True)
 
 
-def _lines(path: Path) -> list[str]:
+def _refuse_unwritable(file: Path) -> None:
+    """Now, not when everything is computed. Makes the folder."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise SureError(f"--text_file {path}: no such file.") from None
-    except (OSError, UnicodeDecodeError):
-        raise SureError(f"--text_file {path}: not a text file in UTF-8.") from None
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        if not os.access(file.parent, os.W_OK):
+            raise PermissionError(None, "permission denied")
+    except OSError as error:
+        raise SureError(f"--output {file}: cannot be written ({error.strerror}).") from None
+
+
+def _lines(path: Path) -> list[str]:
+    lines = read_text(path).splitlines()
     if not lines:
         raise SureError(f"--text_file {path}: no lines.")
     return lines
@@ -346,7 +360,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from sure.task import make_task
 
     task = make_task(arguments.task, parse_options(arguments.task_options, "--task_options"))
-    report = check(task, arguments.data_dir)
+    report = check(task, arguments.data_dir, max_seconds=arguments.max_seconds)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False))
         sys.exit(bool(report.errors))

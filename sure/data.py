@@ -2,6 +2,7 @@
 
 <cache>/index/<key of paths, sizes and times>.json   what the files contain, so that they are hashed once
 <cache>/audio/<key of contents and settings>/        waveforms in Arrow, so that a moved corpus is not decoded again
+<cache>/<kind>/<key>.json                            what else takes long to find out of a corpus
 """
 
 import hashlib
@@ -56,7 +57,7 @@ def decode(
     Several processes may call this at once: one decodes, the others wait and read. Raises `UnreadableAudio`
     where files cannot be used, `SureError` where the cache cannot be written.
     """
-    cache_dir = Path(cache_dir or os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
+    cache_dir = cache_dir or _default_cache()
     rows = [row for split in splits.values() for row in split]
     workers = workers or os.cpu_count() or 1
     try:
@@ -71,6 +72,23 @@ def decode(
         decoded[name] = concatenate_datasets([split, part], axis=1)
         first += len(split)
     return decoded
+
+
+def remembered(kind: str, key: list, make: Callable[[], Any]) -> Any:
+    """What `make` gives, as JSON: made once for a key, by one process while others wait, and kept beside the audio.
+
+    Raises `SureError` where the cache cannot be written.
+    """
+    kept = _default_cache() / kind / f"{_key(key)}.json"
+    try:
+        with _locked(kept):
+            if not kept.exists():
+                write_atomically(kept, json.dumps(make()))
+        return json.loads(kept.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SureError(
+            f"The cache {kept.parent} cannot be written ({error}). Name another folder with SURE_CACHE."
+        ) from None
 
 
 def fingerprint(splits: DatasetDict, trials: dict[str, list] | None = None) -> str:
@@ -181,6 +199,10 @@ def _build(
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
 
 
 def _locked(folder: Path) -> FileLock:

@@ -37,6 +37,8 @@ class Entry(BaseModel):
     backbone: BackboneInfo
     method: MethodInfo
     seed: int
+    # Of the task, as they were given.
+    options: str
     metric: str
     test: dict[str, Score]
     validation: dict[str, Score]
@@ -204,6 +206,11 @@ def leaderboard_json(entries: list[Entry]) -> str:
     return json.dumps({"schema_version": 1, "entries": rows}, indent=2, ensure_ascii=False) + "\n"
 
 
+def options_differ(group: list[Entry]) -> bool:
+    """Whether entries of a group were made with different options of the task, such as decoders or vocoders."""
+    return len({entry.options for entry in group}) > 1
+
+
 def _comparable(entry: Entry) -> tuple[str, str, str]:
     return entry.task, entry.fingerprint, entry.metric
 
@@ -221,6 +228,8 @@ def _wholly_better(one: Score, other: Score) -> bool:
 
 def _entry(submission: str, result: Result) -> Entry:
     run, cost = result.run, result.cost
+    # A record comes from anyone.
+    given = run.arguments.get("task_options")
     return Entry(
         rank=None,
         tied=False,
@@ -230,6 +239,7 @@ def _entry(submission: str, result: Result) -> Entry:
         backbone=run.backbone,
         method=run.method,
         seed=run.seed,
+        options=" ".join(map(str, given)) if isinstance(given, list) else "",
         metric=result.metric,
         test=result.scores.get("test", {}),
         validation=result.scores.get("validation", {}),
@@ -244,9 +254,13 @@ def _entry(submission: str, result: Result) -> Entry:
 
 def _text_table(group: list[Entry]) -> str:
     headers = ["rank", "method", "backbone", "score [95 %]", "trainable", "share", "seconds", "seed"]
-    rows = [[_printable(cell) for cell in _text_row(entry)] for entry in group]
-    right = ("left", "left", "left", "left", "right", "right", "right", "right")
-    return tabulate(rows, headers, disable_numparse=True, colalign=right)
+    rows = [_text_row(entry) for entry in group]
+    sides = ["left", "left", "left", "left", "right", "right", "right", "right"]
+    if options_differ(group):
+        headers, sides = [*headers, "task options"], [*sides, "left"]
+        rows = [[*row, entry.options] for row, entry in zip(rows, group, strict=True)]
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    return tabulate(rows, headers, disable_numparse=True, colalign=sides)
 
 
 def _text_row(entry: Entry) -> list[str]:

@@ -10,7 +10,7 @@ import altair
 import jinja2
 import vl_convert
 
-from sure.leaderboard import Entry, groups, rank_label, title, words
+from sure.leaderboard import Entry, groups, options_differ, rank_label, title, words
 from sure.submission import file_name
 
 _WIDTH, _HEIGHT = 560, 320
@@ -109,6 +109,11 @@ def _point(entry: Entry) -> dict[str, Any]:
     }
 
 
+def other_metrics(group: list[Entry]) -> list[str]:
+    """Of all entries, in the order in which they come: some tasks score more where they are told to."""
+    return [name for name in dict.fromkeys(name for entry in group for name in entry.test) if name != group[0].metric]
+
+
 def _section(group: list[Entry]) -> dict[str, Any]:
     scored = any(entry.score for entry in group)
     chart = json.loads(plot(group).properties(width="container", title="").to_json()) if scored else None
@@ -118,5 +123,6 @@ def _section(group: list[Entry]) -> dict[str, Any]:
         "chart": chart,
         "svg": f"{file_name(group[0].task)}.svg",
         "front": {entry.submission for entry in pareto_front(group)},
-        "others": [name for name in next((e.test for e in group if e.score), {}) if name != group[0].metric],
+        "others": other_metrics(group),
+        "options": options_differ(group),
     }

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from sure.audio import SAMPLE_RATE
@@ -16,7 +17,7 @@ _LOUDEST = 3.0
 
 @dataclass(frozen=True)
 class LogMel:
-    """log10 of mel-weighted amplitudes (Slaney's scale and norm), at least `floor`.
+    """log10 of mel-weighted amplitudes (Slaney's scale and norm), at least `floor`, less `mean`, over `deviation`.
 
     `rate` in Hz is the model's; `fft`, `window` (Hann) and `hop` are in samples at that rate, `lowest` and `highest`
     the edges of the `bins` in Hz.
@@ -30,6 +31,9 @@ class LogMel:
     lowest: float
     highest: float
     floor: float = 1e-10
+    # By which a model's own are standardised, of each bin or of all.
+    mean: NDArray[np.float32] | float = 0.0
+    deviation: NDArray[np.float32] | float = 1.0
 
     def __call__(self, waveform: NDArray) -> NDArray[np.float32]:
         """A waveform of shape (samples,), 16 kHz, as (frames, bins); frames are centred, 1 + samples // hop of them."""
@@ -45,7 +49,15 @@ class LogMel:
             mel_floor=self.floor,
             log_mel="log10",
         )
-        return log_mel.T.astype(np.float32)
+        return ((log_mel.T - self.mean) / self.deviation).astype(np.float32)
+
+    def unstandardised(self, log_mel: Tensor) -> Tensor:
+        """(frames, bins) as log10 of mel-weighted amplitudes, of the same shape."""
+        return log_mel * log_mel.new_tensor(self.deviation) + log_mel.new_tensor(self.mean)
+
+    def amplitudes(self, log_mel: NDArray) -> NDArray[np.float64]:
+        """(frames, bins) as mel-weighted amplitudes, of the same shape."""
+        return 10.0 ** np.clip(log_mel * self.deviation + self.mean, np.log10(self.floor), _LOUDEST)
 
     def to_waveform(self, log_mel: NDArray) -> NDArray[np.float32]:
         """A waveform of shape (samples,), 16 kHz, for (frames, bins): always the same for the same spectrogram.
@@ -55,8 +67,8 @@ class LogMel:
         """
         import librosa
 
-        mel = 10.0 ** np.clip(log_mel.T.astype(np.float64), np.log10(self.floor), _LOUDEST)
-        amplitudes = np.maximum(self._inverse @ mel, self.floor).astype(np.float32)
+        mel = self.amplitudes(log_mel.astype(np.float64))
+        amplitudes = np.maximum(self._inverse @ mel.T, self.floor).astype(np.float32)
         samples = librosa.griffinlim(
             amplitudes, n_iter=32, hop_length=self.hop, win_length=self.window, n_fft=self.fft, random_state=0
         )

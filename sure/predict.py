@@ -38,7 +38,7 @@ def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> 
             batch = paths[start : start + batch_size]
             inputs = backbone.inputs([audio.load(path, max_seconds=max_seconds) for path in batch])
             with torch.inference_mode():
-                outputs = model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits
+                outputs = task.reduce(model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits)
             rows = task.predict(outputs.float().cpu().numpy(), [{"id": str(path)} for path in batch])
             progress.update(len(batch))
             for row in rows:

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from sure.errors import SureError
 
@@ -49,6 +49,20 @@ def unknown(what: str, name: str, known: list[str]) -> SureError:
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return SureError(f"Unknown {what} {name!r}.{hint} Choose one of: {', '.join(known)}.")
+
+
+def checked(what: str, value: Any, kind: Any) -> Any:
+    """An option's value as the type of its field has it. Raises `SureError` where it is none; `what` names it."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    config = ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True)
+    try:
+        return TypeAdapter(kind, config=config).validate_python(value)
+    except ValidationError as error:
+        raise SureError(f"{what}={value}: {error.errors()[0]['msg']}.") from None
+    except Exception:
+        # Some types of PEFT's configurations cannot be checked.
+        return value
 
 
 def _path(kind: Kind, name: str) -> Path:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import math
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from sure import audio
 from sure.errors import SureError
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 CODES = "codes"
+
+# Recordings in memory.
+_AT_A_TIME = 64
 
 
 def code(speaker: str, width: int) -> np.ndarray:
@@ -47,12 +52,14 @@ def by_speaker(source: str, speakers: list[str], training: "Dataset") -> dict[st
 def _mean_embeddings(folder: str, training: "Dataset") -> dict[str, np.ndarray]:
     from sure import synthesis_judges
 
-    vectors = {}
-    for speaker in sorted(set(training["speaker"])):
-        own = [row for row in training if row["speaker"] == speaker]
-        waveforms = [audio.load_row(row) for row in own]
-        vectors[speaker] = synthesis_judges.embeddings(folder, waveforms, "speaker_embeddings").mean(axis=0)
-    return vectors
+    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(1))
+    for start in tqdm(range(0, len(training), _AT_A_TIME), "Embedding speakers", disable=None):
+        rows = [training[place] for place in range(start, min(start + _AT_A_TIME, len(training)))]
+        vectors = synthesis_judges.embeddings(folder, [audio.load_row(row) for row in rows], "speaker_embeddings")
+        for row, vector in zip(rows, vectors, strict=True):
+            sums[row["speaker"]] = sums[row["speaker"]] + vector
+    counts = Counter(training["speaker"])
+    return {speaker: total / counts[speaker] for speaker, total in sums.items()}
 
 
 def _read_vectors(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
 from sure.errors import SureError
+from sure.files import read_text
 from sure.task import Task, evenly_spread
 
 if TYPE_CHECKING:
@@ -252,12 +253,8 @@ def read_trials(path: Path) -> list[tuple[int, Trial]]:
     Raises `SureError`, naming the line, for one with another number of columns, another label, or a trial that was
     there before with the other label.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise SureError(f"{path}: not a text file in UTF-8.") from None
     trials, labels = [], {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         columns = line.split()
         if not columns:
             continue

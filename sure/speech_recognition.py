@@ -12,7 +12,7 @@ The release cuts utterances at 12.5 s and keeps their whole texts; here utteranc
 
 import itertools
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 # The CTC blank is token 0.
 BLANK = "<blank>"
 SEPARATOR = " "
+
+# Samples between two frames of every encoder.
+_FRAME = 320
+
+# Languages whose writing does not part words: their errors are counted by the character.
+_UNPARTED = frozenset(("ja", "km", "lo", "my", "th", "yue", "zh"))
 
 _DECODERS = ("greedy", "beam")
 # What SURE's release deletes. Other punctuation separates words.
@@ -95,6 +101,8 @@ class SpeechRecognitionTask(Task):
     )
 
     def __post_init__(self) -> None:
+        if not self.words_are_parted:
+            self.metrics = type(self).metrics[::-1]
         if not isinstance(self.speed_perturbation, int | float) or not 0 <= self.speed_perturbation <= 0.5:
             raise SureError(f"--task_options speed_perturbation={self.speed_perturbation}: not a number from 0 to 0.5.")
         if self.decoder not in _DECODERS:
@@ -105,6 +113,11 @@ class SpeechRecognitionTask(Task):
             raise SureError(f"--task_options language_model={self.language_model} needs decoder=beam beside it.")
         if not isinstance(self.language_model_weight, int | float):
             raise SureError(f"--task_options language_model_weight={self.language_model_weight}: not a number.")
+
+    @property
+    def words_are_parted(self) -> bool:
+        """Whether texts have spaces between words; else the character error rate comes first."""
+        return self.spoken_language not in _UNPARTED
 
     def load(self, data_dir: Path) -> "DatasetDict":
         """As `Task.load`, with normalised texts; raises `SureError` where the training split has none.
@@ -161,10 +174,31 @@ class SpeechRecognitionTask(Task):
         labels = [torch.tensor([ids[c] for c in row["text"] if c in ids], dtype=torch.long) for row in rows]
         return {"labels": torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)}
 
-    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Outputs are log probabilities of shape (utterances, frames, tokens), -100 throughout where no frame is.
+    def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
+        for name, split in splits.items():
+            samples, texts = split["samples"][:], split["text"][:]
+            if self._writer is not None:
+                many = sum(backbone.family.too_long(backbone, samples, texts, self.spoken_language))
+                reason = f"are longer than {backbone.name} hears or writes at a time: their ends do not count"
+            else:
+                many = sum(_frames_needed(text) > length // _FRAME for length, text in zip(samples, texts, strict=True))
+                reason = "have more text than CTC can align to their frames of 20 ms: they count nothing in the loss"
+            if many:
+                yield f"{many} of the {len(split)} {name} utterances {reason}."
 
-        Of an encoder-decoder they are tokens of shape (utterances, tokens), then -100. Predictions are normalised.
+    def reduce(self, logits: "Tensor") -> "Tensor":
+        """For greedy decoding the likeliest token of each frame, (batch, frames), -100 where no frame is."""
+        from sure.heads import NO_FRAME
+
+        if self._writer is not None or self.decoder != "greedy":
+            return logits
+        return logits.argmax(dim=-1).masked_fill((logits == NO_FRAME).all(dim=-1), int(NO_FRAME))
+
+    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Outputs are tokens of shape (utterances, frames), or of an encoder-decoder (utterances, tokens), then -100.
+
+        For a beam search they are log probabilities of shape (utterances, frames, tokens), -100 throughout where no
+        frame is. Predictions are normalised.
         """
         decode = self._decoder()
         predictions = []
@@ -186,13 +220,15 @@ class SpeechRecognitionTask(Task):
         """What makes a text of the outputs for one utterance."""
         if (writer := self._writer) is not None:
             return lambda tokens: writer.family.text(writer, tokens[tokens >= 0].astype(int).tolist())
+        if self.decoder == "greedy":
+            return lambda tokens: self._collapsed(tokens[tokens >= 0].astype(int))
         from sure.heads import NO_FRAME
 
-        decode = self._beam_search() if self.decoder == "beam" else self._greedy
-        return lambda frames: decode(frames[(frames != NO_FRAME).any(axis=-1)])
+        search = self._beam_search()
+        return lambda frames: search(frames[(frames != NO_FRAME).any(axis=-1)])
 
-    def _greedy(self, frames: np.ndarray) -> str:
-        tokens = (token for token, _ in itertools.groupby(frames.argmax(axis=-1)))
+    def _collapsed(self, frames: np.ndarray) -> str:
+        tokens = (token for token, _ in itertools.groupby(frames))
         return "".join(self.vocabulary[token] for token in tokens if self.vocabulary[token] != BLANK)
 
     def _beam_search(self) -> "BeamSearch":
@@ -207,6 +243,11 @@ def _beam_search(vocabulary: tuple[str, ...], language_model: str | None, weight
     from sure.beam_search import BeamSearch
 
     return BeamSearch(vocabulary, language_model, weight)
+
+
+def _frames_needed(text: str) -> int:
+    """One for each token, and a blank between two that are alike."""
+    return len(text) + sum(one == other for one, other in itertools.pairwise(text))
 
 
 def _kept(character: str) -> str:

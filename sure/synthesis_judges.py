@@ -46,6 +46,7 @@ class Judge:
             inputs = self.backbone.inputs(batch)
             with torch.inference_mode():
                 outputs = self.model(**{name: tensor.to(self.device) for name, tensor in inputs.items()}).logits
+                outputs = self.task.reduce(outputs)
             rows += self.task.predict(
                 outputs.float().cpu().numpy(), [{"id": str(index)} for index in range(len(batch))]
             )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One JSON row per utterance from the head's outputs (first axis: utterance).
+        """One JSON row per utterance from the head's outputs, as `reduce` leaves them (first axis: utterance).
 
         A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
         """
@@ -95,6 +95,10 @@ class Task(ABC):
 
         return SpeechModel(backbone, self.build_head(backbone.width))
 
+    def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
+        """What of the decoded splits the backbone cannot hear or learn, for whoever starts a run."""
+        yield from ()
+
     def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """A training utterance, shape (samples,), as this epoch hears it; all chance comes from `generator`."""
         return waveform
@@ -103,19 +107,23 @@ class Task(ABC):
         """What the model takes: inputs and targets for rows with their `waveform`, shape (samples,), 16 kHz."""
         return backbone.inputs([row["waveform"] for row in rows]) | self.targets(rows)
 
+    def reduce(self, logits: "Tensor") -> "Tensor":
+        """What `predict` needs of a batch of the head's outputs, so that no more is kept of an evaluation."""
+        return logits
+
     def calibrate(  # noqa: B027 most tasks have nothing to do here
         self, training_outputs: Callable[[], tuple[np.ndarray, list[dict[str, Any]]]]
     ) -> None:
         """Called once when training is over, before anything is predicted with the final model.
 
-        `training_outputs()` gives the head's outputs of every training utterance, whole and not augmented, and their
+        `training_outputs()` gives the reduced outputs of every training utterance, whole and not augmented, and their
         rows; it takes a pass over the training split, which a task that does not call it is spared.
         """
 
     def keep(  # noqa: B027 most tasks have nothing to keep
         self, outputs: np.ndarray, rows: Sequence[dict[str, Any]], folder: Path
     ) -> None:
-        """Write into the run's folder what of the final outputs is worth more than their scores."""
+        """Write into the run's folder what of the final test outputs is worth more than their scores."""
 
     def evaluations(self) -> dict[str, tuple[str, float | None]]:
         """What is scored: by name the split and the seconds kept of each utterance (None: all).
@@ -177,11 +185,16 @@ def make_task(name: str, options: dict[str, Any]) -> Task:
     Raises `SureError` for an unknown task, an unknown option or a value that the task refuses.
     """
     task_class = registry.get("task", name)
-    known = [field.name for field in dataclasses.fields(task_class)]
-    for option in options:
-        if option not in known:
-            raise registry.unknown(f"option of {name}:", option, known)
-    return task_class(**options)
+    kinds = {field.name: field.type for field in dataclasses.fields(task_class)}
+    checked = {}
+    for option, value in options.items():
+        if option not in kinds:
+            raise registry.unknown(f"option of {name}:", option, list(kinds))
+        kind = kinds[option]
+        # One value stands for a list of it.
+        single = get_origin(kind) is list and not isinstance(value, list)
+        checked[option] = registry.checked(f"--task_options {option}", value, get_args(kind)[0] if single else kind)
+    return task_class(**checked)
 
 
 @cache

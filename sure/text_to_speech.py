@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from tqdm import tqdm
 
-from sure import audio
+from sure import audio, data
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
+from sure.files import read_text
 from sure.registry import unknown
 from sure.speaker_embeddings import CODES, by_speaker, code, is_number
 from sure.task import Task, evenly_spread
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 # An utterance is analysed at every evaluation; so many of their analyses are kept.
 _KEPT_ANALYSES = 1024
+
+# Counted up when the alignment changes, so that older ones are not read.
+_ALIGNMENT = 1
 
 # Utterances that take as long to align as a process takes to start.
 _WORTH_A_PROCESS = 64
@@ -167,6 +171,8 @@ class TextToSpeechTask(Task):
                     f"--task_options speaker_embeddings={self.speaker_embeddings}: {len(embedding)} values for "
                     f"{speaker}; {backbone.name} reads {width or 'none'}."
                 )
+        if self._durations:
+            self._refuse_other_tokens(backbone)
         if backbone.family.needs_durations and self._training is not None and not self._durations:
             self._durations = _aligned(backbone, self._training)
         return SpeakingModel(backbone, vocoders.load(self.vocoder, backbone))
@@ -221,6 +227,16 @@ class TextToSpeechTask(Task):
                 if not isinstance(measures, dict) or not is_number(measures.get(name)):
                     raise SureError(f"Prediction {row.get('id')!r}: no {name} that is a number in {measures!r}.")
         return super().comparable(rows)
+
+    def _refuse_other_tokens(self, backbone: "Backbone") -> None:
+        """Raises `SureError` where the durations of an utterance are not those of its text's tokens."""
+        for row in self._training:
+            frames, inputs = self._durations[row["id"]], backbone.family.text_inputs(backbone, [row["text"]])
+            if len(frames) != inputs["input_ids"].shape[1]:
+                raise SureError(
+                    f"{self.durations}: {len(frames)} durations of {row['id']}, whose text has "
+                    f"{inputs['input_ids'].shape[1]} tokens for {backbone.name}."
+                )
 
     def _embedding(self, speaker: str, width: int) -> np.ndarray:
         """float32, shape (width,)."""
@@ -299,14 +315,6 @@ def splits_in_order(count: int, most: int | None = None) -> list[str]:
     return ["train"] * (count - 2 * tenth) + ["validation"] * tenth + ["test"] * tenth
 
 
-def read_text(path: Path) -> str:
-    """The text of a file, without spaces around. Raises `SureError` where it is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise SureError(f"{path}: not a text file in UTF-8.") from None
-
-
 @lru_cache(maxsize=_KEPT_ANALYSES)
 def _analysis(path: str, start: float | None, end: float | None) -> "Analysis":
     from sure.synthesis_measures import analyse
@@ -321,28 +329,41 @@ def trimmed(output: np.ndarray) -> np.ndarray:
 
 def _aligned(backbone: "Backbone", training: "Dataset") -> dict[str, list[int]]:
     """Frames of each token by utterance id, by forced alignment."""
+    from sure.alignment import VOICE
+
     # Whoever needs a file is told before the corpus is aligned.
     backbone.family.durations(backbone, "", np.zeros(1), 0.0)
-    found, processes = {}, min(os.cpu_count() or 1, len(training) // _WORTH_A_PROCESS)
+    key = [_ALIGNMENT, asdict(VOICE), *([row["text"], *_content(row)] for row in training)]
+    aligned = data.remembered("alignments", key, lambda: _all_times(training))
+    return {
+        row["id"]: backbone.family.durations(backbone, row["text"], np.array(times), seconds)
+        for row, (times, seconds) in zip(training, aligned, strict=True)
+    }
+
+
+def _all_times(training: "Dataset") -> list[tuple[list[float], float]]:
+    processes = min(os.cpu_count() or 1, len(training) // _WORTH_A_PROCESS)
     with ExitStack() as stack:
         aligned = map(_times, training)
         if processes > 1:
             # A process forked from one with threads may wait for them for ever.
             pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=get_context("spawn")))
             aligned = pool.map(_times, training, chunksize=16)
-        progress = tqdm(aligned, "Aligning", len(training), unit="utterance", disable=None)
-        for row, (times, seconds) in zip(training, progress, strict=True):
-            found[row["id"]] = backbone.family.durations(backbone, row["text"], times, seconds)
-    return found
+        return list(tqdm(aligned, "Aligning", len(training), unit="utterance", disable=None))
 
 
-def _times(row: dict[str, Any]) -> tuple[np.ndarray, float]:
+def _content(row: dict[str, Any]) -> list:
+    """What decides what is heard in an utterance, wherever it lies."""
+    return [audio.digest(row["path"]), row.get("start"), row.get("end")]
+
+
+def _times(row: dict[str, Any]) -> tuple[list[float], float]:
     """When each character of an utterance begins and the last one ends, and how long all is, in seconds."""
     from sure.alignment import align
 
     waveform = audio.load_row(row)
     try:
-        return align(row["text"], waveform), len(waveform) / SAMPLE_RATE
+        return align(row["text"], waveform).round(4).tolist(), len(waveform) / SAMPLE_RATE
     except SureError as error:
         raise SureError(f"{row['path']}: {error}") from None
 

@@ -18,7 +18,7 @@ from datasets import DatasetDict
 from peft import PeftModel
 from transformers import set_seed
 
-from sure import backbones, budget, data, methods
+from sure import backbones, budget, data, methods, registry
 from sure.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.batches import Collator, Utterances
 from sure.errors import SureError
@@ -67,10 +67,7 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     task = run.make_task()
     if task.whole_utterances and run.max_seconds is not None:
         raise SureError(f"--max_seconds {run.max_seconds:g}: {task.name} needs whole utterances; leave it out.")
-    if run.early_stopping_patience is None:
-        run.early_stopping_patience = task.patience
-    args.metric_for_best_model = args.metric_for_best_model or task.metric
-    args.greater_is_better = task.metric_named(args.metric_for_best_model.removeprefix("eval_")).higher_is_better
+    _settle(run, args, task)
     splits = data.decode(
         task.load(Path(run.data_dir)),
         cache_dir=Path(run.cache_dir) if run.cache_dir else None,
@@ -92,6 +89,9 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         name: Utterances.longest_first(splits[split], seconds) for name, (split, seconds) in task.evaluations().items()
     }
     model = task.build_model(backbone)
+    if args.should_log:
+        for warning in task.warnings(backbone, splits):
+            _log.warning(warning)
     _weigh_labels(run, task, model, training)
     model = methods.apply(model, config)
     args.label_names = list(task.targets(training.rows[:1]))
@@ -124,10 +124,31 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         )
         _train_or_resume(trainer, output_dir)
         task.calibrate(lambda: _outputs_of(trainer, Utterances.longest_first(splits["train"])))
-        rows = {name: trainer.predict_rows(utterances) for name, utterances in evaluations.items()}
+        rows = {
+            name: trainer.predict_rows(utterances, keep=name != "validation")
+            for name, utterances in evaluations.items()
+        }
         if not args.should_save:
             return None
         return _finish(trainer, model, task, record, rows, started)
+
+
+def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
+    """What the settings leave to the task. Raises `SureError` for those that do not go with it."""
+    if run.early_stopping_patience is None:
+        run.early_stopping_patience = 0 if args.eval_strategy == "no" else task.patience
+    if run.early_stopping_patience and args.eval_strategy == "no":
+        raise SureError("--early_stopping_patience needs evaluations: --eval_strategy epoch or steps.")
+    if args.label_smoothing_factor and (not isinstance(task, ClassificationTask) or run.class_weights != "none"):
+        raise SureError(
+            f"--label_smoothing_factor {args.label_smoothing_factor:g}: it would replace the loss of {task.name}; only "
+            "tasks that classify have one to smooth, without --class_weights."
+        )
+    args.metric_for_best_model = args.metric_for_best_model or task.metric
+    metric = args.metric_for_best_model.removeprefix("eval_")
+    if metric not in task.metrics:
+        raise registry.unknown(f"metric of {task.name} for --metric_for_best_model", metric, list(task.metrics))
+    args.greater_is_better = task.metric_named(metric).higher_is_better
 
 
 def _outputs_of(trainer: BenchmarkTrainer, utterances: Utterances) -> tuple[Any, list[dict[str, Any]]]:
@@ -257,7 +278,8 @@ def _data(run: RunArguments, task: Task, splits: DatasetDict, fingerprint: str) 
     folder = Path(run.data_dir)
     return Data(
         fingerprint=fingerprint,
-        synthetic=((folder if folder.is_dir() else folder.parent) / SYNTHETIC_MARKER).exists(),
+        # Some tasks take a part of a corpus too, such as one language.
+        synthetic=any((place / SYNTHETIC_MARKER).exists() for place in (folder, folder.resolve().parent)),
         splits={
             name: SplitSize(
                 utterances=len(split),

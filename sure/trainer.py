@@ -107,6 +107,7 @@ class BenchmarkTrainer(Trainer):
             data_collator=collator,
             train_dataset=train,
             eval_dataset=validation,
+            preprocess_logits_for_metrics=lambda logits, _: task.reduce(logits),
             compute_metrics=lambda outputs: task.score(self.rows_of(outputs, validation)),
             **kwargs,
         )
@@ -123,7 +124,7 @@ class BenchmarkTrainer(Trainer):
         return self.task.predict(outputs.predictions, utterances.rows)
 
     def outputs_of(self, utterances: Utterances) -> EvalLoopOutput:
-        """The head's outputs, one per utterance, without scoring them."""
+        """The head's outputs, reduced, one per utterance, without scoring them."""
         started = time.perf_counter()
         compute_metrics, self.compute_metrics = self.compute_metrics, None
         outputs = self.predict(utterances)
@@ -131,10 +132,10 @@ class BenchmarkTrainer(Trainer):
         self.meter.evaluated(time.perf_counter() - started)
         return outputs
 
-    def predict_rows(self, utterances: Utterances) -> list[dict[str, Any]]:
-        """Prediction rows sorted by id."""
+    def predict_rows(self, utterances: Utterances, keep: bool) -> list[dict[str, Any]]:
+        """Prediction rows sorted by id; `keep` leaves the outputs too, where the task has something to keep."""
         outputs = self.outputs_of(utterances)
-        if self.args.should_save:
+        if keep and self.args.should_save:
             self.task.keep(outputs.predictions, utterances.rows, Path(self.args.output_dir))
         return sorted(self.rows_of(outputs, utterances), key=lambda row: row["id"])
 

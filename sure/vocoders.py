@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sure.audio import SAMPLE_RATE
-from sure.backbones import Backbone
+from sure.backbones import Backbone, from_pretrained
 from sure.errors import SureError
 from sure.mel import LogMel
 
@@ -27,8 +27,7 @@ def load(name: str, backbone: Backbone) -> Vocoder:
     if name == GRIFFIN_LIM:
         return lambda spectrogram: log_mel.to_waveform(spectrogram.float().cpu().numpy())
     try:
-        # Safetensors only: nothing is unpickled.
-        model = backbone.family.vocoder_class.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
+        model = from_pretrained(backbone.family.vocoder_class, name)
     except (OSError, ValueError) as error:
         raise SureError(
             f"--task_options vocoder={name}: {str(error).splitlines()[0]} Expected {GRIFFIN_LIM}, or a folder or hub "
@@ -38,7 +37,13 @@ def load(name: str, backbone: Backbone) -> Vocoder:
     model.eval().requires_grad_(False)
 
     def speak(spectrogram: Tensor) -> np.ndarray:
-        samples = model.to(spectrogram.device)(spectrogram.float()).cpu().numpy()
+        # The trainer evaluates in its own precision.
+        with torch.autocast(spectrogram.device.type, enabled=False):
+            spectrogram = spectrogram.float()
+            # Some standardise by themselves.
+            if model.config.normalize_before:
+                spectrogram = log_mel.unstandardised(spectrogram)
+            samples = model.to(spectrogram.device)(spectrogram).cpu().numpy()
         return samples if log_mel.rate == SAMPLE_RATE else soxr.resample(samples, log_mel.rate, SAMPLE_RATE)
 
     return speak

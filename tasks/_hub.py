@@ -36,6 +36,13 @@ def exported(data_dir: Path, name: str, text: str) -> Path:
     Raises `SureError` where there is no such dataset, configuration, split or column.
     """
     splits = _load(data_dir, name)
+    for split, rows in splits.items():
+        # What was saved to disk is of one configuration, and usually says which.
+        if rows.info.config_name not in (None, "default", name):
+            raise SureError(
+                f"--data_dir {data_dir}: {split} was saved from the configuration {rows.info.config_name!r}, not "
+                f"{name!r}; --task_options language=... chooses."
+            )
     fingerprints = [[split, text, rows._fingerprint] for split, rows in splits.items()]
     key = hashlib.sha256(json.dumps(fingerprints).encode()).hexdigest()[:32]
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "sure" / key

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.tasks._files import listed
 
 # What splits may be called.
@@ -88,15 +89,22 @@ def with_splits(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _lines(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows with the number of their line, the first being 1."""
-    try:
-        lines = io.StringIO(manifest.read_bytes().decode("utf-8-sig"), newline="")
-    except UnicodeDecodeError:
-        raise SureError(f"{manifest}: not UTF-8. Save it again in that encoding.") from None
+    text = read_text(manifest)
     if manifest.suffix == ".csv":
-        reader = csv.DictReader(lines)
-        yield from ((reader.line_num, row) for row in reader)
+        # Strict: a quotation mark that is not closed would swallow the lines up to the next one.
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        try:
+            for row in reader:
+                if any("\n" in value for value in row.values() if isinstance(value, str)):
+                    raise csv.Error("a line break inside quotation marks")
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise SureError(
+                f"{manifest}, line {reader.reader.line_num}: {error}. Quotation marks enclose a whole value, and one inside "
+                'it is doubled: "She said ""no"".".'
+            ) from None
         return
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

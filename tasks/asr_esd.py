@@ -41,6 +41,10 @@ class ESDTranscribed(SpeechRecognitionTask):
     def spoken_language(self) -> str | None:
         return {"english": "en", "mandarin": "zh"}.get(self.language)
 
+    @property
+    def words_are_parted(self) -> bool:
+        return self.language == "english"
+
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         texts: dict[Path, dict[str, str]] = {}
         missing = []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.speech_recognition import SpeechRecognitionTask
 from sure.tasks import _manifest
 from sure.tasks._files import listed, subfolders
@@ -88,10 +89,6 @@ class FLEURS(SpeechRecognitionTask):
 
 def _lines(table: Path) -> Iterator[tuple[int, str]]:
     """Lines that are not empty, with their numbers; quotes mean nothing in these tables."""
-    try:
-        lines = table.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise SureError(f"{table}: no such file; expected train.tsv, dev.tsv and test.tsv.") from None
-    except UnicodeDecodeError:
-        raise SureError(f"{table}: not UTF-8.") from None
-    yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    if not table.is_file():
+        raise SureError(f"{table}: no such file; expected train.tsv, dev.tsv and test.tsv.")
+    yield from ((number, line) for number, line in enumerate(read_text(table).split("\n"), start=1) if line.strip())

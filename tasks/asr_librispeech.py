@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.speech_recognition import SpeechRecognitionTask
 from sure.tasks._files import listed, subfolders
 
@@ -64,7 +65,7 @@ def _transcripts(chapter: Path) -> Iterator[tuple[str, str]]:
     table = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
     if not table.is_file():
         raise SureError(f"{table}: no such file; every chapter of LibriSpeech has one.")
-    for line in table.read_text(encoding="utf-8").splitlines():
+    for line in read_text(table).splitlines():
         name, _, text = line.partition(" ")
         if name:
             yield name, text

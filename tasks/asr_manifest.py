@@ -9,7 +9,7 @@ train, one validation, one test.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,15 @@ from sure.tasks._files import listed
 @dataclass
 class ASRManifest(SpeechRecognitionTask):
     """Texts are normalised as everywhere (`sure.speech_recognition.normalise`)."""
+
+    language: str | None = field(
+        default=None,
+        metadata={"help": "What is spoken, by ISO 639-1, such as en: Whisper is told, and ja or zh count characters."},
+    )
+
+    @property
+    def spoken_language(self) -> str | None:
+        return self.language
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         manifest = _manifest.find(data_dir)

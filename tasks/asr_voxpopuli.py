@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.speech_recognition import SpeechRecognitionTask
 from sure.tasks._files import listed, subfolders
 
@@ -58,10 +59,9 @@ class VoxPopuli(SpeechRecognitionTask):
 def _rows(table: Path) -> Iterator[dict[str, str]]:
     if not table.is_file():
         raise SureError(f"{table}: no such file; VoxPopuli's get_asr_data writes it.")
-    with table.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        for row in reader:
-            absent = [column for column in _COLUMNS if row.get(column) is None]
-            if absent:
-                raise SureError(f"{table}, line {reader.line_num}: no column {absent[0]!r}; expected VoxPopuli's own.")
-            yield row
+    reader = csv.DictReader(read_text(table).split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE)
+    for row in reader:
+        absent = [column for column in _COLUMNS if row.get(column) is None]
+        if absent:
+            raise SureError(f"{table}, line {reader.line_num}: no column {absent[0]!r}; expected VoxPopuli's own.")
+        yield row

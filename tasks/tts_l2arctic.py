@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.tasks._files import audio_files, listed, subfolders
-from sure.text_to_speech import SpeakerAdaptationTask, read_text
+from sure.text_to_speech import SpeakerAdaptationTask
 
 
 @dataclass
@@ -43,4 +44,4 @@ class L2Arctic(SpeakerAdaptationTask):
             text = folder / "transcript" / f"{path.stem}.txt"
             if not text.is_file():
                 raise SureError(f"{text}: no such file, although {path} is there.")
-            yield f"{speaker}_{path.stem}", path, read_text(text)
+            yield f"{speaker}_{path.stem}", path, read_text(text).strip()

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.tasks._files import audio_files, listed, subfolders
-from sure.text_to_speech import SpeakerAdaptationTask, read_text
+from sure.text_to_speech import SpeakerAdaptationTask
 
 _TEXT = ".normalized.txt"
 
@@ -48,4 +49,4 @@ class LibriTTS(SpeakerAdaptationTask):
                 text = path.with_name(f"{path.stem}{_TEXT}")
                 if not text.is_file():
                     raise SureError(f"{text}: no such file, although {path.name} is there.")
-                yield path.stem, path, read_text(text)
+                yield path.stem, path, read_text(text).strip()

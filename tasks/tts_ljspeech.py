@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.tasks._files import listed, subfolders
-from sure.text_to_speech import TextToSpeechTask, read_text, splits_in_order
+from sure.text_to_speech import TextToSpeechTask, splits_in_order
 
 # As ESPnet's recipe for the whole corpus has it.
 _MOST = 250
@@ -42,7 +43,7 @@ class LJSpeech(TextToSpeechTask):
 def _texts(metadata: Path) -> dict[str, str]:
     texts = {}
     # Not a CSV of any dialect: quotation marks are part of the text.
-    for number, line in enumerate(read_text(metadata).split("\n"), start=1):
+    for number, line in enumerate(read_text(metadata).strip().split("\n"), start=1):
         columns = line.removesuffix("\r").split("|")
         if len(columns) != 3:
             raise SureError(f"{metadata}, line {number}: {len(columns)} columns; expected id|text|normalised text.")

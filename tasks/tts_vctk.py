@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sure.errors import SureError
+from sure.files import read_text
 from sure.tasks._files import audio_files, listed, subfolders
-from sure.text_to_speech import SpeakerAdaptationTask, read_text
+from sure.text_to_speech import SpeakerAdaptationTask
 
 _RECORDINGS = ("wav48_silence_trimmed", "wav48")
 _FIRST_MICROPHONE = "_mic1"
@@ -45,4 +46,4 @@ class VCTK(SpeakerAdaptationTask):
             name = path.stem.removesuffix(_FIRST_MICROPHONE)
             text = folder.parents[1] / "txt" / speaker / f"{name}.txt"
             if text.is_file():
-                yield name, path, read_text(text)
+                yield name, path, read_text(text).strip()

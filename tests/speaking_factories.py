@@ -117,6 +117,8 @@ def save_fastspeech2_conformer(folder: Path, **changes) -> Path:
         "energy_predictor_channels": 16,
         "pitch_predictor_channels": 16,
         "speaker_embed_dim": 12,
+        **{"mel_mean": 0.0, "mel_deviation": 1.0, "pitch_mean": 5.0, "pitch_deviation": 0.5},
+        **{"energy_mean": 1.0, "energy_deviation": 2.0},
     }
     torch.manual_seed(0)
     model = FastSpeech2ConformerModel(FastSpeech2ConformerConfig(**(sizes | changes)))

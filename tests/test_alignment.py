@@ -5,6 +5,7 @@ import pytest
 
 from sure import alignment, synth
 from sure.audio import SAMPLE_RATE
+from sure.errors import SureError
 
 TEXT = "Well, the old man left at seven; nobody wanted the coat."
 
@@ -49,3 +50,8 @@ def test_what_comes_before_the_first_word_takes_no_time():
 def test_words_without_a_gap_share_the_pause():
     words = [synth.Word(0, 2, [0.0, 0.1]), synth.Word(2, 3, [0.3, 0.4])]
     assert alignment.character_times("ab1", words, 0.5) == pytest.approx([0, 0.15, 0.3, 0.4])
+
+
+def test_a_text_without_words_is_named():
+    with pytest.raises(SureError, match=r"finds nothing to say in the text '\.\.\.'"):
+        alignment.align("...", np.zeros(SAMPLE_RATE, dtype=np.float32))

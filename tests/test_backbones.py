@@ -1,10 +1,11 @@
 """Loading backbones, and that what we change in them changes nothing but the padding."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, SpeechT5Config, SpeechT5ForSpeechToText
 
 from sure import backbones
 from sure.errors import SureError
@@ -129,3 +130,18 @@ def test_weights_that_would_have_to_be_unpickled_are_refused(tmp_path):
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(SureError, match=r"model.safetensors"):
         backbones.load(str(folder))
+
+
+def test_weights_of_another_kind_of_model_are_refused(tmp_path):
+    config = SpeechT5Config(hidden_size=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2)
+    config.update({"decoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "conv_dim": (8,) * 7})
+    SpeechT5ForSpeechToText(config).save_pretrained(tmp_path)
+    with pytest.raises(SureError, match=r"another kind of model: \d+ parameters of SpeechT5ForTextToSpeech are not"):
+        backbones.load(str(tmp_path))
+
+
+def test_a_model_of_the_hub_is_recorded_by_its_commit(monkeypatch, tmp_path):
+    resolved = SimpleNamespace(resolved="a" * 40)
+    monkeypatch.setattr(backbones, "resolve_revision", lambda name, revision: resolved)
+    assert backbones._commit("someone/model", "main") == "a" * 40
+    assert backbones._commit(str(tmp_path), None) is None

@@ -149,6 +149,32 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
             "--task_options language=german: choose one of mandarin, english, all.",
         ),
         ("train --task esd_emotion --data_dir x --task_options language", "language: expected name=value."),
+        ("train --task esd_emotion --data_dir x --task_options language=[a,b]", "['a', 'b']: Input should be a valid"),
+        ("train --task sv_vctk --data_dir x --task_options noise_dir=[a,b]", "noise_dir=['a', 'b']: Input should be"),
+        ("train --task sv_vctk --data_dir x --task_options segments=[1,two]", "segments=[1, 'two']: Input should be"),
+        ("train --task esd_emotion --data_dir x --resume_from_checkpoint y", "a run resumes by itself"),
+        (
+            "train --task esd_emotion --data_dir x --gradient_accumulation_steps 0",
+            "--gradient_accumulation_steps 0: give a whole number above 0",
+        ),
+        (
+            "train --task asr_fleurs --data_dir x --use_cpu True --label_smoothing_factor 0.1",
+            "--label_smoothing_factor 0.1: it would replace the loss of asr_fleurs",
+        ),
+        (
+            "train --task esd_emotion --data_dir x --use_cpu True --class_weights balanced "
+            "--label_smoothing_factor 0.1",
+            "--label_smoothing_factor 0.1: it would replace the loss",
+        ),
+        (
+            "train --task asr_fleurs --data_dir x --use_cpu True --metric_for_best_model accuracy",
+            "--metric_for_best_model 'accuracy'. Choose one of: word_error_rate, character_error_rate",
+        ),
+        (
+            "train --task esd_emotion --data_dir x --use_cpu True --eval_strategy no --load_best_model_at_end False "
+            "--early_stopping_patience 3",
+            "--early_stopping_patience needs evaluations",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_what_would_be_right(words, message, refused, tmp_path, monkeypatch):

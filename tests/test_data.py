@@ -413,3 +413,20 @@ def test_a_fingerprint_depends_on_trials_but_not_on_their_order_or_repetition(sp
     assert with_trials != data.fingerprint(first)
     assert with_trials == data.fingerprint(first, {"test": trials[::-1], "test_1s": trials})
     assert with_trials != data.fingerprint(first, {"test": trials[:1]})
+
+
+def test_what_takes_long_is_found_out_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SURE_CACHE", str(tmp_path))
+    made = []
+
+    def make():
+        made.append(1)
+        return [0.5, [1, 2]]
+
+    assert [data.remembered("times", ["a", 1], make) for _ in range(3)] == [[0.5, [1, 2]]] * 3
+    assert len(made) == 1
+    data.remembered("times", ["a", 2], make)
+    assert len(made) == 2
+    monkeypatch.setenv("SURE_CACHE", "/proc/nothing")
+    with pytest.raises(SureError, match="Name another folder with SURE_CACHE"):
+        data.remembered("times", ["a", 1], make)

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 import torch
 from transformers import FastSpeech2ConformerHifiGan, FastSpeech2ConformerHifiGanConfig, FastSpeech2ConformerModel
 
-from sure import backbones, methods, vocoders
+from sure import audio, backbones, methods, vocoders
 from sure.errors import SureError
 from sure.speaking_model import SpeakingModel
 from tests.speaking_factories import save_fastspeech2_conformer
 from tests.test_speaking_models import TEXTS, evaluation, inputs, targets
+
+LJSPEECH = Path(__file__).parent.parent.parent / "shared" / "data" / "ljspeech"
 
 STILL = {
     f"{part}_dropout_rate": 0.0
@@ -177,25 +180,56 @@ class TestTargets:
         made = backbone.family.targets(backbone, [self.row(16_000, [40, 30, 17])])
         assert made["labels"].shape == (1, 87, 80)
         assert made["durations"].tolist() == [[40, 30, 17]]
-        for name in ("pitch", "energy"):
-            values = made[name][0, :, 0]
-            assert values.mean() == pytest.approx(0, abs=1e-5)
-            assert values.std(correction=0) == pytest.approx(1, abs=1e-4)
-            assert values[0] < values[1] < values[2]
-        # Log F0 in the middle of each token, standardised.
-        middle = np.log(100 + 100 * np.array([20, 55, 78.5]) / 87)
-        assert made["pitch"][0, :, 0].numpy() == pytest.approx((middle - middle.mean()) / middle.std(), abs=0.05)
-
-    def test_they_are_standardised_as_the_configuration_says(self, backbone):
-        row = self.row(16_000, [40, 30, 17])
-        config = {"pitch_mean": 5.0, "pitch_deviation": 0.5, "energy_mean": 2.0, "energy_deviation": 4.0}
-        standard, own = backbone.family.targets(backbone, [row]), copy.deepcopy(backbone)
-        own.model.config.update(config)
-        made = own.family.targets(own, [row])
+        # Log F0 in the middle of each token, standardised as the configuration says.
         middle = np.log(100 + 100 * np.array([20, 55, 78.5]) / 87)
         assert made["pitch"][0, :, 0].numpy() == pytest.approx((middle - 5.0) / 0.5, abs=0.05)
-        energy, scaled = (4 * made["energy"] + 2).flatten(), standard["energy"].flatten()
-        torch.testing.assert_close((energy - energy.mean()) / energy.std(correction=0), scaled, atol=1e-4, rtol=1e-4)
+        owner = np.repeat(range(3), [40, 30, 17])
+        energy = np.sqrt(np.square(10.0 ** made["labels"][0].numpy()).sum(axis=1))
+        expected = [(energy[owner == token].mean() - 1.0) / 2.0 for token in range(3)]
+        assert made["energy"][0, :, 0].numpy() == pytest.approx(expected, abs=1e-4)
+
+    def test_spectrograms_are_standardised_as_the_model_s_and_spoken_as_they_were(self, backbone):
+        row = self.row(16_000, [40, 30, 17])
+        plain, standardising = backbone.family.targets(backbone, [row]), copy.deepcopy(backbone)
+        mean, deviation = np.linspace(-3, -1, 80), np.linspace(0.5, 2, 80)
+        standardising.model.config.update({"mel_mean": mean.tolist(), "mel_deviation": deviation.tolist()})
+        made = standardising.family.targets(standardising, [row])
+        expected = (plain["labels"].numpy() - mean) / deviation
+        np.testing.assert_allclose(made["labels"].numpy(), expected, atol=1e-5)
+        torch.testing.assert_close(made["energy"], plain["energy"], atol=1e-4, rtol=1e-4)
+        one, other = (
+            vocoders.load("griffin_lim", whose)(labels[0])
+            for whose, labels in ((backbone, plain["labels"]), (standardising, made["labels"]))
+        )
+        assert np.corrcoef(one, other)[0, 1] > 0.99
+
+    @pytest.mark.parametrize("before", [True, False])
+    def test_a_vocoder_reads_what_it_standardises_itself_or_what_the_model_says(self, backbone, tmp_path, before):
+        sizes = {"upsample_initial_channel": 32, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1]]}
+        config = FastSpeech2ConformerHifiGanConfig(**sizes, normalize_before=before)
+        hifigan = FastSpeech2ConformerHifiGan(config)
+        hifigan.save_pretrained(tmp_path)
+        backbone.model.config.update({"mel_mean": -2.0, "mel_deviation": 0.5})
+        said = torch.randn(10, 80)
+        wanted = soxr.resample(hifigan(said * 0.5 - 2.0 if before else said).detach().numpy(), 22_050, 16_000)
+        np.testing.assert_allclose(vocoders.load(str(tmp_path), backbone)(said), wanted, atol=1e-5)
+
+    @pytest.mark.skipif(not LJSPEECH.is_dir(), reason=f"no recordings in {LJSPEECH}")
+    def test_models_that_come_without_statistics_have_those_of_ljspeech(self, backbone):
+        for name in ("mel", "pitch", "energy"):
+            for part in ("mean", "deviation"):
+                delattr(backbone.model.config, f"{name}_{part}")
+        rows = []
+        for path in sorted(LJSPEECH.glob("wavs/*.wav")):
+            waveform = audio.load(path)
+            frames = 1 + round(len(waveform) / 16_000 * 22_050) // 256
+            rows.append({"id": path.stem, "text": "a" * (frames - 1), "waveform": waveform, "durations": [1] * frames})
+        assert len(rows) == 32
+        made = [backbone.family.targets(backbone, [row]) for row in rows]
+        for name, tolerance in (("labels", 0.01), ("pitch", 0.01), ("energy", 0.01)):
+            values = torch.cat([targets[name][0] for targets in made])
+            torch.testing.assert_close(values.mean(0), torch.zeros(values.shape[1]), atol=tolerance, rtol=0)
+            torch.testing.assert_close(values.std(0), torch.ones(values.shape[1]), atol=tolerance, rtol=0)
 
     def test_a_token_without_frames_sounds_like_the_frame_that_comes_next(self, backbone):
         pitch = backbone.family.targets(backbone, [self.row(16_000, [43, 0, 44])])["pitch"].flatten()
@@ -221,9 +255,11 @@ class TestTargets:
 
     def test_a_token_without_frames_and_speech_without_pitch(self, backbone):
         row = self.row(16_000, [87, 0, 0])
-        row["waveform"] = np.random.default_rng(0).normal(scale=0.01, size=16_000).astype(np.float32)
+        row["waveform"] = np.zeros(16_000, dtype=np.float32)
         made = backbone.family.targets(backbone, [row])
         assert all(torch.isfinite(tensor.float()).all() for tensor in made.values())
+        # As high as speech is on average.
+        assert not made["pitch"].any()
 
 
 def test_its_own_vocoder_speaks(backbone, tmp_path):

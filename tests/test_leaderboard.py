@@ -43,7 +43,16 @@ def known_task(monkeypatch):
 
 
 def write_record(
-    folder, *, method="lora", backbone="tiny", right=0.8, parameters=1000, seed=0, failed=False, fingerprint="ab" * 32
+    folder,
+    *,
+    method="lora",
+    backbone="tiny",
+    right=0.8,
+    parameters=1000,
+    seed=0,
+    failed=False,
+    fingerprint="ab" * 32,
+    options=(),
 ):
     """A record as a run leaves it, with predictions of which the share `right` is right; gives its path."""
     scores, resampled, predictions = {}, {}, {}
@@ -82,7 +91,7 @@ def write_record(
             "backbone": {"name": backbone, "family": "wav2vec2", "revision": "0" * 40, "pretrained": False},
             "method": {"name": method, "config": {"r": 8}},
             "seed": seed,
-            "arguments": {"learning_rate": 0.002},
+            "arguments": {"learning_rate": 0.002, "task_options": list(options)},
         },
         metric="unweighted_average_recall",
         cost=None if failed else cost,
@@ -129,6 +138,7 @@ def entry(name, value, low, high, *, parameters=10, higher=True, failed=False):
         tied=False,
         task="three_emotions",
         fingerprint="ab" * 32,
+        options="",
         metric="error",
         test={} if failed else {"error": score},
         cost=None if failed else cost,
@@ -180,6 +190,17 @@ def test_different_corpora_and_metrics_are_not_ranked_together(tmp_path):
     assert "corpus aaaaaaaa, synthetic speech" in text
     assert "corpus bbbbbbbb" in text
     assert "untrained backbone" in text
+
+
+def test_task_options_are_shown_where_they_differ(tmp_path):
+    leaderboard.add(write_record(tmp_path / "one"), tmp_path / "board")
+    leaderboard.add(write_record(tmp_path / "two", method="ia3"), tmp_path / "board")
+    assert "options" not in leaderboard.show(tmp_path / "board")
+    record = write_record(tmp_path / "three", method="bitfit", options=["vocoder=hifigan", "speakers=[a,b]"])
+    leaderboard.add(record, tmp_path / "board")
+    assert "vocoder=hifigan speakers=[a,b]" in leaderboard.show(tmp_path / "board")
+    leaderboard.build(tmp_path / "board")
+    assert "<td>vocoder=hifigan speakers=[a,b]</td>" in (tmp_path / "board" / "index.html").read_text()
 
 
 def test_a_record_is_added_once(tmp_path, caplog):

@@ -42,6 +42,12 @@ def test_the_front_of_an_error_goes_down():
     assert front_of(small, worse, large) == ["small", "large"]
 
 
+def test_a_metric_that_only_some_entries_have_has_a_column():
+    plain, judged = entry("plain", 0.2, 0.1, 0.3, higher=False), entry("judged", 0.4, 0.3, 0.5, higher=False)
+    judged.test["speaker_similarity"] = judged.test["error"]
+    assert leaderboard_page.other_metrics([plain, judged]) == ["speaker_similarity"]
+
+
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
     """Three scored runs, one failed, one of them with a name that attacks the page."""

@@ -108,3 +108,43 @@ def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_end
     for method in ("bitfit", "linear_probe"):
         assert method in page
         assert method in again.stdout.rpartition("== esd_emotion, bitfit")[2], "not in the table at the end"
+
+
+@pytest.fixture
+def dry_run(tmp_path):
+    """Runs a recipe whose `sure` and `torchrun` say what they were told."""
+    for name in ("sure", "torchrun"):
+        (tmp_path / name).write_text(f'#!/usr/bin/env bash\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+
+    def run(name, **settings):
+        environment = os.environ | settings | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+        recipe = next(path for path in RECIPES if path.name == name)
+        return subprocess.run(["bash", recipe], env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)],
+)
+def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dry_run):
+    for processes, size in ((1, 8), (2, 16), (4, 4)):
+        said = dry_run(name, METHODS="lora", NUM_PROCESSES=str(processes), BATCH_SIZE=str(size))
+        assert said.returncode == 0, said.stderr
+        accumulated = int(re.search(r"--gradient_accumulation_steps (\d+)", said.stdout)[1])
+        assert accumulated * processes * size == batch
+    refused = dry_run(name, NUM_PROCESSES="3")
+    assert refused.returncode
+    assert f"on NUM_PROCESSES=3 makes no batch of {batch}" in refused.stderr
+    assert "train" not in refused.stdout
+
+
+def test_the_recognition_recipe_wants_to_know_how_large_another_language_is(dry_run):
+    refused = dry_run("asr_fleurs.sh", DATA_DIR="google/fleurs", LANGUAGE_NAME="fr_fr")
+    assert refused.returncode
+    assert "UTTERANCES: is the number of training utterances of fr_fr" in refused.stderr
+    said = dry_run("asr_fleurs.sh", DATA_DIR="google/fleurs", LANGUAGE_NAME="fr_fr", UTTERANCES="3193", METHODS="lora")
+    # 100 steps in each of 50 epochs: 1,000 rise, 2,000 stay.
+    assert '"num_decay_steps": 2000' in said.stdout

@@ -16,6 +16,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from peft import PeftModel
 
 from sure import backbones, methods, registry, speech_recognition
@@ -24,6 +25,7 @@ from sure.errors import SureError
 from sure.heads import NO_FRAME, CTCHead
 from sure.model import SpeechModel
 from sure.speech_recognition import BLANK, SpeechRecognitionTask, normalise
+from sure.task import make_task
 from tests.factories import save_backbone, waveforms
 
 
@@ -148,9 +150,36 @@ class TestTask:
         outputs = np.full((2, 15, len(VOCABULARY)), NO_FRAME, dtype=np.float32)
         outputs[0, :12] = said
         outputs[1, :3] = spoken([0, 4, 0])
-        rows = task.predict(outputs, [{"id": "x", "speaker": "s", "text": ""}, {"id": "y"}])
+        tokens = task.reduce(torch.from_numpy(outputs))
+        assert tokens.tolist()[1] == [0, 4, 0, *[-100] * 12]
+        rows = task.predict(tokens.numpy(), [{"id": "x", "speaker": "s", "text": ""}, {"id": "y"}])
         assert rows[0] == {"id": "x", "speaker": "s", "reference": "", "prediction": "baad a"}
         assert rows[1] == {"id": "y", "prediction": "c"}
+
+    def test_texts_that_have_too_few_frames_are_counted_before_training(self):
+        # Three tokens and a blank between the two that are alike: four frames of 320 samples.
+        rows = {"samples": [1600, 1280, 1279], "text": ["baa", "baa", "baa"]}
+        fitting = {"samples": [960], "text": ["bab"]}
+        splits = DatasetDict(train=Dataset.from_dict(rows), test=Dataset.from_dict(fitting))
+        (warning,) = Transcribed(vocabulary=VOCABULARY).warnings(None, splits)
+        assert warning.startswith("1 of the 3 train utterances have more text than CTC can align")
+
+    @pytest.mark.parametrize(
+        ("task", "options", "metric"),
+        [
+            ("asr_fleurs", {"language": "en_us"}, "word_error_rate"),
+            ("asr_fleurs", {"language": "cmn_hans_cn"}, "character_error_rate"),
+            ("asr_fleurs", {"language": "ja_jp"}, "character_error_rate"),
+            ("asr_esd", {}, "word_error_rate"),
+            ("asr_esd", {"language": "mandarin"}, "character_error_rate"),
+            ("asr_esd", {"language": "all"}, "character_error_rate"),
+            ("asr_manifest", {"language": "th"}, "character_error_rate"),
+        ],
+    )
+    def test_where_words_are_not_parted_characters_count(self, task, options, metric):
+        task = make_task(task, options)
+        assert task.metric == metric
+        assert sorted(task.metrics) == ["character_error_rate", "word_error_rate"]
 
     def test_rows_are_scored_as_texts(self):
         rows = [
@@ -260,7 +289,9 @@ class TestBeamSearch:
             texts = by_text(frames)
             best = "".join(vocabulary[token] for token in max(texts, key=texts.get))
             assert search(frames) == best
-            greedy = Transcribed(vocabulary=vocabulary).predict(frames[None], [{"id": "x"}])[0]["prediction"]
+            greedy = Transcribed(vocabulary=vocabulary)
+            greedy = greedy.predict(greedy.reduce(torch.from_numpy(frames[None])).numpy(), [{"id": "x"}])
+            greedy = greedy[0]["prediction"]
             differing += greedy != best
         assert differing
 

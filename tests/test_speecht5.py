@@ -153,6 +153,19 @@ class TestVocoders:
         assert log_mel(np.zeros(16_000, dtype=np.float32)).shape == (1 + 22_050 // 256, 80)
         assert len(log_mel.to_waveform(np.zeros((87, 80)))) == pytest.approx(86 * 256 * 16_000 / 22_050, abs=2)
 
+    def test_a_hifigan_speaks_in_single_precision(self, backbone, tmp_path):
+        speak = vocoders.load(str(save_hifigan(tmp_path)), backbone)
+        spectrogram = torch.randn(10, 80)
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            said = speak(spectrogram.bfloat16())
+        np.testing.assert_array_equal(said, speak(spectrogram.bfloat16()))
+
+    def test_weights_of_another_kind_are_no_vocoder(self, backbone, folder):
+        with pytest.raises(
+            SureError, match=r"vocoder=.*: its weights are those of another kind of model: \d+ parameters"
+        ):
+            vocoders.load(str(folder), backbone)
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [

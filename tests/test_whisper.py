@@ -7,6 +7,7 @@ from tempfile import mkdtemp
 
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from peft import PeftModel
 
 from sure import backbones, leaderboard, methods, registry
@@ -84,6 +85,7 @@ class TestText:
             ("asr_esd", {"language": "mandarin"}, "zh"),
             ("asr_esd", {"language": "all"}, None),
             ("asr_manifest", {}, None),
+            ("asr_manifest", {"language": "sw"}, "sw"),
         ],
     )
     def test_tasks_know_their_language(self, task, options, language):
@@ -141,12 +143,21 @@ class TestModel:
             torch.testing.assert_close(model.eval()(**inputs).loss, loss)
         assert model(**backbone.inputs(waveforms(0.5))).loss is None
 
-    def test_what_does_not_fit_is_named(self):
+    def test_what_does_not_fit_is_cut_and_counted_before_training(self):
         backbone, _ = load()
-        with pytest.raises(SureError, match=r"An utterance of 2\.1 s: Whisper hears 2 s at a time"):
-            backbone.inputs(waveforms(0.5, 2.1))
-        with pytest.raises(SureError, match=r"'one one one .*: \d+ tokens, and .* writes 24"):
-            backbone.family.labels(backbone, ["one " * 30], "en")
+        short, long = waveforms(0.5, 2.1)
+        cut, expected = backbone.inputs([short, long]), backbone.inputs([short, long[: 2 * 16_000]])
+        assert torch.equal(cut["input_features"], expected["input_features"])
+        labels = backbone.family.labels(backbone, ["one " * 30], "en")
+        assert labels.shape == (1, 24)
+        task = make_task("asr_fleurs", {})
+        task.build_model(backbone)
+        texts = ["one two", "one two", "one " * 30]
+        rows = {"samples": [len(short), len(long), len(short)], "text": texts}
+        fitting = {"samples": [len(short)], "text": ["one"]}
+        splits = DatasetDict(train=Dataset.from_dict(rows), test=Dataset.from_dict(fitting))
+        (warning,) = task.warnings(backbone, splits)
+        assert warning.startswith("2 of the 3 train utterances are longer than ")
 
 
 @pytest.mark.parametrize("method", WITHOUT_HEAD)

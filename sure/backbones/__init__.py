@@ -33,6 +33,7 @@ from transformers import (
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
 )
+from transformers.utils.hub import resolve_revision
 
 from sure import registry
 from sure.audio import SAMPLE_RATE
@@ -302,18 +303,39 @@ def _pretrained(
     name: str, revision: str | None, config: PreTrainedConfig, family: Family
 ) -> tuple[PreTrainedModel, Any, str]:
     try:
-        # float32 whatever the file holds: mixed precision is the trainer's choice. Safetensors only: no unpickling.
-        model = family.auto_class.from_pretrained(
-            name, revision=revision, config=config, dtype=torch.float32, use_safetensors=True
-        )
+        model = from_pretrained(family.auto_class, name, revision=revision, config=config)
         feature_extractor = family.processor(name, revision)
     except (OSError, ValueError) as error:
         raise SureError(
             f"--backbone {name}: {str(error).splitlines()[0]} A backbone needs config.json, preprocessor_config.json "
             "and model.safetensors."
         ) from None
-    commit = getattr(config, "_commit_hash", None)
-    return model, feature_extractor, commit or _digest_of(model)
+    return model, feature_extractor, _commit(name, revision) or _digest_of(model)
+
+
+def from_pretrained(model_class: type, name: str, **options: Any) -> PreTrainedModel:
+    """`from_pretrained` of a class of `transformers`: in float32 whatever the file holds, and never unpickled.
+
+    Raises `ValueError` where the file lacks parameters of the model, which would be random, and what it raises.
+    """
+    model, report = model_class.from_pretrained(
+        name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+    )
+    # SpecAugment's embedding trains only with the whole backbone, and many a checkpoint lacks it.
+    parameters = {key for key, _ in model.named_parameters() if not key.endswith("masked_spec_embed")}
+    if absent := sorted(parameters & set(report["missing_keys"])):
+        raise ValueError(
+            f"its weights are those of another kind of model: {len(absent)} parameters of {type(model).__name__} are "
+            f"not among them, such as {absent[0]}."
+        )
+    return model
+
+
+def _commit(name: str, revision: str | None) -> str | None:
+    """The commit of a hub repository that a branch or tag means; None for a folder."""
+    if Path(name).is_dir():
+        return None
+    return getattr(resolve_revision(name, revision), "resolved", None)
 
 
 def _digest_of(model: nn.Module) -> str:

@@ -26,10 +26,14 @@ class SpeechToTextFamily(Family):
 
     @abstractmethod
     def labels(self, backbone: Backbone, texts: Sequence[str], language: str | None) -> Tensor:
-        """(batch, tokens) of the texts behind the prompt's first token, ended and padded with -100.
+        """(batch, tokens) of the texts behind the prompt's first token, ended and padded with -100; of texts that are
+        `too_long` the beginning."""
 
-        Raises `SureError` for a text that is too long.
-        """
+    @abstractmethod
+    def too_long(
+        self, backbone: Backbone, samples: Sequence[int], texts: Sequence[str], language: str | None
+    ) -> list[bool]:
+        """Of each utterance, whether it is longer than what the model hears, or its text than what it writes."""
 
     @abstractmethod
     def text(self, backbone: Backbone, tokens: Sequence[int]) -> str:

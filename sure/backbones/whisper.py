@@ -3,7 +3,7 @@
 `layer` means the layers of both; any role behind `encoder_` or `decoder_` (`encoder_layer`, `decoder_query`) is of one
 alone, and `cross_attention` is the decoder's attention to the encoder, whose projections count among its others.
 
-Every utterance is padded with silence to the length of the model's window (30 s), as in pretraining.
+Every utterance is padded with silence or cut to the length of the model's window (30 s), as in pretraining.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,9 @@ _ROLES = {
     "ffn_in": r"model\.{part}\.layers\.\d+\.fc1",
     "ffn_out": r"model\.{part}\.layers\.\d+\.fc2",
 }
+# Where the model's code is not that of ISO 639-1.
+_CODES = {"jv": "jw"}
+
 _PARTS = {"": "(?:encoder|decoder)", "encoder_": "encoder", "decoder_": "decoder"}
 
 
@@ -59,33 +62,37 @@ class Whisper(SpeechToTextFamily):
         model.model.encoder.layerdrop = model.model.decoder.layerdrop = 0.0
 
     def inputs(self, processor: WhisperProcessor, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """`input_features` of shape (batch, bins, frames). Raises `SureError` for what is longer than the window."""
-        extractor = processor.feature_extractor
-        for waveform in waveforms:
-            if len(waveform) > extractor.n_samples:
-                raise SureError(
-                    f"An utterance of {len(waveform) / SAMPLE_RATE:.1f} s: Whisper hears {extractor.chunk_length} s at "
-                    "a time. Leave longer ones out, or cut them with their texts."
-                )
-        return dict(extractor(list(waveforms), sampling_rate=SAMPLE_RATE, return_tensors="pt"))
+        """`input_features` of shape (batch, bins, frames); of longer utterances the beginning."""
+        return dict(processor.feature_extractor(list(waveforms), sampling_rate=SAMPLE_RATE, return_tensors="pt"))
 
     def prompt(self, backbone: Backbone, language: str | None) -> list[int]:
         languages = getattr(backbone.model.generation_config, "lang_to_id", {})
+        language = _CODES.get(language, language)
         middle = [f"<|{language}|>", "<|transcribe|>"] if f"<|{language}|>" in languages else []
         tokens = ["<|startoftranscript|>", *middle, "<|notimestamps|>"]
         return backbone.feature_extractor.tokenizer.convert_tokens_to_ids(tokens)
 
     def labels(self, backbone: Backbone, texts: Sequence[str], language: str | None) -> Tensor:
-        tokenizer, longest = backbone.feature_extractor.tokenizer, backbone.model.config.max_target_positions
-        _, *prompt = self.prompt(backbone, language)
-        labels = []
-        for text in texts:
-            # Whisper's own texts begin with a space.
-            tokens = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
-            labels.append(torch.tensor([*prompt, *tokens, tokenizer.eos_token_id]))
-            if len(labels[-1]) > longest:
-                raise SureError(f"{text[:40]!r}...: {len(labels[-1])} tokens, and {backbone.name} writes {longest}.")
+        tokens = self._tokens(backbone, texts, language)
+        labels = [torch.tensor(ids[: backbone.model.config.max_target_positions]) for ids in tokens]
         return torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
+
+    def too_long(
+        self, backbone: Backbone, samples: Sequence[int], texts: Sequence[str], language: str | None
+    ) -> list[bool]:
+        window, most = (
+            backbone.feature_extractor.feature_extractor.n_samples,
+            backbone.model.config.max_target_positions,
+        )
+        tokens = self._tokens(backbone, texts, language)
+        return [length > window or len(ids) > most for length, ids in zip(samples, tokens, strict=True)]
+
+    def _tokens(self, backbone: Backbone, texts: Sequence[str], language: str | None) -> list[list[int]]:
+        tokenizer = backbone.feature_extractor.tokenizer
+        _, *prompt = self.prompt(backbone, language)
+        # Whisper's own texts begin with a space.
+        tokens = tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
+        return [[*prompt, *ids, tokenizer.eos_token_id] for ids in tokens]
 
     def text(self, backbone: Backbone, tokens: Sequence[int]) -> str:
         return backbone.feature_extractor.tokenizer.decode(tokens, skip_special_tokens=True)

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import peft
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from sure import registry
@@ -183,7 +182,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         if option not in fields:
             inherited = {field.name for field in dataclasses.fields(MethodConfig)}
             raise registry.unknown(f"option of {name}:", option, ["roles", *sorted(set(fields) - inherited)])
-        options[option] = _checked(f"--method_options {option}", value, fields[option].type)
+        options[option] = registry.checked(f"--method_options {option}", value, fields[option].type)
     try:
         config = chosen(**options)
     except (TypeError, ValueError) as error:
@@ -230,15 +229,6 @@ def skip_frozen_cnn(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "_requires_grad") and hasattr(module, "conv_layers"):
             module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
-
-
-def _checked(what: str, value: Any, kind: Any) -> Any:
-    try:
-        return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
-    except ValidationError as error:
-        raise SureError(f"{what}={value}: {error.errors()[0]['msg']}.") from None
-    except Exception:
-        return value
 
 
 # PEFT must know our methods before it can read an adapter of theirs.

@@ -67,7 +67,9 @@ US). eSpeak NG's own times are the durations. Voices are told apart by random co
 | steps | {steps:,} of {batch_size} utterances |
 | training | {seconds:,.0f} s on {device} |
 | mel-cepstral distortion of held-out texts in known voices | {mel_cepstral_distortion:.2f} dB |
-| the same of eSpeak NG's own spectrograms through Griffin-Lim | {mel_cepstral_distortion_of_griffin_lim:.2f} dB |
+| frames of them that are voiced and should not be, or the reverse | {voicing_error:.1%} |
+| distortion of eSpeak NG's own spectrograms through Griffin-Lim | {mel_cepstral_distortion_of_griffin_lim:.2f} dB |
+| frames of those with wrong voicing | {voicing_error_of_griffin_lim:.1%} |
 
 Weights are stored in float16.
 """

@@ -10,6 +10,7 @@ the speaker's code means.
 
 import json
 import random
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -69,7 +70,8 @@ ARCHITECTURE = {
     "pitch_predictor_dropout": 0.2,
     "energy_predictor_dropout": 0.2,
     "speaker_embed_dim": 64,
-    # Of the corpus, about, in log Hz and amplitude.
+    # Of the corpus, about: in log Hz and amplitude; spectrograms as they are.
+    **{"mel_mean": 0.0, "mel_deviation": 1.0},
     **{"pitch_mean": 4.9, "pitch_deviation": 0.4, "energy_mean": 0.85, "energy_deviation": 0.65},
     **_STACKS,
     **_PREDICTORS,
@@ -284,7 +286,7 @@ def _save(model: FastSpeech2ConformerModel, folder: Path) -> None:
 
 def _finish(output_dir: Path, settings: Settings, backbone: Backbone, corpus: Dataset, trainer: Trainer) -> None:
     """Leave what is loaded and read; the work is done."""
-    distortion, of_vocoder = _distortions(backbone, corpus, settings.seed) if settings.steps else (None, None)
+    measured = measure(backbone, corpus, settings.seed) if settings.steps else {}
     config = FastSpeech2ConformerConfig(**ARCHITECTURE, random_weights=not settings.steps)
     model = FastSpeech2ConformerModel(config)
     model.load_state_dict(backbone.model.cpu().state_dict())
@@ -295,8 +297,7 @@ def _finish(output_dir: Path, settings: Settings, backbone: Backbone, corpus: Da
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "utterances": len(corpus) - _HELD_OUT,
         "speakers": SPEAKERS,
-        "mel_cepstral_distortion": distortion,
-        "mel_cepstral_distortion_of_griffin_lim": of_vocoder,
+        **measured,
         "seconds": round(sum(entry.get("train_runtime", 0.0) for entry in history), 1),
         "device": device_name(trainer.args.device),
         "log": [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry],
@@ -305,12 +306,12 @@ def _finish(output_dir: Path, settings: Settings, backbone: Backbone, corpus: Da
 
 
 @torch.no_grad()
-def _distortions(backbone: Backbone, corpus: Dataset, seed: int) -> tuple[float, float]:
-    """Mel-cepstral distortion on the held-out utterances, in dB: of what the model says, and of what Griffin-Lim makes
-    of eSpeak NG's own spectrograms, the least that a model can reach with it."""
+def measure(backbone: Backbone, corpus: Dataset, seed: int) -> dict[str, float]:
+    """Mel-cepstral distortion in dB and share of wrongly voiced frames, on the held-out utterances: of what the model
+    says, and of what Griffin-Lim makes of eSpeak NG's own spectrograms, the least that a model can reach with it."""
     backbone.model.eval()
     speak, bins = vocoders.load(vocoders.GRIFFIN_LIM, backbone), backbone.model.config.num_mel_bins
-    found = []
+    found = defaultdict(list)
     for index in range(_HELD_OUT):
         row = corpus[index]
         inputs = {name: tensor.to(backbone.model.device) for name, tensor in collate([row]).items()}
@@ -318,10 +319,8 @@ def _distortions(backbone: Backbone, corpus: Dataset, seed: int) -> tuple[float,
             inputs["input_ids"], inputs["attention_mask"], speaker_embeddings=inputs["speaker_embeddings"]
         )
         wanted = analyse(utterance(seed, index)[2])
-        found.append(
-            [
-                compare(analyse(speak(spectrogram)), wanted)["mel_cepstral_distortion"]
-                for spectrogram in (said[0], row["labels"].unflatten(0, (-1, bins)))
-            ]
-        )
-    return tuple(np.round(np.mean(found, axis=0), 3).tolist())
+        for whose, spectrogram in (("", said[0]), ("_of_griffin_lim", row["labels"].unflatten(0, (-1, bins)))):
+            measures = compare(analyse(speak(spectrogram)), wanted)
+            for name in ("mel_cepstral_distortion", "voicing_error"):
+                found[name + whose].append(measures[name])
+    return {name: round(float(np.mean(values)), 3) for name, values in found.items()}

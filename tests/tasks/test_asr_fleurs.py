@@ -77,7 +77,7 @@ def test_mistakes_are_named(tmp_path):
     write(tmp_path / "en_us/train.tsv", line(1, "train0.wav", "yes"), "", "1\ttrain0.wav\tyes")
     refused(tmp_path, r"train.tsv, line 3: 3 columns, expected 7 separated by tabs: id, file name")
     (tmp_path / "en_us/train.tsv").write_bytes("é".encode("latin-1"))
-    refused(tmp_path, r"train.tsv: not UTF-8")
+    refused(tmp_path, r"train.tsv: not a text file in UTF-8")
     fleurs(tmp_path)
     (tmp_path / "en_us/dev.tsv").unlink()
     refused(tmp_path, r"dev.tsv: no such file")
@@ -133,6 +133,15 @@ def same_as_raw(folder, raw, tmp_path):
 def test_a_dataset_saved_to_disk_is_the_same_corpus(paths_only, raw, tmp_path):
     as_datasets(raw, paths_only).save_to_disk(tmp_path / "saved")
     same_as_raw(tmp_path / "saved", raw, tmp_path)
+
+
+def test_a_saved_dataset_of_another_language_is_refused(raw, tmp_path):
+    saved = as_datasets(raw)
+    for rows in saved.values():
+        rows.info.config_name = "fr_fr"
+    saved.save_to_disk(tmp_path / "saved")
+    refused(tmp_path / "saved", "saved from the configuration 'fr_fr', not 'en_us'")
+    assert len(load(tmp_path / "saved", language="fr_fr")["test"])
 
 
 def test_so_is_a_clone_of_a_hub_repository(raw, tmp_path):

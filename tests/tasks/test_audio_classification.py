@@ -231,6 +231,10 @@ def test_an_utterance_without_split_among_others_with_one_is_named(tmp_path):
         ("path,label\n\nmissing.wav,yes\n", r"manifest\.csv, line 3: no such file: .*missing\.wav"),
         ("path,label,start\na.wav,yes,soon\n", r"line 2: start 'soon' is not a number of seconds"),
         ("path,label,end\na.wav,yes,1:30\n", r"line 2: end '1:30' is not a number of seconds"),
+        # They would swallow what is between them.
+        ('path,label\na.wav,"yes\nb.wav,no\nc.wav,"no\n', r"line 4: ',' expected after .*Quotation marks enclose"),
+        ('path,label\na.wav,"yes\nb.wav,no"\n', r"line 3: a line break inside quotation marks"),
+        ('path,label\na.wav,"yes\nb.wav,no\n', r"line \d: unexpected end of data"),
     ],
 )
 def test_a_mistake_in_a_csv_manifest_is_named_with_its_line(text, message, tmp_path):
@@ -255,7 +259,7 @@ def test_a_mistake_in_a_jsonl_manifest_is_named_with_its_line(line, message, tmp
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
 def test_a_manifest_in_another_encoding_is_named(name, tmp_path):
     text = "path,label\na.wav,jä\n" if name.endswith("csv") else '{"path": "a.wav", "label": "jä"}\n'
-    refused(manifest(tmp_path, text, name, encoding="latin-1"), rf"{name}: not UTF-8")
+    refused(manifest(tmp_path, text, name, encoding="latin-1"), rf"{name}: not a text file in UTF-8")
 
 
 def test_an_utterance_listed_twice_is_refused(tmp_path):

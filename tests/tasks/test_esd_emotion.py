@@ -78,9 +78,8 @@ def test_a_language_is_its_speakers(options, expected, tmp_path):
 
 
 def test_an_unknown_language_is_refused_with_the_right_ones():
-    for language in ("German", ["english"]):
-        with pytest.raises(SureError, match=r"language=.*: choose one of mandarin, english, all"):
-            make_task("esd_emotion", {"language": language})
+    with pytest.raises(SureError, match=r"language=German: choose one of mandarin, english, all"):
+        make_task("esd_emotion", {"language": "German"})
 
 
 def test_without_split_folders_the_first_20_of_350_are_validation_and_the_next_30_test(tmp_path):
