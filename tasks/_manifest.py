@@ -100,8 +100,8 @@ def _lines(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield reader.line_num, row
         except csv.Error as error:
             raise SureError(
-                f"{manifest}, line {reader.reader.line_num}: {error}. Quotation marks enclose a whole value, and one inside "
-                'it is doubled: "She said ""no"".".'
+                f"{manifest}, line {reader.reader.line_num}: {error}. Quotation marks enclose a whole value, and one "
+                'inside it is doubled: "She said ""no"".".'
             ) from None
         return
     for number, line in enumerate(text.split("\n"), start=1):
