@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
-demo: setup  ## every method on a synthetic corpus, to the leaderboard page, on any laptop
+demo: setup  ## four families of tasks on synthetic corpora, to the leaderboard page, on any laptop
 	$(IN_VENV) bash recipes/demo.sh
 
 test: setup

@@ -11,6 +11,7 @@ import soundfile
 from datasets import DatasetDict
 
 from sure import data
+from sure.errors import SureError
 from sure.task import Task
 
 
@@ -42,11 +43,15 @@ class Report:
 def check(task: Task, data_dir: Path, **decoding: Any) -> Report:
     """Read every file of the corpus once; what is decoded stays in the cache for training.
 
-    `decoding` are the keyword arguments of `sure.data.decode`. Raises `SureError` where the layout or a label is wrong,
-    as training does.
+    `decoding` are the keyword arguments of `sure.data.decode`. Where the layout or a label is wrong, that is the error,
+    and there are no splits.
     """
-    splits = task.load(data_dir)
     errors: list[str] = []
+    try:
+        task.refuse_cuts(decoding.get("max_seconds"))
+        splits = task.load(data_dir)
+    except SureError as error:
+        return Report(task=task.name, splits={}, errors=[str(error)], warnings=[])
     digests: dict[str, list[str]] = {}
     try:
         decoded = data.decode(splits, **decoding)
@@ -57,7 +62,11 @@ def check(task: Task, data_dir: Path, **decoding: Any) -> Report:
         task=task.name,
         splits={name: _describe(split) for name, split in splits.items()},
         errors=errors,
-        warnings=[*_shared_speakers(splits), *_identical_audio(splits, digests), *_rare_labels(splits)],
+        warnings=[
+            *(_shared_speakers(splits) if task.for_new_speakers else []),
+            *_identical_audio(splits, digests),
+            *_rare_labels(splits),
+        ],
     )
 
 

@@ -376,8 +376,9 @@ def _check(arguments: argparse.Namespace) -> None:
         ]
         for name, split in report.splits.items()
     ]
-    headers = ["split", "utterances", "speakers", "hours", "shortest / median / longest s", "sample rates", "channels"]
-    print(tabulate(rows, headers=headers, disable_numparse=True))
+    if rows:
+        headers = ["split", "utterances", "speakers", "hours", "shortest / median / longest s", "sample rates"]
+        print(tabulate(rows, headers=[*headers, "channels"], disable_numparse=True))
     labels = sorted({label for split in report.splits.values() for label in split.labels})
     if 0 < len(labels) <= _MOST_LABELS:
         rows = [[label, *(split.labels.get(label, 0) for split in report.splits.values())] for label in labels]
@@ -386,7 +387,8 @@ def _check(arguments: argparse.Namespace) -> None:
         print(f"\nwarning: {warning}")
     for error in report.errors:
         print(f"\nerror: {error}")
-    print(f"\n{len(report.errors)} files would stop training." if report.errors else "\nTraining can start.")
+    found = f"{len(report.errors)} errors would stop training." if report.errors else "Training can start."
+    print(f"\n{found}")
     sys.exit(bool(report.errors))
 
 

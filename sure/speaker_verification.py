@@ -79,7 +79,10 @@ class SpeakerVerificationTask(Task):
     )
     score_normalization: str = field(
         default="none",
-        metadata={"help": "adaptive: final scores by the 300 nearest training speakers (AS-norm); or none."},
+        metadata={
+            "help": "adaptive: final scores by the 300 nearest training speakers (AS-norm), which the adapter does not "
+            "keep, so that `sure predict` gives cosines; or none."
+        },
     )
     noise_dir: str | None = field(
         default=None, metadata={"help": "Folder of MUSAN, whose noise, music and speech training utterances get."}

@@ -48,6 +48,9 @@ class Task(ABC):
     # Whether cutting utterances (--max_seconds) would part them from what is known of them.
     whole_utterances: ClassVar[bool] = False
 
+    # Whether scores are meant to tell how a method does on speakers that it has not learnt from.
+    for_new_speakers: ClassVar[bool] = True
+
     # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
     patience: ClassVar[int] = 5
 
@@ -65,6 +68,11 @@ class Task(ABC):
     def metric(self) -> str:
         """The metric that ranks the leaderboard and selects the checkpoint."""
         return self.metrics[0]
+
+    def refuse_cuts(self, max_seconds: float | None) -> None:
+        """Raises `SureError` where utterances would be cut that the task needs whole."""
+        if self.whole_utterances and max_seconds is not None:
+            raise SureError(f"--max_seconds {max_seconds:g}: {self.name} needs whole utterances; leave it out.")
 
     @abstractmethod
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:

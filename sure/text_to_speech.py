@@ -54,6 +54,7 @@ class TextToSpeechTask(Task):
 
     metrics: ClassVar[tuple[str, ...]] = ("mel_cepstral_distortion", "f0_error", "voicing_error")
     whole_utterances: ClassVar[bool] = True
+    for_new_speakers: ClassVar[bool] = False
 
     vocoder: str = field(
         default="griffin_lim", metadata={"help": "griffin_lim, or a folder or hub id of the backbone's HiFi-GAN."}

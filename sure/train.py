@@ -65,8 +65,7 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     args._n_gpu = min(args.n_gpu, 1)
     output_dir = Path(args.output_dir)
     task = run.make_task()
-    if task.whole_utterances and run.max_seconds is not None:
-        raise SureError(f"--max_seconds {run.max_seconds:g}: {task.name} needs whole utterances; leave it out.")
+    task.refuse_cuts(run.max_seconds)
     _settle(run, args, task)
     splits = data.decode(
         task.load(Path(run.data_dir)),

@@ -75,8 +75,10 @@ class FLEURS(SpeechRecognitionTask):
 
     def _folder(self, data_dir: Path) -> Path:
         """The folder of the language: inside `data_dir`, or `data_dir` itself."""
-        if (data_dir / self.language / "train.tsv").is_file():
-            return data_dir / self.language
+        # The hub's repository has them in `data`.
+        for parent in (data_dir, data_dir / "data"):
+            if (parent / self.language / "train.tsv").is_file():
+                return parent / self.language
         if not (data_dir / "train.tsv").is_file():
             raise SureError(
                 f"{data_dir}: no {self.language}/train.tsv (folders found: {listed(subfolders(data_dir))}); expected "

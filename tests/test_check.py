@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from sure import synth
 from sure.check import check
 from sure.cli import main
-from sure.errors import SureError
 from sure.task import make_task
 
 
@@ -93,10 +93,45 @@ def test_a_label_that_only_the_training_split_has_is_a_warning(corpus):
     assert report(corpus).warnings == ["Labels of train that test does not have: sad."]
 
 
-def test_what_training_refuses_is_refused(corpus):
+def test_what_training_refuses_is_the_error(corpus, capsys):
     edit(corpus, "7.wav,sad", "7.wav,happy")
-    with pytest.raises(SureError, match=r"7\.wav: label 'happy'"):
-        report(corpus)
+    (error,) = report(corpus).errors
+    assert "7.wav: label 'happy'" in error
+    command = ["data", "check", "--task", "audio_classification", "--data_dir", str(corpus)]
+    for form in ([], ["--json"]):
+        with pytest.raises(SystemExit) as exit:
+            main([*command, *form])
+        assert exit.value.code == 1
+        said = capsys.readouterr().out
+        assert "7.wav: label 'happy'" in said
+    assert json.loads(said)["splits"] == {}
+
+
+def test_cuts_are_for_tasks_that_allow_them(corpus):
+    assert check(make_task("audio_classification", {}), corpus, max_seconds=0.5).errors == []
+    (error,) = check(make_task("asr_manifest", {}), corpus, max_seconds=0.5).errors
+    assert error.startswith("--max_seconds 0.5: asr_manifest needs whole utterances")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "task", "speakers"),
+    [("fleurs", "asr_fleurs", None), ("voxceleb", "sv_voxceleb1", 3), ("libritts", "tts_libritts", 2)],
+)
+def test_each_family_s_corpora_are_sound_until_a_file_is_lost(corpus, task, speakers, tmp_path):
+    pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
+    make = {
+        "fleurs": lambda folder: synth.fleurs(folder, train=4, dev=2, test=2),
+        "voxceleb": lambda folder: synth.voxceleb(folder, speakers=13, test_speakers=3, sessions=2, utterances=1),
+        "libritts": lambda folder: synth.libritts(folder, speakers=2, chapters=1, utterances=4, test=0),
+    }
+    make[corpus](tmp_path / corpus)
+    found = check(make_task(task, {}), tmp_path / corpus)
+    assert (found.errors, found.warnings) == ([], [])
+    assert found.splits["train"].speakers == speakers
+    lost = sorted((tmp_path / corpus).rglob("*.wav"))[0]
+    lost.write_bytes(lost.read_bytes()[:-2000])
+    (error,) = check(make_task(task, {}), tmp_path / corpus).errors
+    assert f"{lost.name}: truncated" in error
 
 
 def test_the_command_prints_a_table_or_json_and_fails_where_training_would(corpus, capsys):

@@ -1,6 +1,7 @@
 """Every family of tasks is interrupted and resumed, and runs on several processes, as emotion is (`test_train.py`)."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -10,9 +11,9 @@ from safetensors.torch import load_file
 from sure import synth
 from sure.results import Result, read_predictions
 from sure.train import main
-from sure.trainer import BenchmarkTrainer
 from tests.factories import save_backbone
-from tests.speaking_factories import save_fastspeech2_conformer
+from tests.speaking_factories import save_fastspeech2_conformer, save_speecht5
+from tests.writing_factories import save_whisper
 
 pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
 
@@ -26,36 +27,55 @@ def folder(tmp_path_factory):
     synth.voxceleb(folder / "voxceleb", speakers=13, test_speakers=3, sessions=2, utterances=1)
     synth.libritts(folder / "libritts", speakers=2, chapters=1, utterances=6, test=0)
     save_backbone(folder / "encoder", "wav2vec2")
-    save_fastspeech2_conformer(folder / "speaker")
+    save_fastspeech2_conformer(folder / "fastspeech2")
+    save_speecht5(folder / "speecht5")
+    save_whisper(folder / "whisper")
     return folder
 
 
 @pytest.fixture(
     params=[
         "--task asr_fleurs --data_dir {0}/fleurs --backbone {0}/encoder",
-        "--task sv_voxceleb1 --data_dir {0}/voxceleb --backbone {0}/encoder --task_options crop_seconds=1",
-        "--task tts_libritts --data_dir {0}/libritts --backbone {0}/speaker",
+        "--task sv_voxceleb1 --data_dir {0}/voxceleb --backbone {0}/encoder --task_options crop_seconds=1 "
+        "score_normalization=adaptive",
+        "--task tts_libritts --data_dir {0}/libritts --backbone {0}/fastspeech2",
+        "--task asr_fleurs --data_dir {0}/fleurs --backbone {0}/whisper",
+        "--task tts_libritts --data_dir {0}/libritts --backbone {0}/speecht5",
     ],
-    ids=["asr", "sv", "tts"],
+    ids=["asr", "sv", "tts", "asr with whisper", "tts with speecht5"],
 )
 def words(request, folder):
     common = f"{FLAGS} --method bitfit --per_device_train_batch_size 2 --cache_dir {folder / 'cache'}"
     return f"{request.param.format(folder)} {common}".split()
 
 
-def test_interrupted_and_run_again_it_ends_as_if_it_had_not_been(words, tmp_path, monkeypatch):
+# Runs as the command does, and is killed in its third step, when the second's checkpoint has been written.
+KILLED = """
+import os, signal, sys
+from sure.train import main
+from sure.trainer import BenchmarkTrainer
+
+learns = BenchmarkTrainer.training_step
+
+def killed(self, *arguments):
+    if self.state.global_step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return learns(self, *arguments)
+
+BenchmarkTrainer.training_step = killed
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_it_ends_as_if_it_had_not_been(words, tmp_path, caplog):
     whole = main([*words, "--output_dir", str(tmp_path / "whole")])
-    learns = BenchmarkTrainer.training_step
-
-    def interrupted(self, *arguments):
-        if self.state.global_step == 3:
-            raise KeyboardInterrupt
-        return learns(self, *arguments)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(BenchmarkTrainer, "training_step", interrupted)
-        main([*words, "--output_dir", str(tmp_path / "resumed")])
-    resumed = main([*words, "--output_dir", str(tmp_path / "resumed")])
+    again = [*words, "--output_dir", str(tmp_path / "resumed")]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *again], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "resumed" / "result.json").exists()
+    resumed = main(again)
+    assert f"Resuming from {tmp_path / 'resumed' / 'checkpoint-2'}" in caplog.text
     assert resumed.scores == whole.scores
     assert resumed.cost.steps == whole.cost.steps == 4
     weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "resumed")]

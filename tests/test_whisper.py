@@ -9,6 +9,7 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 from peft import PeftModel
+from transformers import GenerationConfig, GenerationMixin
 
 from sure import backbones, leaderboard, methods, registry
 from sure.errors import SureError
@@ -120,6 +121,26 @@ class TestModel:
             expected = expected[len(model.prompt) :]
             assert row[row != NO_TOKEN].tolist() == expected
             assert (row[len(expected) :] == NO_TOKEN).all()
+
+    def test_it_writes_what_the_library_generates(self):
+        backbone, model = load()
+        inputs = backbone.inputs(waveforms(0.5, 1.9, 1.0))
+        said = written(model, inputs)
+        # Greedy, without the lists of tokens that a configuration may suppress.
+        generated = GenerationMixin.generate(
+            backbone.model,
+            inputs["input_features"],
+            decoder_input_ids=torch.tensor([model.prompt]).expand(3, -1),
+            generation_config=GenerationConfig(
+                max_length=model.config.max_target_positions,
+                eos_token_id=model.config.eos_token_id,
+                pad_token_id=model.config.eos_token_id,
+                decoder_start_token_id=model.prompt[0],
+            ),
+        )[:, len(model.prompt) :]
+        ended = generated.masked_fill((generated == model.config.eos_token_id).cummax(dim=1).values, NO_TOKEN)
+        assert said.tolist() == ended[:, : said.shape[1]].tolist()
+        assert (ended[:, said.shape[1] :] == NO_TOKEN).all()
 
     def test_it_stops_at_the_end_token_and_after_it_nothing_is_said(self):
         backbone, model = load()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from torchaudio.functional import edit_distance
 
 from sure import registry
 
@@ -50,6 +51,16 @@ def test_it_is_all_errors_over_all_units_of_the_references(name, case):
     assert metric.score(*metric.prepare(np.array(predictions), np.array(references))) == pytest.approx(expected)
     assert metric.compute(predictions=predictions, references=references) == {name: pytest.approx(expected)}
     assert not metric.higher_is_better
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", UNITS)
+def test_errors_are_those_that_torchaudio_counts(name, case):
+    predictions, references = (np.array(texts, dtype=object) for texts in CASES[case])
+    errors, _ = registry.get("metric", name)().prepare(predictions, references)
+    split = UNITS[name]
+    pairs = zip(references, predictions, strict=True)
+    assert errors.tolist() == [edit_distance(split(reference), split(text)) for reference, text in pairs]
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -64,6 +64,11 @@ def test_another_language_is_chosen_by_option(tmp_path):
     assert "fr_fr" in load(tmp_path, language="fr_fr")["test"]["path"][0]
 
 
+def test_the_hub_s_repository_has_the_release_in_a_folder_of_its_own(tmp_path):
+    fleurs(tmp_path / "clone" / "data")
+    assert load(tmp_path / "clone")["train"]["text"][:] == load(tmp_path / "clone" / "data")["train"]["text"][:]
+
+
 def refused(folder, message, **options):
     with pytest.raises(SureError, match=message):
         load(folder, **options)
@@ -133,6 +138,23 @@ def same_as_raw(folder, raw, tmp_path):
 def test_a_dataset_saved_to_disk_is_the_same_corpus(paths_only, raw, tmp_path):
     as_datasets(raw, paths_only).save_to_disk(tmp_path / "saved")
     same_as_raw(tmp_path / "saved", raw, tmp_path)
+
+
+def test_where_the_hub_has_a_script_its_conversion_is_loaded(raw, tmp_path, monkeypatch):
+    asked = []
+
+    def load_dataset(name, *configuration, **options):
+        asked.append((name, *configuration, options))
+        if "revision" not in options:
+            raise RuntimeError("Dataset scripts are no longer supported, but found fleurs.py")
+        return as_datasets(raw)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert len(load(Path("google/fleurs"))["train"]) == len(TEXTS["train"])
+    assert asked == [
+        ("google/fleurs", "en_us", {}),
+        ("google/fleurs", {"data_dir": "en_us", "revision": "refs/convert/parquet"}),
+    ]
 
 
 def test_a_saved_dataset_of_another_language_is_refused(raw, tmp_path):
