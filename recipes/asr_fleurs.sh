@@ -7,7 +7,7 @@
 # Run       DATA_DIR=/data/fleurs bash recipes/asr_fleurs.sh
 # Override  DATA_DIR=/data/fleurs LANGUAGE_NAME=fr_fr METHODS="lora conv_adapter" bash recipes/asr_fleurs.sh --fp16 False
 #
-# Whisper    BACKBONE=openai/whisper-small METHODS="lora bottleneck_adapter conv_adapter prefix_tuning bitfit" (no probes)
+# Whisper   BACKBONE=openai/whisper-small METHODS="lora bottleneck_adapter conv_adapter prefix_tuning bitfit" (no probes)
 #
 # The rate rises for 1,000 steps, stays for 40 % of all steps and falls linearly; the CNN stays frozen, in full
 # fine-tuning too. Utterances are whole, where the release cuts them at 12.5 s. What is done is not done again: run it

@@ -32,7 +32,7 @@ encoder          a HuBERT that predicts clusters of masked frames, of speech in 
 text_to_speech   a FastSpeech 2 that reads characters, on English in a hundred voices
 
   sure pretrain --output_dir out/mini --bf16                                    an hour or more on two CPU cores
-  sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 2500 --hours 3 --batch_size 8 --bf16
+  sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 6000 --hours 6 --bf16
   sure pretrain --output_dir out/mini --steps 20000 --hours 40 --batch_size 256 --bf16 --workers 15    a GPU
   tensorboard --logdir out/mini/runs
   sure train --backbone out/mini --task emodb_emotion --data_dir DATA/emodb --output_dir out/emotion

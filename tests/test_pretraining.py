@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from sure import backbones
 from sure.errors import SureError
-from sure.pretraining import Settings, speech
+from sure.pretraining import Settings, hubert, speech, text_to_speech
 from sure.pretraining.encoder import Batches, pretrain
 from sure.pretraining.hubert import Learner
 
@@ -166,3 +166,7 @@ def test_what_is_shipped_is_small_pretrained_and_has_a_card(name, family):
     assert "has heard no human being" in card
     assert f"{record['seconds']:,.0f} s on " in card
     assert "## Scores" in card
+    # What today's `sure pretrain` would make.
+    architecture = {"sure-mini": hubert, "sure-mini-tts": text_to_speech}[name].ARCHITECTURE
+    known = backbone.model.config.to_dict()
+    assert {key: known[key] for key in architecture} == json.loads(json.dumps(architecture))

@@ -1,7 +1,7 @@
 """Small backbones from nothing, on speech that eSpeak NG speaks: an encoder, and a text-to-speech model.
 
 sure pretrain --output_dir out/mini --bf16
-sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 2500 --hours 3 --batch_size 8 --bf16
+sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 6000 --hours 6 --bf16
 """
 
 import json

@@ -49,8 +49,8 @@ tags: [text-to-speech, fastspeech2, synthetic]
 # A small text-to-speech model, pretrained on synthetic speech
 
 A FastSpeech2Conformer ({parameters:,} parameters) that has heard no human being: eSpeak NG spoke all of its speech. It
-is there to be adapted to speakers with parameter-efficient methods without a download, and sounds as synthetic as its
-teacher. It reads English characters; digits are unknown to it.
+is there to be adapted to speakers with parameter-efficient methods without a download, and sounds more synthetic than
+its teacher. It reads English characters; digits are unknown to it.
 
 ## Data
 

@@ -1,6 +1,6 @@
 """A small text-to-speech model from nothing: FastSpeech 2 (Ren et al. 2021) on English that eSpeak NG speaks.
 
-sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 2500 --hours 3 --batch_size 8 --bf16
+sure pretrain --model text_to_speech --output_dir out/mini-tts --steps 6000 --hours 6 --bf16
 sure train --backbone out/mini-tts --task tts_ljspeech --data_dir DATA/LJSpeech-1.1 --method lora --output_dir out/lj
 
 eSpeak NG says when it begins which sound, so that the durations are exact. The model reads characters, and tells its
