@@ -203,7 +203,7 @@ def test_tensorboard_logs_are_written(command, tmp_path):
         (["--data_dir", "nowhere"], "--data_dir nowhere: no such folder"),
         (["--task_options", "langauge=english"], "Unknown option of esd_emotion: 'langauge'. Did you mean 'language'"),
         (["--task_options", "language"], "--task_options language: expected name=value"),
-        (["--metric_for_best_model", "f2"], "Unknown metric 'f2'"),
+        (["--metric_for_best_model", "f2"], "Unknown metric of esd_emotion for --metric_for_best_model 'f2'"),
         (["--eval_strategy", "sometimes"], "sometimes"),
     ],
 )
