@@ -9,7 +9,8 @@ from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sure import backbones, methods
+from sure.backbone import loading
+from sure.method import applying
 from sure.model import SpeechModel
 
 # Utterance length at which multiply-accumulates are counted; attention makes them grow a little faster than length.
@@ -49,10 +50,10 @@ def budget(
 
     `build_head` makes the head from the backbone's width, as `Task.build_head` does.
     """
-    loaded = backbones.load(backbone, weights=False)
-    config = methods.configure(method, loaded, options)
+    loaded = loading.load(backbone, weights=False)
+    config = applying.configure(method, loaded, options)
     with torch.device("meta"):
-        adapted = methods.apply(SpeechModel(loaded, build_head(loaded.width)), config)
+        adapted = applying.apply(SpeechModel(loaded, build_head(loaded.width)), config)
     return measure(adapted)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from datasets import DatasetDict
 
-from sure import data
+from sure.corpus import cache
 from sure.errors import SureError
 from sure.task import Task
 
@@ -54,9 +54,9 @@ def check(task: Task, data_dir: Path, **decoding: Any) -> Report:
         return Report(task=task.name, splits={}, errors=[str(error)], warnings=[])
     digests: dict[str, list[str]] = {}
     try:
-        decoded = data.decode(splits, **decoding)
+        decoded = cache.decode(splits, **decoding)
         digests = {name: split["sha256"][:] for name, split in decoded.items()}
-    except data.UnreadableAudio as unreadable:
+    except cache.UnreadableAudio as unreadable:
         errors = unreadable.errors
     return Report(
         task=task.name,

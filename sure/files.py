@@ -1,6 +1,10 @@
 """The one place that reads text files of a user's."""
 
+import math
+import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from sure.errors import SureError
 
@@ -13,3 +17,27 @@ def read_text(path: Path) -> str:
         raise SureError(f"{path}: not a text file in UTF-8 (byte {error.start}). Save it again in UTF-8.") from None
     except OSError as error:
         raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file through a temporary one in the same folder, so that no half of it is ever seen."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            # Temporary files are private to their owner; results are not.
+            os.fchmod(file.fileno(), 0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value read from JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

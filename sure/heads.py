@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sure.backbones import Padding
+from sure.backbone.padding import Padding
 
 # Of SURE's heads and of SUPERB's (Yang et al. 2021): 1024 -> 256 -> labels.
 PROJECTION = 256

@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from sure.audio import SAMPLE_RATE
-from sure.backbones import Backbone
+from sure.backbone import Backbone
 from sure.errors import SureError
 
 

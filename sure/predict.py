@@ -1,22 +1,17 @@
-"""Predictions of a trained adapter for recordings that need no labels."""
+"""A trained adapter on new recordings, which need no labels, or on new texts, which it speaks."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from tqdm import tqdm
 
-from sure import audio, backbones, methods  # noqa: F401 methods: PEFT must know ours to read an adapter of theirs
-from sure.backbones import Backbone
+from sure import audio, registry
 from sure.errors import SureError
-from sure.task import Task, make_task
-from sure.text_to_speech import TextToSpeechTask
-
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
+from sure.task.text_to_speech import TextToSpeechTask, trimmed
+from sure.task.trained import load
 
 
 def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> Iterator[dict[str, Any]]:
@@ -48,25 +43,35 @@ def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> 
                 yield {"path": row.pop("id"), **row}
 
 
-def load(adapter: Path) -> tuple[Task, Backbone, PeftModel, float | None]:
-    """Task, backbone, adapted model and the seconds of each recording that it was trained on (None: all)."""
-    for name in ("run.json", "adapter_config.json", "adapter_model.safetensors"):
-        if not (adapter / name).is_file():
-            raise SureError(f"--adapter {adapter}: no {name}; expected the output folder of a finished `sure train`.")
-    try:
-        run = json.loads((adapter / "run.json").read_text(encoding="utf-8"))
-        task = make_task(run["task"], run["task_options"])
-        arguments, recorded = run["arguments"], run["backbone"]
-    except (ValueError, KeyError) as error:
-        raise SureError(f"{adapter / 'run.json'} is not a run of `sure train` ({error!r}).") from None
-    backbone = backbones.load(recorded["name"], arguments["backbone_revision"])
-    if backbone.revision != recorded["revision"]:
-        raise SureError(
-            f"Backbone {backbone.name} is not the one this adapter was trained on: revision {backbone.revision[:12]}, "
-            f"then {recorded['revision'][:12]}."
-        )
-    model = PeftModel.from_pretrained(task.build_model(backbone), adapter)
-    return task, backbone, model, arguments["max_seconds"]
+def speak(
+    adapter: Path, texts: Sequence[str], speaker: str | None = None, batch_size: int = 16
+) -> Iterator[np.ndarray]:
+    """One waveform of shape (samples,), 16 kHz, per text, in their order; the same text always sounds the same.
+
+    `adapter` is the output folder of `sure train --task tts_...`, `speaker` one of those it was trained on, who must be
+    named where they are several. Raises `SureError` for another folder or speaker, and for an empty text.
+    """
+    task, backbone, model, _ = load(Path(adapter))
+    if not isinstance(task, TextToSpeechTask):
+        raise SureError(f"--adapter {adapter}: trained on {task.name}, it hears; give it recordings, no texts.")
+    if speaker is None and len(task.voices) > 1:
+        raise SureError(f"--speaker is missing: {adapter} learnt the voices of {', '.join(task.voices)}.")
+    speaker = speaker or task.voices[0]
+    if speaker not in task.voices:
+        raise registry.unknown("speaker", speaker, task.voices)
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise SureError(f"Text {number} is empty.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).eval()
+    with tqdm(total=len(texts), unit="text", disable=None) as progress:
+        for start in range(0, len(texts), batch_size):
+            batch = texts[start : start + batch_size]
+            inputs = task.batch(backbone, [{"text": text, "speaker": speaker} for text in batch])
+            with torch.inference_mode():
+                outputs = model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits
+            progress.update(len(batch))
+            yield from (trimmed(output) for output in outputs.float().cpu().numpy())
 
 
 def _cosine(one: list[float], other: list[float]) -> float:
@@ -77,7 +82,7 @@ def _cosine(one: list[float], other: list[float]) -> float:
 def _audio_files(recording: Path) -> list[Path]:
     if not recording.is_dir():
         return [recording]
-    found = sorted(path for path in recording.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    found = sorted(path for path in recording.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
     if not found:
-        raise SureError(f"{recording}: no audio files ({', '.join(sorted(AUDIO_SUFFIXES))}) in this folder.")
+        raise SureError(f"{recording}: no audio files ({', '.join(audio.SUFFIXES)}) in this folder.")
     return found

@@ -16,8 +16,8 @@ Kind = Literal["task", "method", "backbone", "metric"]
 _FOLDERS = {
     "task": ("sure.tasks", ("sure.task", "Task")),
     "method": ("sure.methods", ("peft", "PeftConfig")),
-    "backbone": ("sure.backbones", ("sure.backbones", "Family")),
-    "metric": ("sure.metrics", ("sure.metrics", "Metric")),
+    "backbone": ("sure.backbones", ("sure.backbone", "Family")),
+    "metric": ("sure.metrics", ("sure.metric", "Metric")),
 }
 
 
@@ -42,6 +42,12 @@ def get(kind: Kind, name: str) -> type:
     base = getattr(importlib.import_module(base_module), base_name)
     module = importlib.import_module(f"{package}.{name}")
     return _only_subclass(module, base)
+
+
+def import_all(kind: Kind) -> None:
+    """Import every file of a kind: PEFT must know our methods before it can read an adapter of theirs."""
+    for name in names(kind):
+        importlib.import_module(f"{_FOLDERS[kind][0]}.{name}")
 
 
 def unknown(what: str, name: str, known: list[str]) -> SureError:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import listed
 from sure.errors import SureError
-from sure.speech_recognition import SpeechRecognitionTask
-from sure.tasks._files import listed
+from sure.task.speech_recognition import SpeechRecognitionTask
 from sure.tasks.esd_emotion import ESD
 
 # A few lines of the release lack the tab before the emotion.

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sure.corpus import manifest
+from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
 from sure.files import read_text
-from sure.speech_recognition import SpeechRecognitionTask
-from sure.tasks import _manifest
-from sure.tasks._files import listed, subfolders
+from sure.task.speech_recognition import SpeechRecognitionTask
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
+
 
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _COLUMNS = ("id", "file name", "raw transcription", "transcription", "characters", "number of samples", "gender")
@@ -42,16 +43,16 @@ class FLEURS(SpeechRecognitionTask):
 
     def load(self, data_dir: Path) -> "DatasetDict":
         """As `SpeechRecognitionTask.load`, from any of the places above."""
-        from sure.tasks import _hub
+        from sure.corpus import hub
 
         data_dir = Path(data_dir)
-        if _hub.is_dataset(data_dir):
-            data_dir = _hub.exported(data_dir, self.language, text="transcription")
+        if hub.is_dataset(data_dir):
+            data_dir = hub.exported(data_dir, self.language, text="transcription")
         return super().load(data_dir)
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
-        if manifest := _manifest.find(data_dir):
-            yield from _manifest.utterances(manifest, "text")
+        if listing := manifest.find(data_dir):
+            yield from manifest.utterances(listing, "text")
             return
         folder = self._folder(data_dir)
         for name, split in _SPLITS.items():

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
 from sure.files import read_text
-from sure.speech_recognition import SpeechRecognitionTask
-from sure.tasks._files import listed, subfolders
+from sure.task.speech_recognition import SpeechRecognitionTask
 
 _CHOICES = {
     "train": ("train-clean-100", "train-clean-360", "train-other-500"),

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.corpus import manifest
+from sure.corpus.folders import listed
 from sure.errors import SureError
-from sure.speech_recognition import SpeechRecognitionTask
-from sure.tasks import _manifest
-from sure.tasks._files import listed
+from sure.task.speech_recognition import SpeechRecognitionTask
 
 
 @dataclass
@@ -33,8 +33,8 @@ class ASRManifest(SpeechRecognitionTask):
         return self.language
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
-        manifest = _manifest.find(data_dir)
-        if manifest is None:
+        listing = manifest.find(data_dir)
+        if listing is None:
             found = listed(sorted(path.name for path in data_dir.iterdir()))
-            raise SureError(f"{data_dir}: no manifest ({', '.join(_manifest.NAMES)}) here, found {found}.")
-        yield from _manifest.with_splits(list(_manifest.utterances(manifest, "text")))
+            raise SureError(f"{data_dir}: no manifest ({', '.join(manifest.NAMES)}) here, found {found}.")
+        yield from manifest.with_splits(list(manifest.utterances(listing, "text")))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
 from sure.files import read_text
-from sure.speech_recognition import SpeechRecognitionTask
-from sure.tasks._files import listed, subfolders
+from sure.task.speech_recognition import SpeechRecognitionTask
 
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _COLUMNS = ("id", "normalized_text", "speaker_id")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sure.corpus import manifest
+from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
-from sure.task import ClassificationTask
-from sure.tasks import _manifest
-from sure.tasks._files import audio_files, listed, subfolders
+from sure.task.classification import ClassificationTask
 
 
 @dataclass
@@ -26,16 +26,16 @@ class AudioClassification(ClassificationTask):
     """The labels are those of the training split."""
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
-        manifest = _manifest.find(data_dir)
-        rows = _manifest.utterances(manifest, "label") if manifest else _from_folders(data_dir)
-        yield from _manifest.with_splits(list(rows))
+        listing = manifest.find(data_dir)
+        rows = manifest.utterances(listing, "label") if listing else _from_folders(data_dir)
+        yield from manifest.with_splits(list(rows))
 
 
 def _from_folders(data_dir: Path) -> Iterator[dict[str, Any]]:
     folders = subfolders(data_dir)
-    split_folders = {name: folder for name, folder in folders.items() if name in _manifest.SPLITS}
+    split_folders = {name: folder for name, folder in folders.items() if name in manifest.SPLITS}
     if split_folders and len(split_folders) < len(folders):
-        others = [name for name in folders if name not in _manifest.SPLITS]
+        others = [name for name in folders if name not in manifest.SPLITS]
         raise SureError(f"{data_dir}: split folders ({listed(split_folders)}) beside others ({listed(others)}).")
     found = False
     for split, parent in split_folders.items() if split_folders else [(None, data_dir)]:
@@ -43,9 +43,9 @@ def _from_folders(data_dir: Path) -> Iterator[dict[str, Any]]:
             for path in audio_files(folder):
                 found = True
                 row = {"id": path.relative_to(data_dir).as_posix(), "path": str(path), "speaker": None}
-                yield row | {"label": label, "split": _manifest.SPLITS.get(split)}
+                yield row | {"label": label, "split": manifest.SPLITS.get(split)}
     if not found:
         raise SureError(
             f"{data_dir}: no audio in <label>/ or <split>/<label>/ (found: {listed(folders)}), and no manifest "
-            f"({', '.join(_manifest.NAMES)})."
+            f"({', '.join(manifest.NAMES)})."
         )

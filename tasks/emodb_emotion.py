@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import audio_files
 from sure.errors import SureError
-from sure.task import ClassificationTask
-from sure.tasks._files import audio_files
+from sure.task.classification import ClassificationTask
 
 _EMOTIONS = {
     "A": "fear",

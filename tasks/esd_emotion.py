@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
-from sure.task import ClassificationTask
-from sure.tasks._files import audio_files, listed, subfolders
+from sure.task.classification import ClassificationTask
 
 _SPLITS = {"train": "train", "evaluation": "validation", "test": "test"}
 _SPEAKERS = {"mandarin": range(1, 11), "english": range(11, 21), "all": range(1, 21)}

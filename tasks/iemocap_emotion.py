@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
-from sure.task import ClassificationTask
-from sure.tasks._files import listed, subfolders
+from sure.task.classification import ClassificationTask
 
 _LABELS = ["ang", "dis", "exc", "fea", "fru", "hap", "neu", "oth", "sad", "sur", "xxx"]
 _SPLITS = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}

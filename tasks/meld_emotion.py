@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.audio import SUFFIXES
+from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
-from sure.task import ClassificationTask
-from sure.tasks._files import SUFFIXES, listed, subfolders
+from sure.task.classification import ClassificationTask
 
 _LABELS = ["anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise"]
 # Split: csv file, names of the audio folder (the last is that of the release's video clips).

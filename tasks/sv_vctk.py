@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
-from sure.speaker_verification import SpeakerVerificationTask
-from sure.tasks._files import audio_files, listed, subfolders
+from sure.task.speaker_verification import SpeakerVerificationTask
 
 _FEWEST = 2
 

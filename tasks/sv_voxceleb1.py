@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
-from sure.speaker_verification import SpeakerVerificationTask, Trial, read_trials, refuse_known
-from sure.tasks._files import audio_files, listed, subfolders
+from sure.task.speaker_verification import SpeakerVerificationTask
+from sure.task.speaker_verification.trials import Trial, read_trials, refuse_known
 
 _LISTS = {
     "O": "veri_test.txt",

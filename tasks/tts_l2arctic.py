@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
 from sure.files import read_text
-from sure.tasks._files import audio_files, listed, subfolders
-from sure.text_to_speech import SpeakerAdaptationTask
+from sure.task.text_to_speech.adaptation import SpeakerAdaptationTask
 
 
 @dataclass

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
 from sure.files import read_text
-from sure.tasks._files import listed, subfolders
-from sure.text_to_speech import TextToSpeechTask, splits_in_order
+from sure.task.text_to_speech import TextToSpeechTask
+from sure.task.text_to_speech.adaptation import splits_in_order
 
 # As ESPnet's recipe for the whole corpus has it.
 _MOST = 250

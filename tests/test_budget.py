@@ -2,9 +2,9 @@
 
 import pytest
 
-from sure import methods
 from sure.budget import budget
 from sure.heads import ClassificationHead
+from sure.method import applying
 
 # SURE's table (Li et al. 2023), head of 11 labels included.
 PUBLISHED = {
@@ -23,14 +23,14 @@ def on_large(method, options=None):
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_trainable_parameters_are_the_published_ones(method):
     measured = on_large(method)
-    assert measured.trainable_parameters == PUBLISHED[method] == methods.config_class(method).published_parameters
+    assert measured.trainable_parameters == PUBLISHED[method] == applying.config_class(method).published_parameters
     assert measured.head_parameters == HEAD
 
 
 def test_conv_adapter_has_the_parameters_of_the_release_not_of_the_table():
     measured = on_large("conv_adapter")
     assert measured.trainable_parameters == 24 * 141_824 + HEAD == 3_669_003
-    assert methods.config_class("conv_adapter").published_parameters == 2_952_539
+    assert applying.config_class("conv_adapter").published_parameters == 2_952_539
 
 
 def test_probes_train_the_head_and_one_weight_per_hidden_state():

@@ -9,8 +9,10 @@ import pytest
 import torch
 from peft import PeftModel
 
-from sure import backbones, methods, registry
-from tests.factories import FAMILIES, save_backbone, speech_model, waveforms
+from sure import registry
+from sure.backbone import loading
+from sure.method import applying
+from tests.factories.encoders import FAMILIES, save_backbone, speech_model, waveforms
 
 METHODS = registry.names("method")
 
@@ -21,13 +23,13 @@ def folder_of(family: str) -> Path:
 
 
 def load(family: str):
-    return backbones.load(str(folder_of(family)))
+    return loading.load(str(folder_of(family)))
 
 
 def adapted_model(family: str, method: str):
     backbone = load(family)
     model = speech_model(backbone)
-    adapted = methods.apply(model, methods.configure(method, backbone))
+    adapted = applying.apply(model, applying.configure(method, backbone))
     # Adapters that start as the identity or with zeros hide what the checks below look for.
     torch.manual_seed(2)
     with torch.no_grad():

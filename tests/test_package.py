@@ -16,8 +16,8 @@ import pytest
 
 import sure
 from sure import registry
+from tests.factories import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from sure import registry, synth
-from sure.arguments import parse
-from sure.results import Result
-from tests.factories import save_backbone
+from sure.record import Result
+from sure.runner.arguments import parse
+from tests.factories import REPOSITORY
+from tests.factories.encoders import save_backbone
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.sh"))
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.sh"))
 
 
 @pytest.fixture(params=RECIPES, ids=lambda path: path.name)

@@ -5,16 +5,19 @@ from functools import cache
 import pytest
 import torch
 
-from sure import methods, registry
+from sure import registry
 from sure.errors import SureError
-from sure.speaker_verification import SpeakerVerificationTask
-from sure.speech_recognition import BLANK, SpeechRecognitionTask
-from sure.task import ClassificationTask, make_task
-from sure.text_to_speech import TextToSpeechTask
-from tests import test_matrix, test_speaking_models, test_whisper
-from tests.factories import waveforms
+from sure.method import applying
+from sure.task import make_task
+from sure.task.classification import ClassificationTask
+from sure.task.speaker_verification import SpeakerVerificationTask
+from sure.task.speech_recognition import BLANK, SpeechRecognitionTask
+from sure.task.text_to_speech import TextToSpeechTask
+from tests import test_matrix
+from tests.backbones import test_speaking_models, test_whisper
+from tests.factories.encoders import waveforms
 
-METHODS = [*registry.names("method"), *methods.FROM_PEFT]
+METHODS = [*registry.names("method"), *applying.FROM_PEFT]
 
 # Families that need no head, and the tasks for them.
 HEADLESS = {
@@ -50,7 +53,7 @@ def crossed(family, name, method):
         backbone, _ = test_whisper.load()
     else:
         backbone = (test_matrix if family == "wav2vec2" else test_speaking_models).load(family)
-    model = methods.apply(task.build_model(backbone), methods.configure(method, backbone))
+    model = applying.apply(task.build_model(backbone), applying.configure(method, backbone))
     if isinstance(task, TextToSpeechTask):
         return model, test_speaking_models.inputs(backbone) | test_speaking_models.targets(backbone)
     rows = [{"text": text} for text in ("one two", "three")]
@@ -64,7 +67,7 @@ def why_not(family, method):
     """What the error says where a method does not apply; None where it does."""
     if family != "wav2vec2" and method in PROBES:
         return f"--method {method} trains a task's head on a backbone that stays as it is; {family} models are whole"
-    if family == "fastspeech2_conformer" and method in set(methods.FROM_PEFT) - CONVOLVING:
+    if family == "fastspeech2_conformer" and method in set(applying.FROM_PEFT) - CONVOLVING:
         return "cannot be adapted by this method. Name other parts of the backbone"
     return None
 

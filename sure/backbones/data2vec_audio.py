@@ -4,7 +4,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.data2vec.modeling_data2vec_audio import Data2VecAudioPositionalConvLayer
 
-from sure.backbones import Family, Padding
+from sure.backbone import Family
+from sure.backbone.padding import Padding
 
 
 class Data2VecAudio(Family):

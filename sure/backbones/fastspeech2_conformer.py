@@ -19,6 +19,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,17 +42,12 @@ from transformers.models.fastspeech2_conformer.modeling_fastspeech2_conformer im
 )
 from transformers.utils import cached_file
 
-from sure.backbones import Backbone, Padding
-from sure.backbones._text_to_speech import (
-    CHARACTERS_PER_SECOND,
-    TextToSpeechFamily,
-    fix_batch_norms,
-    padded_labels,
-    zero_padding,
-)
+from sure.audio.log_mel import LogMel
+from sure.audio.pitch import f0
+from sure.backbone import Backbone
+from sure.backbone.padding import Padding, fix_batch_norms, zero_padding
+from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeechFamily, padded_labels
 from sure.errors import SureError
-from sure.mel import LogMel
-from sure.synthesis_measures import f0
 
 _LOG_MEL = LogMel(rate=22_050, fft=1024, window=1024, hop=256, bins=80, lowest=80.0, highest=7600.0)
 
@@ -358,4 +354,4 @@ def _statistics(name: str, config: PreTrainedConfig) -> tuple[np.ndarray, np.nda
 
 @cache
 def _ljspeech() -> dict[str, Any]:
-    return json.loads(Path(__file__).with_name("ljspeech_statistics.json").read_text(encoding="utf-8"))
+    return json.loads((files("sure.backbone") / "ljspeech_statistics.json").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """HuBERT (Hsu et al. 2021)."""
 
-from sure.backbones import Family
+from sure.backbone import Family
 
 
 class Hubert(Family):

@@ -31,16 +31,11 @@ from transformers.models.speecht5.modeling_speecht5 import (
     SpeechT5SpeechDecoderPostnet,
 )
 
-from sure.backbones import Backbone, Padding
-from sure.backbones._text_to_speech import (
-    CHARACTERS_PER_SECOND,
-    TextToSpeechFamily,
-    fix_batch_norms,
-    padded_labels,
-    zero_padding,
-)
+from sure.audio.log_mel import LogMel
+from sure.backbone import Backbone
+from sure.backbone.padding import Padding, fix_batch_norms, zero_padding
+from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeechFamily, padded_labels
 from sure.errors import SureError
-from sure.mel import LogMel
 
 # Slow speech has eight characters a second, of eight frames each; with the library's own limit of 20, a model that has
 # not learnt to stop babbles on and on.

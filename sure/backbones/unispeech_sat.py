@@ -1,6 +1,6 @@
 """UniSpeech-SAT (Chen et al. 2022)."""
 
-from sure.backbones import Family
+from sure.backbone import Family
 
 
 class UniSpeechSat(Family):

@@ -1,6 +1,6 @@
 """wav2vec 2.0 and XLSR (Baevski et al. 2020; Conneau et al. 2021)."""
 
-from sure.backbones import Family
+from sure.backbone import Family
 
 
 class Wav2Vec2(Family):

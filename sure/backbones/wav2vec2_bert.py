@@ -5,7 +5,8 @@ from typing import ClassVar
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sure.backbones import Family, Padding
+from sure.backbone import Family
+from sure.backbone.padding import Padding
 
 
 class Wav2Vec2Bert(Family):

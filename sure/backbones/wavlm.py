@@ -7,7 +7,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
-from sure.backbones import Family, Padding
+from sure.backbone import Family
+from sure.backbone.padding import Padding
 
 
 class WavLM(Family):

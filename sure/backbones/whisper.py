@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, WhisperProcessor
 
 from sure.audio import SAMPLE_RATE
-from sure.backbones import Backbone, Padding
-from sure.backbones._speech_to_text import TOKENS_PER_SECOND, SpeechToTextFamily
+from sure.backbone import Backbone
+from sure.backbone.padding import Padding
+from sure.backbone.speech_to_text import TOKENS_PER_SECOND, SpeechToTextFamily
 from sure.errors import SureError
 
 # Of mel frames (10 ms) the encoder makes half as many.

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from sure.backbones import Backbone
-from sure.methods import AdapterLayer, MethodConfig, register
+from sure.backbone import Backbone
+from sure.method import AdapterLayer, MethodConfig, register
 
 
 @dataclass

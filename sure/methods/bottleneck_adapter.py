@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sure.methods import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, register
 
 
 @dataclass

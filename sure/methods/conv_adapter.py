@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sure.backbones import Backbone, Padding
+from sure.backbone import Backbone
+from sure.backbone.padding import Padding
 from sure.errors import SureError
-from sure.methods import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, register
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from sure.methods import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, register
 
 
 @dataclass

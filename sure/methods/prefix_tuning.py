@@ -9,7 +9,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from sure.methods import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, register
 from sure.model import SpeechModel
 
 _ATTENTION = "sure_prefix"

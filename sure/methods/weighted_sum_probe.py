@@ -9,7 +9,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from sure.errors import SureError
 from sure.heads import WeightedSum
-from sure.methods import MethodConfig, register
+from sure.method import MethodConfig, register
 from sure.methods.linear_probe import ProbeLayer
 from sure.model import SpeechModel
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sure.metrics import Metric
+from sure.metric import Metric
 
 
 class Accuracy(Metric):

@@ -5,7 +5,7 @@ Characters are Unicode code points, the single spaces between words included.
 
 import jiwer
 
-from sure.metrics._error_rate import ErrorRate
+from sure.metric.error_rate import ErrorRate
 
 
 class CharacterErrorRate(ErrorRate):

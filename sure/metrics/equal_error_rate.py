@@ -8,7 +8,7 @@ it. It lies between 0 and 1; 0.5 is chance.
 
 import numpy as np
 
-from sure.metrics._detection import DetectionMetric
+from sure.metric.detection import DetectionMetric
 
 
 class EqualErrorRate(DetectionMetric):

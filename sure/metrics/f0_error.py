@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from sure.metrics._synthesis import SynthesisMetric
+from sure.metric.synthesis import SynthesisMetric
 
 
 class F0Error(SynthesisMetric):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sure.metrics import Metric
-from sure.metrics._f1 import f1_per_label
+from sure.metric import Metric
+from sure.metric.f1 import f1_per_label
 
 
 class MacroF1(Metric):

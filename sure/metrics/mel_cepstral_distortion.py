@@ -4,7 +4,7 @@ Per utterance the mean over the aligned frames (Kubichek 1993), here the plain m
 made and aligned, on which the value depends, is said in `sure.synthesis_measures`; compare only what is measured so.
 """
 
-from sure.metrics._synthesis import SynthesisMetric
+from sure.metric.synthesis import SynthesisMetric
 
 
 class MelCepstralDistortion(SynthesisMetric):

@@ -7,7 +7,7 @@ of 2016 and 2018 (telephone) and in most papers on VoxCeleb.
 
 import numpy as np
 
-from sure.metrics._detection import DetectionMetric, minimum_cost
+from sure.metric.detection import DetectionMetric, minimum_cost
 
 
 class MinimumDetectionCostP01(DetectionMetric):

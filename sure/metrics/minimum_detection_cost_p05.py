@@ -7,7 +7,7 @@ C_miss = C_fa = 1, and targets are taken to be one in twenty trials, as in NIST'
 
 import numpy as np
 
-from sure.metrics._detection import DetectionMetric, minimum_cost
+from sure.metric.detection import DetectionMetric, minimum_cost
 
 
 class MinimumDetectionCostP05(DetectionMetric):

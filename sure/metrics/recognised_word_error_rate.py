@@ -4,7 +4,7 @@ Errors of all utterances over all words of their texts. It depends on the recogn
 makes errors on recorded speech too.
 """
 
-from sure.metrics._synthesis import SynthesisMetric
+from sure.metric.synthesis import SynthesisMetric
 
 
 class RecognisedWordErrorRate(SynthesisMetric):

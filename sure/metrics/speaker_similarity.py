@@ -3,7 +3,7 @@
 The mean over utterances, between -1 and 1. It depends on the model that embeds, which the record names.
 """
 
-from sure.metrics._synthesis import SynthesisMetric
+from sure.metric.synthesis import SynthesisMetric
 
 
 class SpeakerSimilarity(SynthesisMetric):

@@ -5,7 +5,7 @@ The measure of the INTERSPEECH emotion challenges (Schuller et al. 2009); chance
 
 import numpy as np
 
-from sure.metrics import Metric
+from sure.metric import Metric
 
 
 class UnweightedAverageRecall(Metric):

@@ -1,6 +1,6 @@
 """Voicing decision error: the share of all aligned frames of which one is voiced and the other is not."""
 
-from sure.metrics._synthesis import SynthesisMetric
+from sure.metric.synthesis import SynthesisMetric
 
 
 class VoicingError(SynthesisMetric):

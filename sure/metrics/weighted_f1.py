@@ -5,8 +5,8 @@ This is the "F1" of SURE (Li et al. 2023), whose released function calls it macr
 
 import numpy as np
 
-from sure.metrics import Metric
-from sure.metrics._f1 import f1_per_label
+from sure.metric import Metric
+from sure.metric.f1 import f1_per_label
 
 
 class WeightedF1(Metric):

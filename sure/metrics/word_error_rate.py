@@ -5,7 +5,7 @@ Words are what whitespace separates. The texts are compared as they are: a task 
 
 import jiwer
 
-from sure.metrics._error_rate import ErrorRate
+from sure.metric.error_rate import ErrorRate
 
 
 class WordErrorRate(ErrorRate):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sure.errors import SureError
-from sure.results import write_atomically
+from sure.files import write_atomically
 
 # What a finished pretraining leaves last: settings, cost, log.
 RECORD = "pretraining.json"

@@ -30,7 +30,7 @@ from sure.pretraining import Settings, begin, conclude
 from sure.pretraining.card import encoder_card
 from sure.pretraining.hubert import CLUSTERS, NO_DROPOUT, Learner, mfcc
 from sure.pretraining.speech import BLOCK, SAMPLES, SECONDS, SpokenBlocks, normalised, recorded
-from sure.provenance import device_name
+from sure.record.provenance import device_name
 
 # When a stage ends, and the layer whose output the second one learns from.
 STAGE_ENDS = (0.35, 1.0)

@@ -32,18 +32,19 @@ from transformers import FastSpeech2ConformerConfig, FastSpeech2ConformerModel, 
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from sure import backbones, synth, vocoders
-from sure.alignment import character_times
+from sure import synth
 from sure.audio import SAMPLE_RATE
-from sure.backbones import Backbone
-from sure.backbones._text_to_speech import FixedBatchNorm
+from sure.backbone import Backbone, loading
+from sure.backbone.padding import FixedBatchNorm
 from sure.errors import SureError
+from sure.files import write_atomically
 from sure.pretraining import Settings, begin, conclude
 from sure.pretraining.card import text_to_speech_card
-from sure.provenance import device_name
-from sure.results import write_atomically
-from sure.speaker_embeddings import code
-from sure.synthesis_measures import analyse, compare
+from sure.record.provenance import device_name
+from sure.task.text_to_speech import vocoders
+from sure.task.text_to_speech.alignment import character_times
+from sure.task.text_to_speech.measures import analyse, compare
+from sure.task.text_to_speech.speaker_embeddings import code
 
 # 3.7 million parameters.
 VOCABULARY = ("<blank>", "<unk>", *" ',.;:?!-\"()abcdefghijklmnopqrstuvwxyz", "<sos/eos>")
@@ -115,7 +116,7 @@ def pretrain(output_dir: Path, settings: Settings, save_steps: int = 200, worker
     if not (work / "untrained" / "vocab.json").exists():
         torch.manual_seed(settings.seed)
         _save(FastSpeech2ConformerModel(FastSpeech2ConformerConfig(**(ARCHITECTURE | _NO_DROPOUT))), work / "untrained")
-    backbone = backbones.load(str(work / "untrained"))
+    backbone = loading.load(str(work / "untrained"))
     for module in backbone.model.modules():
         if isinstance(module, FixedBatchNorm):
             # Here their statistics are learnt.
@@ -201,7 +202,7 @@ def _made(utterances: Utterances, workers: int) -> Iterator[dict[str, Any]]:
 
 @cache
 def _untrained(folder: Path) -> Backbone:
-    return backbones.load(str(folder))
+    return loading.load(str(folder))
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:

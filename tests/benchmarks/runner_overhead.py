@@ -17,12 +17,14 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from sure import backbones, data, methods
-from sure.arguments import TrainerArguments
-from sure.batches import Collator, TrainingOrder, Utterances
+from sure.backbone import loading
+from sure.corpus import cache
+from sure.method import applying
 from sure.model import SpeechModel
+from sure.runner.arguments import TrainerArguments
+from sure.runner.batches import Collator, TrainingOrder, Utterances
+from sure.runner.trainer import BenchmarkTrainer, callbacks
 from sure.task import make_task
-from sure.trainer import BenchmarkTrainer, callbacks
 
 
 def main() -> None:
@@ -52,14 +54,14 @@ def noise_corpus(folder: Path, utterances: int):
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, 0.1 * generator.standard_normal(int(16_000 * generator.uniform(1, 3))), 16_000)
     task = make_task("audio_classification", {})
-    return task, data.decode(task.load(folder / "corpus"), cache_dir=folder / "cache")
+    return task, cache.decode(task.load(folder / "corpus"), cache_dir=folder / "cache")
 
 
 def adapted(task, method: str):
     torch.manual_seed(0)
-    backbone = backbones.load("tiny")
+    backbone = loading.load("tiny")
     model = SpeechModel(backbone, task.build_head(backbone.width))
-    return backbone, methods.apply(model, methods.configure(method, backbone))
+    return backbone, applying.apply(model, applying.configure(method, backbone))
 
 
 def bare_loop(task, splits, method: str) -> float:

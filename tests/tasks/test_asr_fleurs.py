@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from sure.data import decode, fingerprint
+from sure.corpus.cache import decode, fingerprint
 from sure.errors import SureError
 from sure.task import make_task
-from tests.tasks.corpora import touch, write
+from tests.factories import RECORDINGS
+from tests.factories.corpora import touch, write
 
-DIGITS = Path(__file__).resolve().parents[3] / "shared" / "data" / "digits_fleurs_layout"
+DIGITS = RECORDINGS / "digits_fleurs_layout"
 TEXTS = {"train": ['Say "yes"!', "Où ?"], "dev": ['A quote" ends'], "test": ["Don't."]}
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from sure.errors import SureError
 from sure.task import make_task
-from tests.tasks.corpora import touch, write
+from tests.factories.corpora import touch, write
 
 
 def load(folder):

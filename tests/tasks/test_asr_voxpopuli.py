@@ -4,7 +4,7 @@ import pytest
 
 from sure.errors import SureError
 from sure.task import make_task
-from tests.tasks.corpora import touch, write
+from tests.factories.corpora import touch, write
 
 HEADER = "\t".join(["id", "raw_text", "normalized_text", "speaker_id", "split", "gender"])
 

@@ -1,14 +1,14 @@
 """EmoDB's file names say speaker and emotion; the last speakers are the test split."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from sure.errors import SureError
 from sure.task import make_task
+from tests.factories import RECORDINGS
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "emodb"
+REAL = RECORDINGS / "emodb"
 
 
 def corpus(folder, speakers=("03", "08", "09", "10", "11", "12"), emotions="WLEAFTN", suffix=".wav"):

@@ -1,13 +1,12 @@
 """VoxCeleb1's layouts and lists; who trains, who validates, who is tested."""
 
-from pathlib import Path
-
 import pytest
 
 from sure.errors import SureError
 from sure.task import make_task
+from tests.factories import RECORDINGS
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "librispeech_voxceleb_layout"
+REAL = RECORDINGS / "librispeech_voxceleb_layout"
 
 DEV, TEST = range(1001, 1041), range(1, 4)
 

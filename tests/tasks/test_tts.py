@@ -1,16 +1,15 @@
 """Text-to-speech corpora in their real layouts: what is read, how it is split, which mistakes are named."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import soundfile
 
 from sure.errors import SureError
 from sure.task import make_task
-from sure.text_to_speech import splits_in_order
+from sure.task.text_to_speech.adaptation import splits_in_order
+from tests.factories import RECORDINGS
 
-LJSPEECH = Path(__file__).resolve().parents[3] / "shared" / "data" / "ljspeech"
+LJSPEECH = RECORDINGS / "ljspeech"
 
 
 def wav(path):

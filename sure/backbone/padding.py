@@ -1,0 +1,90 @@
+"""Where the padding of a batch is, and layers that do not read it."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from sure.backbone import Family
+
+
+class Padding:
+    """Where the padding of the current batch is; the parts of a model that must know share one of these."""
+
+    def __init__(self) -> None:
+        self.sample_lengths: Tensor | None = None
+        self.mask: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict) -> "Padding":
+        # A copied backbone (full fine-tuning keeps the original) still serves the same batches.
+        return self
+
+    def zero(self, hidden_states: Tensor) -> Tensor:
+        """`hidden_states` of shape (batch, frames, width) with zeros in its padding."""
+        return hidden_states if self.mask is None else hidden_states.masked_fill(~self.mask.unsqueeze(-1), 0.0)
+
+    def mean(self, hidden_states: Tensor) -> Tensor:
+        """Mean over the frames that are not padding: (batch, frames, width) -> (batch, width)."""
+        if self.mask is None:
+            return hidden_states.mean(dim=1)
+        return self.zero(hidden_states).sum(dim=1) / self.mask.sum(dim=1, keepdim=True).to(hidden_states.dtype)
+
+
+class PaddingAwareGroupNorm(nn.GroupNorm):
+    """Group normalisation of each channel over the frames that are not padding; input (batch, channels, frames)."""
+
+    padding: Padding
+    kernel: int
+    stride: int
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        if self.padding.sample_lengths is None:
+            return super().forward(hidden_states)
+        frames = ((self.padding.sample_lengths - self.kernel) // self.stride + 1).view(-1, 1, 1)
+        mask = torch.arange(hidden_states.shape[-1], device=hidden_states.device) < frames
+        values = hidden_states.float()
+        mean = (values * mask).sum(-1, keepdim=True) / frames
+        variance = ((values - mean).square() * mask).sum(-1, keepdim=True) / frames
+        normalised = (values - mean) * torch.rsqrt(variance + self.eps)
+        return (normalised * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(hidden_states.dtype)
+
+
+class Locate:
+    """Before each forward pass: note where the padding is."""
+
+    def __init__(self, family: "Family", padding: Padding) -> None:
+        self.family, self.padding = family, padding
+
+    def __call__(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        attention_mask = kwargs.get("attention_mask")
+        self.padding.mask = self.padding.sample_lengths = None
+        if attention_mask is not None:
+            inputs = args[0] if args else kwargs[model.main_input_name]
+            self.padding.sample_lengths = attention_mask.sum(dim=-1)
+            self.padding.mask = self.family.frame_mask(model, inputs, attention_mask)
+
+
+class FixedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation with the statistics of pretraining, in training too.
+
+    Those of a batch would depend on its padding; and gathered while an adapter trains they would be part of the
+    backbone, which no adapter saves.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.batch_norm(
+            inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
+
+
+def fix_batch_norms(model: nn.Module) -> None:
+    """Every batch normalisation of a model becomes a `FixedBatchNorm`."""
+    for module in model.modules():
+        if type(module) is nn.BatchNorm1d:
+            module.__class__ = FixedBatchNorm
+
+
+def zero_padding(hidden_states: Tensor, mask: Tensor | None) -> Tensor:
+    """`hidden_states` of shape (batch, channels, frames) with zeros where `mask` (batch, frames) is 0."""
+    return hidden_states if mask is None else hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)

@@ -1,0 +1,59 @@
+"""`sure budget`."""
+
+import argparse
+import json
+
+from sure import registry
+from sure.cli.shared import positive
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Its parser, as a subcommand of `sure`."""
+    budget = commands.add_parser("budget", help="compare what methods cost on a backbone, without training or weights")
+    budget.add_argument(
+        "--backbone",
+        default="wav2vec2-large-untrained",
+        help="hub id, folder with a config.json, or built-in name (default: the sizes of SURE's wav2vec 2.0 large)",
+    )
+    budget.add_argument("--methods", nargs="+", metavar="METHOD", help="default: every method of SURE")
+    budget.add_argument(
+        "--labels", type=positive, default=11, help="labels of the head (default: 11, as in SURE's table)"
+    )
+    budget.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    budget.set_defaults(run=_budget)
+
+
+def _budget(arguments: argparse.Namespace) -> None:
+    import dataclasses
+
+    from tabulate import tabulate
+
+    from sure.budget import budget
+    from sure.heads import ClassificationHead
+    from sure.method import applying
+
+    rows = []
+    for name in arguments.methods or registry.names("method"):
+        config = applying.config_class(name)
+        measured = budget(name, arguments.backbone, lambda width: ClassificationHead(width, arguments.labels))
+        published = getattr(config, "published_parameters", None)
+        rows.append({"method": name, "published": published, **dataclasses.asdict(measured)})
+        rows[-1] |= {"share": measured.trainable_share, "without_head": measured.method_parameters}
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = [
+        [
+            row["method"],
+            f"{row['trainable_parameters']:,}",
+            f"{row['published']:,}" if row["published"] else "",
+            f"{row['share']:.2%}",
+            f"{row['without_head']:,}",
+            f"{row['adapter_bytes'] / 1e6:,.1f}",
+            f"{row['macs_per_second'] / 1e9:.2f}",
+        ]
+        for row in sorted(rows, key=lambda row: row["trainable_parameters"])
+    ]
+    headers = ["method", "trainable", "SURE's table", "share", "without head", "adapter MB", "GMAC per s of audio"]
+    print(f"{arguments.backbone}, head of {arguments.labels} labels")
+    print(tabulate(table, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True))

@@ -1,0 +1,50 @@
+"""`sure leaderboard`."""
+
+import argparse
+from pathlib import Path
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Its parser, as a subcommand of `sure`."""
+    board = commands.add_parser("leaderboard", help="collect, check, rank and show result records")
+    board = board.add_subparsers(required=True, metavar="COMMAND")
+    for name, text, run in (
+        ("show", "print a ranked table per task", _show),
+        ("add", "check records, score their predictions again and add them", _add),
+        ("build", "write leaderboard.json, index.html and plots from the submissions", _build),
+        ("validate", "check every submission and leaderboard.json", _validate),
+    ):
+        command = board.add_parser(name, help=text)
+        command.add_argument("--board", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
+        command.set_defaults(run=run)
+        if name == "add":
+            command.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="result.json files")
+        if name == "show":
+            command.add_argument("--task", help="only this task")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    print(leaderboard.show(arguments.board, arguments.task))
+
+
+def _add(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    for record in arguments.records:
+        print(leaderboard.add(record, arguments.board))
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    leaderboard.build(arguments.board)
+    print(f"Wrote {arguments.board / 'leaderboard.json'} and {arguments.board / 'index.html'}.")
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+
+    leaderboard.validate(arguments.board)
+    print(f"{arguments.board}: every submission is valid.")

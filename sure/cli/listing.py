@@ -1,0 +1,55 @@
+"""`sure tasks`, `sure methods`, `sure backbones`."""
+
+import argparse
+import json
+
+from sure import registry
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Its parser, as a subcommand of `sure`."""
+    for kind, text in (("task", "tasks"), ("method", "methods"), ("backbone", "backbone families")):
+        listing = commands.add_parser(f"{kind}s", help=f"list the {text}, or say more about one")
+        listing.add_argument("name", nargs="?", help=f"a {kind}")
+        listing.set_defaults(run=_list, kind=kind)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from tabulate import tabulate
+
+    kind, name = arguments.kind, arguments.name
+    if name is None:
+        print(tabulate([[name, registry.summary(kind, name)] for name in registry.names(kind)], tablefmt="plain"))
+        if kind == "method":
+            print("\nAlso, from PEFT: boft, fourierft, hra, ia3, loha, lokr, oft, randlora, vera.")
+        if kind == "backbone":
+            print(
+                "\nAny model of these families: a hub id or a folder. Shipped, small, pretrained on synthetic speech:\n"
+                "sure-mini, and sure-mini-tts, which speaks. Built in, with random weights: tiny."
+            )
+        return
+    _describe(kind, name)
+
+
+def _describe(kind: str, name: str) -> None:
+    import dataclasses
+    import sys as modules
+
+    if kind == "method":
+        from sure.method import applying
+
+        described = applying.config_class(name)
+    else:
+        described = registry.get(kind, name)
+    print((modules.modules[described.__module__].__doc__ or "").strip())
+    if kind == "backbone":
+        return
+    print(f"\nOptions (--{kind}_options name=value ...):")
+    inherited = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
+    for field in dataclasses.fields(described):
+        if field.name not in inherited and field.init:
+            default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+            help_text = " ".join(str(field.metadata.get("help", "")).split())
+            print(f"  {field.name}={json.dumps(default, default=str)}  {help_text}")
+    if kind == "method":
+        print("  roles=...  The parts of the backbone to adapt, such as query,value (see `sure backbones NAME`).")

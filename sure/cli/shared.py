@@ -1,0 +1,33 @@
+"""What the subcommands share."""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from sure.errors import SureError
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command; a user's mistake ends with its message and status 2, not with a traceback."""
+    logging.basicConfig(format="%(message)s")
+    # PEFT asks transformers in a way that the next version will no longer answer.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    try:
+        command()
+    except SureError as error:
+        print(f"sure: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command resumes from the last checkpoint.")
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)

@@ -1,0 +1,29 @@
+"""Audio files of a corpus folder, in an order that no file system decides."""
+
+from pathlib import Path
+
+from sure import audio
+
+# The file that `sure data synth` leaves in a corpus it made, so that nothing trained on it passes for human speech.
+SYNTHETIC_MARKER = "SYNTHETIC.json"
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The audio files directly in `folder`, sorted; hidden ones (macOS leaves `._name.wav`) do not count."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES and not is_hidden(path))
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """The folders directly in `folder` by name, sorted, hidden ones left out."""
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not is_hidden(path)}
+
+
+def is_hidden(path: Path) -> bool:
+    """Also the folder that a zip archive made on macOS unpacks beside its content."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def listed(names: list[str] | dict[str, Path], most: int = 8) -> str:
+    """Names for an error message, the first few of them."""
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "nothing"

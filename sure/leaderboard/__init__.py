@@ -1,0 +1,156 @@
+"""The leaderboard: a folder of submitted result records, checked by rescoring their predictions, ranked with ties.
+
+A board holds `submissions/<name>/` (a record and the predictions it names) and what `build` makes of them:
+`leaderboard.json`, `schema.json`, `index.html` and a plot per task. Nothing else is read, and nothing is unpickled.
+"""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tabulate import tabulate
+
+from sure import registry
+from sure.errors import SureError
+from sure.files import write_atomically
+from sure.leaderboard.entries import BOARD, Entry, groups, options_differ, rank_label, read_entries, title
+from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
+from sure.record import RESULT, Result
+
+logger = logging.getLogger(__name__)
+
+
+def add(record: Path, board: Path = BOARD) -> Path:
+    """Check a record, rescore its predictions, and copy both to the board; gives the submission's folder.
+
+    A record that is there already is left alone, with a warning. Raises `SureError` for a record that does not hold,
+    or where the board has another complete result of the very same run; a failed one gives way.
+    """
+    record = Path(record)
+    record = record / RESULT if record.is_dir() else record
+    result = read(record)
+    submissions = Path(board) / "submissions"
+    target = submissions / submission_name(result)
+    if target.exists():
+        logger.warning("%s is on the board already; nothing was changed.", target)
+        return target
+    before = [folder for folder in folders(board) if read(folder / RESULT).run == result.run]
+    for folder in before:
+        if read(folder / RESULT).status == "complete":
+            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    rescore(record, result)
+    submissions.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
+        # Whole or not at all: the folder gets its name when everything is in it.
+        whole = Path(temporary) / "whole"
+        whole.mkdir()
+        shutil.copyfile(record, whole / RESULT)
+        for file in result.predictions.values():
+            shutil.copyfile(record.parent / file.path, whole / file.path)
+        whole.rename(target)
+    for folder in before:
+        # A failed run that has now been completed.
+        shutil.rmtree(folder)
+    return target
+
+
+def validate(board: Path = BOARD) -> int:
+    """Check every submission and the files built from them; gives the number of submissions.
+
+    Raises one `SureError` that lists every problem, each with its file.
+    """
+    problems = []
+    sound = []
+    for folder in folders(board):
+        try:
+            sound.append(check(folder))
+        except SureError as error:
+            problems.append(str(error))
+    problems += disagreements(sound)
+    built = {"schema.json": schema()}
+    if not problems:
+        built["leaderboard.json"] = leaderboard_json(read_entries(board))
+    for name, text in built.items():
+        path = Path(board) / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            problems.append(f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`.")
+    if problems:
+        raise SureError("\n".join(problems))
+    return len(sound)
+
+
+def build(board: Path = BOARD) -> list[Path]:
+    """Write `leaderboard.json`, `schema.json`, `index.html` and `<task>.svg`; the same submissions give the same bytes.
+
+    Raises `SureError` for a record that cannot be read; scores are checked by `add` and `validate`.
+    """
+    from sure.leaderboard import page
+
+    entries = read_entries(board)
+    files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
+    files |= {f"{file_name(task)}.svg": svg for task, svg in page.plots(entries).items()}
+    files["index.html"] = page.page(entries)
+    for name, text in files.items():
+        write_atomically(Path(board) / name, text)
+    return [Path(board) / name for name in files]
+
+
+def show(board: Path = BOARD, task: str | None = None) -> str:
+    """The board, or one task of it, as text. Raises `SureError` for a task that has no submission."""
+    entries = read_entries(board)
+    if not entries:
+        return f"{board} has no submissions yet: `sure leaderboard add out/result.json --board {board}` adds one."
+    tasks = sorted({entry.task for entry in entries})
+    if task is not None and task not in tasks:
+        raise registry.unknown("task on this board", task, tasks)
+    return table(entry for entry in entries if task in (None, entry.task))
+
+
+def table(entries: Iterable[Entry]) -> str:
+    """A plain text table per task and corpus."""
+    return "\n\n".join(f"{title(group)}\n{_text_table(group)}" for group in groups(entries))
+
+
+def schema() -> str:
+    """The JSON Schema of a result record."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | Result.model_json_schema(), indent=2) + "\n"
+
+
+def leaderboard_json(entries: list[Entry]) -> str:
+    """The text of `leaderboard.json`."""
+    rows = [entry.model_dump(mode="json") for entry in entries]
+    return json.dumps({"schema_version": 1, "entries": rows}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _text_table(group: list[Entry]) -> str:
+    headers = ["rank", "method", "backbone", "score [95 %]", "trainable", "share", "seconds", "seed"]
+    rows = [_text_row(entry) for entry in group]
+    sides = ["left", "left", "left", "left", "right", "right", "right", "right"]
+    if options_differ(group):
+        headers, sides = [*headers, "task options"], [*sides, "left"]
+        rows = [[*row, entry.options] for row, entry in zip(rows, group, strict=True)]
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    return tabulate(rows, headers, disable_numparse=True, colalign=sides)
+
+
+def _text_row(entry: Entry) -> list[str]:
+    score, cost = entry.score, entry.cost
+    return [
+        rank_label(entry),
+        entry.method.name,
+        entry.backbone.name + ("" if entry.backbone.pretrained else " (untrained backbone)"),
+        f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]" if score else "",
+        f"{cost.trainable_parameters:,}" if cost else "",
+        f"{cost.trainable_share:.2%}" if cost else "",
+        f"{cost.training_seconds:.0f}" if cost else "",
+        str(entry.seed),
+    ]
+
+
+def _printable(text: str) -> str:
+    # A record comes from anyone; its text must not steer the terminal.
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,162 @@
+"""Submissions: a result record with its predictions, held to what the predictions say. Nothing is unpickled."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sure.errors import SureError
+from sure.record import RESULT, Interval, Result, Score, read_predictions
+from sure.task import Task, make_task
+from sure.task.scoring import RESAMPLES, score_with_intervals
+
+# Rescoring on another machine may differ in the last digits of a float, not in more.
+TOLERANCE = 1e-6
+
+Rows = list[dict[str, Any]]
+
+
+class Submission(NamedTuple):
+    """A submission that was checked."""
+
+    folder: Path
+    result: Result
+    predictions: dict[str, Rows]
+
+
+def folders(board: Path) -> list[Path]:
+    # Hidden ones are an `add` that was cut off, or what file managers leave.
+    return sorted((Path(board) / "submissions").glob("[!.]*"))
+
+
+def read(record: Path) -> Result:
+    """A record that does not contradict itself. Raises `SureError`."""
+    result = Result.read(record)
+    try:
+        json.dumps(result.model_dump(), allow_nan=False)
+    except ValueError:
+        raise SureError(f"{record}: NaN or infinity stands where a number must.") from None
+    if result.status == "failed":
+        if result.scores or result.predictions:
+            raise SureError(f"{record}: a failed run has no scores and no predictions.")
+        return result
+    if result.cost is None or result.interval is None:
+        raise SureError(f"{record}: a complete run states its cost and how its intervals were made.")
+    for name, scores in result.scores.items():
+        if result.metric not in scores:
+            raise SureError(f"{record}: {name} has no {result.metric}, the metric that ranks.")
+    return result
+
+
+def check(folder: Path) -> Submission:
+    """Raises `SureError` where the folder is not exactly what `add` makes of its record."""
+    for path in (folder, *folder.glob("*")):
+        if path.is_symlink():
+            raise SureError(f"{path}: a submission holds files, not links.")
+    result = read(folder / RESULT)
+    extra = {path.name for path in folder.glob("*")} - {RESULT} - {file.path for file in result.predictions.values()}
+    if extra:
+        raise SureError(f"{folder}: files that the record does not name: {', '.join(sorted(extra))}.")
+    if folder.name != submission_name(result):
+        raise SureError(f"{folder}: its name should be {submission_name(result)}; the record or the name was changed.")
+    return Submission(folder, result, rescore(folder / RESULT, result))
+
+
+def rescore(record: Path, result: Result) -> dict[str, Rows]:
+    """The predictions by split. Raises `SureError` where they do not give the record's scores and intervals."""
+    if result.status == "failed":
+        return {}
+    task = _task(record, result)
+    if result.metric != task.metric:
+        raise SureError(f"{record}: {result.metric} does not rank {task.name}; {task.metric} does.")
+    for what, by_name in (("scores", result.scores), ("predictions", result.predictions)):
+        if set(by_name) != set(task.evaluations()):
+            raise SureError(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(task.evaluations())}.")
+    predictions = {name: read_predictions(record.parent, file) for name, file in sorted(result.predictions.items())}
+    resampled = {}
+    for name, rows in predictions.items():
+        path = record.parent / result.predictions[name].path
+        _check_rows(path, rows, *_expected_rows(result, task, name))
+        try:
+            scores, resampled[name] = score_with_intervals(task, rows)
+        except (SureError, TypeError) as error:
+            raise SureError(f"{path}: {error}") from None
+        _compare(record, name, result.scores[name], scores)
+    expected = Interval(resamples=RESAMPLES, resampled=resampled)
+    if result.interval != expected:
+        raise SureError(f"{record}: interval is {result.interval!r}; its predictions give {expected!r}.")
+    return predictions
+
+
+def disagreements(submissions: list[Submission]) -> Iterator[str]:
+    """The same run twice, and submissions that were scored on other utterances or references of the same corpus."""
+    for number, one in enumerate(submissions):
+        for other in submissions[:number]:
+            if one.result.run == other.result.run:
+                yield f"{one.folder}: the same run as {other.folder}."
+            if _corpus(one) == _corpus(other) and any(
+                _references(rows) != _references(other.predictions.get(split, rows))
+                for split, rows in one.predictions.items()
+            ):
+                yield f"{one.folder}: other utterances or references than {other.folder}, of the same corpus."
+
+
+def submission_name(result: Result) -> str:
+    """A folder name that says what ran and ends in a hash of the record, whatever characters its fields hold."""
+    run = result.run
+    content = json.dumps(result.model_dump(mode="json"), sort_keys=True)
+    parts = [run.task, run.backbone.name, run.method.name, f"seed{run.seed}"]
+    return "--".join([*map(file_name, parts), hashlib.sha256(content.encode()).hexdigest()[:8]])
+
+
+def file_name(text: str) -> str:
+    """The last 40 characters of a text, as a file may be named: no folder, no hidden file."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text)[-40:].strip("._-") or "_"
+
+
+def _task(record: Path, result: Result) -> Task:
+    try:
+        return make_task(result.run.task, result.run.task_options)
+    except (SureError, TypeError, ValueError) as error:
+        raise SureError(f"{record}: {error}") from None
+
+
+def _expected_rows(result: Result, task: Task, evaluation: str) -> tuple[int, str]:
+    """How many rows an evaluation has, and of what."""
+    data = result.run.data
+    if data.trials is not None:
+        return data.trials.get(evaluation, 0), "trials"
+    split, _ = task.evaluations()[evaluation]
+    return (data.splits[split].utterances if split in data.splits else 0), "utterances"
+
+
+def _check_rows(path: Path, rows: Rows, expected: int, of: str) -> None:
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not {"id", "prediction", "reference"} <= set(row):
+            raise SureError(f"{path}, line {number}: a row needs id, prediction and reference.")
+    if len(rows) != expected:
+        raise SureError(f"{path}: {len(rows)} predictions for {expected} {of}.")
+    if not rows or len({str(row["id"]) for row in rows}) != len(rows):
+        raise SureError(f"{path}: no prediction, or the same id twice.")
+
+
+def _compare(record: Path, split: str, claimed: dict[str, Score], scores: dict[str, Score]) -> None:
+    if set(claimed) != set(scores):
+        raise SureError(f"{record}: {split} has the metrics {sorted(claimed)}; expected {sorted(scores)}.")
+    for metric, score in scores.items():
+        for field, value in score:
+            given = getattr(claimed[metric], field)
+            if given != value and not (isinstance(value, float) and abs(given - value) <= TOLERANCE):
+                raise SureError(
+                    f"{record}: {split} {metric}, {field}: the record says {given}, its predictions give {value}."
+                )
+
+
+def _corpus(submission: Submission) -> tuple[str, str]:
+    return submission.result.run.task, submission.result.run.data.fingerprint
+
+
+def _references(rows: Rows) -> dict[str, Any]:
+    return {str(row["id"]): row["reference"] for row in rows}

@@ -1,0 +1,196 @@
+"""The result record: one JSON file per run that says what ran, what it cost, what came out, and where.
+
+Its JSON Schema is generated from these classes (`leaderboard/schema.json`); reading a record checks it.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sure.errors import SureError
+from sure.files import write_atomically
+
+SCHEMA_VERSION = 1
+
+# What a run leaves in its folder: its record, and before that what runs.
+RESULT = "result.json"
+RUN = "run.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SplitSize(_Strict):
+    """How much speech a split holds."""
+
+    utterances: int
+    seconds: float = Field(description="Length of the audio as it was used, in seconds.")
+    speakers: int | None = Field(description="Number of speakers, or null where the corpus does not name them.")
+
+
+class Data(_Strict):
+    """The corpus: its fingerprint is the same wherever it lies, and differs when any file, label or split does."""
+
+    fingerprint: str = Field(description="SHA-256 over every utterance's id, split, label and file contents.")
+    synthetic: bool = Field(description="Whether the speech was made by a synthesiser.")
+    splits: dict[str, SplitSize]
+    trials: dict[str, int] | None = Field(
+        default=None, description="By evaluation, the number of trials, where trial lists are scored."
+    )
+
+
+class BackboneInfo(_Strict):
+    """The pretrained model."""
+
+    name: str = Field(description="Hub id, folder name or built-in name.")
+    family: str
+    revision: str = Field(description="Hub commit, or SHA-256 of the weights of a local folder.")
+    pretrained: bool = Field(description="False where the weights are random.")
+
+
+class MethodInfo(_Strict):
+    """The parameter-efficient method and every value of its configuration."""
+
+    name: str
+    config: dict[str, Any]
+
+
+class Run(_Strict):
+    """What ran."""
+
+    task: str
+    task_options: dict[str, Any]
+    data: Data
+    backbone: BackboneInfo
+    method: MethodInfo
+    seed: int
+    arguments: dict[str, Any] = Field(description="Every training argument.")
+
+
+class Memory(_Strict):
+    """Memory in bytes, sampled after every optimiser step."""
+
+    kind: Literal["cuda allocated", "resident set"]
+    mean: int
+    maximum: int = Field(description="On CUDA the allocator's peak, which lies within steps.")
+    percentile_99: int
+
+
+class Cost(_Strict):
+    """What it cost."""
+
+    trainable_parameters: int
+    head_parameters: int = Field(description="Trainable parameters of the task head, counted in the line above.")
+    total_parameters: int = Field(description="Backbone, method and head.")
+    trainable_share: float = Field(ge=0, le=1, description="Trainable / total parameters.")
+    trainable_share_without_head: float = Field(ge=0, le=1, description="The same with the head left out of both.")
+    adapter_bytes: int = Field(description="Size of adapter_model.safetensors, head included.")
+    macs_per_second: int = Field(description="Multiply-accumulates of a forward pass per second of audio.")
+    training_seconds: float = Field(description="Without evaluation and without decoding.")
+    evaluation_seconds: float
+    samples_per_second: float = Field(description="Training utterances per second of training.")
+    steps: int = Field(description="Optimiser steps made, over all processes together one each.")
+    epochs: float
+    memory: Memory | None
+    device: str
+    processes: int
+
+
+class Score(_Strict):
+    """A metric with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    higher_is_better: bool
+
+
+class Interval(_Strict):
+    """How the confidence intervals were made."""
+
+    method: Literal["percentile bootstrap"] = "percentile bootstrap"
+    level: float = 0.95
+    resamples: int
+    resampled: dict[str, Literal["speaker", "utterance", "trial"]] = Field(description="By evaluation, what was drawn.")
+
+
+class PredictionsFile(_Strict):
+    """One JSON row per utterance, beside the record."""
+
+    path: str = Field(description="Relative to the record's folder.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Provenance(_Strict):
+    """Where and with what it ran."""
+
+    versions: dict[str, str]
+    python: str
+    platform: str
+    commit: str | None = Field(description="Commit of SURE's checkout, with '+changes' where it had any.")
+    started: str = Field(description="UTC, ISO 8601.")
+    finished: str = Field(description="UTC, ISO 8601.")
+
+
+class Result(_Strict):
+    """One run."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["complete", "failed"]
+    error: str | None = Field(default=None, description="What stopped a failed run.")
+    run: Run
+    metric: str = Field(description="The metric that ranks and that selected the checkpoint.")
+    cost: Cost | None = Field(description="Null where the run failed.")
+    scores: dict[str, dict[str, Score]] = Field(
+        description="By evaluation (validation, test, and further ones such as test_1s), then by metric."
+    )
+    interval: Interval | None
+    predictions: dict[str, PredictionsFile] = Field(description="By evaluation.")
+    provenance: Provenance
+
+    def write(self, path: Path) -> None:
+        """Write as JSON; a reader sees the old file or the whole new one."""
+        write_atomically(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Result":
+        """Read and check. Raises `SureError` naming the file and every wrong field."""
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except FileNotFoundError:
+            raise SureError(f"{path}: no such result record.") from None
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+            raise SureError(f"{path} is not a result record of schema version {SCHEMA_VERSION}: {wrong}.") from None
+
+
+def write_predictions(path: Path, rows: list[dict[str, Any]]) -> PredictionsFile:
+    """Write predictions as JSON lines; gives the file's name and SHA-256."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_atomically(path, text)
+    return PredictionsFile(path=Path(path).name, sha256=hashlib.sha256(text.encode()).hexdigest())
+
+
+def read_predictions(folder: Path, file: PredictionsFile) -> list[dict[str, Any]]:
+    """Read predictions that a record names. Raises `SureError` where they are missing, changed or not JSON lines."""
+    path = Path(folder) / file.path
+    if path.name != file.path:
+        raise SureError(f"{folder}: the predictions file must lie beside its record, not at {file.path!r}.")
+    if not path.is_file():
+        raise SureError(f"{path}: no such predictions file.")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise SureError(f"{path}: its SHA-256 is not the one in the record; it was changed after the run.")
+    rows = []
+    # Not splitlines: JSON strings may hold other line separators than the newline.
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise SureError(f"{path}, line {number}: not JSON ({error}).") from None
+    return rows

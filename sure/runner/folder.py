@@ -1,0 +1,95 @@
+"""The output folder of a run: what is complete in it, where training goes on, what a failure leaves."""
+
+import json
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sure.errors import SureError
+from sure.record import RESULT, RUN, Result, Run
+from sure.record.provenance import provenance
+from sure.runner.arguments import RunArguments, TrainerArguments
+
+
+def complete_or_prepared(
+    output_dir: Path, run: RunArguments, args: TrainerArguments, chosen: dict[str, Any]
+) -> Result | None:
+    """The record of this very run if it is complete; otherwise a folder in which this run can start or go on."""
+    with args.main_process_first(local=False):
+        if run.restart and args.should_save:
+            for path in (*output_dir.glob("checkpoint-*"), output_dir / "runs"):
+                shutil.rmtree(path, ignore_errors=True)
+            for name in (RESULT, RUN):
+                (output_dir / name).unlink(missing_ok=True)
+        if not (output_dir / RUN).exists():
+            return None
+        before = json.loads((output_dir / RUN).read_text(encoding="utf-8"))["arguments"]
+        differing = [name for name, value in as_json(chosen).items() if before.get(name) != value]
+        if differing:
+            changes = "; ".join(f"{name}: {before.get(name)!r} there, {chosen[name]!r} now" for name in differing)
+            raise SureError(
+                f"--output_dir {output_dir} holds another run ({changes}). Choose another folder, or --restart True to "
+                "discard that run."
+            )
+        if (output_dir / RESULT).exists():
+            result = Result.read(output_dir / RESULT)
+            if result.status == "complete":
+                return result
+    return None
+
+
+@contextmanager
+def failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metric: str, started: str):
+    """A run that breaks leaves a record that says so; running it again resumes."""
+    try:
+        yield
+    except (RuntimeError, ArithmeticError, OSError) as error:
+        message = f"{type(error).__name__}: {error}"
+        if args.should_save:
+            Result(
+                status="failed",
+                error=message,
+                run=record,
+                metric=metric,
+                cost=None,
+                scores={},
+                interval=None,
+                predictions={},
+                provenance=provenance(started),
+            ).write(output_dir / RESULT)
+        if isinstance(error, FloatingPointError | torch.OutOfMemoryError):
+            raise SureError(f"The run failed: {error}.") from None
+        raise
+
+
+def as_json(values: dict[str, Any]) -> dict[str, Any]:
+    """As they come back from JSON: sets sorted, tuples as lists, enumerations as their values."""
+    return json.loads(json.dumps(values, default=lambda value: sorted(value) if isinstance(value, set) else str(value)))
+
+
+def newest_checkpoint(output_dir: Path) -> Path | None:
+    """The newest complete checkpoint; the trainer writes `trainer_state.json` last."""
+    complete = [path.parent for path in output_dir.glob("checkpoint-*/trainer_state.json") if _read(path) is not None]
+    return max(complete, key=lambda folder: int(folder.name.removeprefix("checkpoint-")), default=None)
+
+
+def stopped_early(checkpoint: Path) -> Path | None:
+    """The best checkpoint, if training had stopped early when `checkpoint` was written; None if it goes on."""
+    state = _read(checkpoint / "trainer_state.json")
+    stored = state["stateful_callbacks"].get("EarlyStoppingCallback")
+    for early_stopping in stored if isinstance(stored, list) else [stored]:
+        if early_stopping is not None:
+            patience = early_stopping["args"]["early_stopping_patience"]
+            if early_stopping["attributes"]["early_stopping_patience_counter"] >= patience:
+                return checkpoint.parent / Path(state["best_model_checkpoint"]).name
+    return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,241 @@
+"""One run from start to finish: corpus, backbone, method, training, scores, record.
+
+sure train --task emodb_emotion --data_dir DATA/emodb --method lora --output_dir out/lora
+accelerate launch --num_processes 4 -m sure.train ...the same
+"""
+
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+from peft import PeftModel
+from transformers import set_seed
+
+from sure import budget, registry
+from sure.backbone import loading
+from sure.corpus import cache
+from sure.corpus.folders import SYNTHETIC_MARKER
+from sure.errors import SureError
+from sure.files import write_atomically
+from sure.method import applying
+from sure.model import SpeechModel
+from sure.record import (
+    RESULT,
+    RUN,
+    BackboneInfo,
+    Cost,
+    Data,
+    Interval,
+    MethodInfo,
+    Result,
+    Run,
+    SplitSize,
+    write_predictions,
+)
+from sure.record.provenance import device_name, now, provenance
+from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
+from sure.runner.batches import Collator, Utterances
+from sure.runner.folder import as_json, complete_or_prepared, failure_recorded, newest_checkpoint, stopped_early
+from sure.runner.trainer import BenchmarkTrainer, callbacks
+from sure.task import Task
+from sure.task.classification import ClassificationTask, class_weights
+from sure.task.scoring import RESAMPLES, score_with_intervals
+
+_log = logging.getLogger("sure")
+
+
+def main(argv: list[str] | None = None, prog: str = "sure train") -> Result:
+    """Parse a command line and train; also understands the command line of SURE's release."""
+    from sure.runner import legacy
+
+    argv = sys.argv[1:] if argv is None else argv
+    return train(*parse(legacy.translate(argv), prog))
+
+
+def train(run: RunArguments, args: TrainerArguments) -> Result:
+    """Train, or resume, or give the record of a run that is already complete.
+
+    Writes into `args.output_dir`: the adapter with its head, `run.json`, checkpoints, TensorBoard logs,
+    `predictions-<split>.jsonl` and last `result.json`. Raises `SureError` for anything a user can put right.
+    """
+    started = now()
+    # Several GPUs in one process would be torch's DataParallel, which is slower and splits batches unseen.
+    args._n_gpu = min(args.n_gpu, 1)
+    output_dir = Path(args.output_dir)
+    task = run.make_task()
+    task.refuse_cuts(run.max_seconds)
+    _settle(run, args, task)
+    splits = cache.decode(
+        task.load(Path(run.data_dir)),
+        cache_dir=Path(run.cache_dir) if run.cache_dir else None,
+        max_seconds=run.max_seconds,
+        workers=run.preprocessing_workers,
+    )
+    fingerprint = cache.fingerprint(splits, task.trials)
+    chosen = settings(run, args) | {"data_fingerprint": fingerprint}
+    done = complete_or_prepared(output_dir, run, args, chosen)
+    if done:
+        _log.warning("%s is complete; --restart True trains again.", output_dir / RESULT)
+        return done
+
+    set_seed(args.seed)
+    backbone = loading.load(run.backbone, run.backbone_revision)
+    config = applying.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
+    training = Utterances(splits["train"], task.augment, args.seed if args.data_seed is None else args.data_seed)
+    evaluations = {
+        name: Utterances.longest_first(splits[split], seconds) for name, (split, seconds) in task.evaluations().items()
+    }
+    model = task.build_model(backbone)
+    if args.should_log:
+        for warning in task.warnings(backbone, splits):
+            _log.warning(warning)
+    _weigh_labels(run, task, model, training)
+    model = applying.apply(model, config)
+    args.label_names = list(task.targets(training.rows[:1]))
+    record = Run(
+        task=task.name,
+        task_options=dataclasses.asdict(task),
+        data=_data(run, task, splits, fingerprint),
+        backbone=BackboneInfo(
+            name=backbone.name,
+            family=backbone.family_name,
+            revision=backbone.revision,
+            pretrained=backbone.pretrained,
+        ),
+        method=MethodInfo(name=run.method, config=as_json(config.to_dict())),
+        seed=args.seed,
+        arguments=as_json(args.to_dict()) | chosen,
+    )
+    if args.should_save:
+        write_atomically(output_dir / RUN, record.model_dump_json(indent=2) + "\n")
+
+    with failure_recorded(args, output_dir, record, task.metric, started):
+        trainer = BenchmarkTrainer(
+            task,
+            Collator(task, backbone),
+            training,
+            evaluations["validation"],
+            model=model,
+            args=args,
+            callbacks=callbacks(run.early_stopping_patience),
+        )
+        _train_or_resume(trainer, output_dir)
+        task.calibrate(lambda: _outputs_of(trainer, Utterances.longest_first(splits["train"])))
+        rows = {
+            name: trainer.predict_rows(utterances, keep=name != "validation")
+            for name, utterances in evaluations.items()
+        }
+        if not args.should_save:
+            return None
+        return _finish(trainer, model, task, record, rows, started)
+
+
+def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
+    """What the settings leave to the task. Raises `SureError` for those that do not go with it."""
+    if run.early_stopping_patience is None:
+        run.early_stopping_patience = 0 if args.eval_strategy == "no" else task.patience
+    if run.early_stopping_patience and args.eval_strategy == "no":
+        raise SureError("--early_stopping_patience needs evaluations: --eval_strategy epoch or steps.")
+    if args.label_smoothing_factor and (not isinstance(task, ClassificationTask) or run.class_weights != "none"):
+        raise SureError(
+            f"--label_smoothing_factor {args.label_smoothing_factor:g}: it would replace the loss of {task.name}; only "
+            "tasks that classify have one to smooth, without --class_weights."
+        )
+    args.metric_for_best_model = args.metric_for_best_model or task.metric
+    metric = args.metric_for_best_model.removeprefix("eval_")
+    if metric not in task.metrics:
+        raise registry.unknown(f"metric of {task.name} for --metric_for_best_model", metric, list(task.metrics))
+    args.greater_is_better = task.metric_named(metric).higher_is_better
+
+
+def _outputs_of(trainer: BenchmarkTrainer, utterances: Utterances) -> tuple[Any, list[dict[str, Any]]]:
+    return trainer.outputs_of(utterances).predictions, utterances.rows
+
+
+def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path) -> None:
+    checkpoint = newest_checkpoint(output_dir)
+    if checkpoint is None:
+        trainer.train()
+        return
+    _log.warning("Resuming from %s.", checkpoint)
+    best = stopped_early(checkpoint)
+    if best is None:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        return
+    # Killed between its last checkpoint and its record: another epoch could change the scores.
+    trainer.model.load_adapter(str(best), trainer.model.active_adapter)
+    trainer.restore(checkpoint)
+
+
+def _finish(
+    trainer: BenchmarkTrainer,
+    model: PeftModel,
+    task: Task,
+    record: Run,
+    rows: dict[str, list[dict[str, Any]]],
+    started: str,
+) -> Result:
+    """Write the adapter, predictions and record of a trained model."""
+    output_dir, device = Path(trainer.args.output_dir), trainer.args.device
+    model.save_pretrained(output_dir)
+    measured, meter = budget.measure(model), trainer.meter
+    scored = {split: score_with_intervals(task, members) for split, members in rows.items()}
+    result = Result(
+        status="complete",
+        run=record,
+        metric=task.metric,
+        cost=Cost(
+            trainable_parameters=measured.trainable_parameters,
+            head_parameters=measured.head_parameters,
+            total_parameters=measured.total_parameters,
+            trainable_share=measured.trainable_share,
+            trainable_share_without_head=measured.trainable_share_without_head,
+            adapter_bytes=(output_dir / "adapter_model.safetensors").stat().st_size,
+            macs_per_second=measured.macs_per_second,
+            training_seconds=meter.training_seconds,
+            evaluation_seconds=meter.evaluation_seconds,
+            samples_per_second=meter.utterances / meter.training_seconds if meter.training_seconds else 0.0,
+            steps=trainer.state.global_step,
+            epochs=trainer.state.epoch or 0.0,
+            memory=meter.memory(device),
+            device=device_name(device),
+            processes=trainer.args.world_size,
+        ),
+        scores={split: scores for split, (scores, _) in scored.items()},
+        interval=Interval(resamples=RESAMPLES, resampled={split: unit for split, (_, unit) in scored.items()}),
+        predictions={
+            split: write_predictions(output_dir / f"predictions-{split}.jsonl", members)
+            for split, members in rows.items()
+        },
+        provenance=provenance(started),
+    )
+    result.write(output_dir / RESULT)
+    return result
+
+
+def _weigh_labels(run: RunArguments, task: Task, model: SpeechModel, training: Utterances) -> None:
+    if run.class_weights == "balanced":
+        if not isinstance(task, ClassificationTask):
+            raise SureError(f"--class_weights balanced: {task.name} does not classify.")
+        model.head.label_weights.copy_(class_weights(task.targets(training.rows)["labels"], len(task.labels)))
+
+
+def _data(run: RunArguments, task: Task, splits: DatasetDict, fingerprint: str) -> Data:
+    folder = Path(run.data_dir)
+    return Data(
+        fingerprint=fingerprint,
+        # Some tasks take a part of a corpus too, such as one language.
+        synthetic=any((place / SYNTHETIC_MARKER).exists() for place in (folder, folder.resolve().parent)),
+        splits={
+            name: SplitSize(
+                utterances=len(split),
+                seconds=sum(split["samples"]) / cache.SAMPLE_RATE,
+                speakers=len(speakers) if None not in (speakers := set(split["speaker"])) else None,
+            )
+            for name, split in splits.items()
+        },
+        trials={name: len(trials) for name, trials in task.trials.items()} or None,
+    )

@@ -1,0 +1,166 @@
+"""`transformers.Trainer` with what a benchmark needs: reproducible length buckets, measured cost, safe resuming."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch.utils.data import Dataset, Sampler, SequentialSampler
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import EvalLoopOutput
+
+from sure.record import Memory
+from sure.runner.batches import Collator, TrainingOrder, Utterances
+from sure.task import Task
+
+
+class CostMeter(TrainerCallback, ExportableState):
+    """Seconds of training and of evaluation, and memory after each step; carried over when a run resumes."""
+
+    def __init__(self) -> None:
+        self.training_seconds = 0.0
+        self.evaluation_seconds = 0.0
+        self.utterances = 0
+        self._resumed_at: float | None = None
+        self._memory: list[int] = []
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        self._stop_clock()
+        self._start_clock()
+        names = ("training_seconds", "evaluation_seconds", "utterances")
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
+
+    def on_train_begin(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
+        if args.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(args.device)
+        self._start_clock()
+
+    def on_step_end(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
+        self.utterances += args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        if args.device.type == "cuda":
+            self._memory.append(torch.cuda.memory_allocated(args.device))
+        else:
+            self._memory.append(psutil.Process().memory_info().rss)
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self._stop_clock()
+
+    def evaluated(self, seconds: float) -> None:
+        """Move these seconds from training to evaluation."""
+        self.evaluation_seconds += seconds
+        if self._resumed_at is not None:
+            self._resumed_at += seconds
+
+    def memory(self, device: torch.device) -> Memory | None:
+        """Memory since the run began or resumed; None where no step was made."""
+        if not self._memory:
+            return None
+        cuda = device.type == "cuda"
+        return Memory(
+            kind="cuda allocated" if cuda else "resident set",
+            mean=int(np.mean(self._memory)),
+            maximum=torch.cuda.max_memory_allocated(device) if cuda else max(self._memory),
+            percentile_99=int(np.percentile(self._memory, 99)),
+        )
+
+    def _start_clock(self) -> None:
+        self._resumed_at = time.perf_counter()
+
+    def _stop_clock(self) -> None:
+        if self._resumed_at is not None:
+            self.training_seconds += time.perf_counter() - self._resumed_at
+        self._resumed_at = None
+
+
+class StopAtNaN(TrainerCallback):
+    """A loss that is no number never becomes one again: fail, and say what to change."""
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, _: TrainerControl, logs: dict, **__: Any) -> None:
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise FloatingPointError(
+                f"the loss is {logs['loss']} at step {state.global_step}: lower --learning_rate ({args.learning_rate})"
+                " or train without --fp16"
+            )
+
+
+class BenchmarkTrainer(Trainer):
+    """Trains an adapted model on one task; scores every evaluation with the task's own metrics."""
+
+    def __init__(self, task: Task, collator: Collator, train: Utterances, validation: Utterances, **kwargs: Any):
+        self.task = task
+        super().__init__(
+            data_collator=collator,
+            train_dataset=train,
+            eval_dataset=validation,
+            preprocess_logits_for_metrics=lambda logits, _: task.reduce(logits),
+            compute_metrics=lambda outputs: task.score(self.rows_of(outputs, validation)),
+            **kwargs,
+        )
+
+    @property
+    def meter(self) -> CostMeter:
+        """The cost so far. Resuming replaces callbacks, so it is looked up each time."""
+        return next(callback for callback in self.callback_handler.callbacks if isinstance(callback, CostMeter))
+
+    def rows_of(self, outputs: EvalPrediction | EvalLoopOutput, utterances: Utterances) -> list[dict[str, Any]]:
+        """The task's prediction rows, one per utterance whatever the number of processes."""
+        if len(outputs.predictions) != len(utterances):
+            raise RuntimeError(f"{len(outputs.predictions)} outputs for {len(utterances)} utterances")
+        return self.task.predict(outputs.predictions, utterances.rows)
+
+    def outputs_of(self, utterances: Utterances) -> EvalLoopOutput:
+        """The head's outputs, reduced, one per utterance, without scoring them."""
+        started = time.perf_counter()
+        compute_metrics, self.compute_metrics = self.compute_metrics, None
+        outputs = self.predict(utterances)
+        self.compute_metrics = compute_metrics
+        self.meter.evaluated(time.perf_counter() - started)
+        return outputs
+
+    def predict_rows(self, utterances: Utterances, keep: bool) -> list[dict[str, Any]]:
+        """Prediction rows sorted by id; `keep` leaves the outputs too, where the task has something to keep."""
+        outputs = self.outputs_of(utterances)
+        if keep and self.args.should_save:
+            self.task.keep(outputs.predictions, utterances.rows, Path(self.args.output_dir))
+        return sorted(self.rows_of(outputs, utterances), key=lambda row: row["id"])
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take over step, epoch and cost from a checkpoint after which there is nothing left to train."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self._load_callback_state()
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        started = time.perf_counter()
+        metrics = super().evaluate(*args, **kwargs)
+        self.meter.evaluated(time.perf_counter() - started)
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        # The trainer's own length sampler draws from the global random state, so that a resumed run would differ.
+        lengths = [row["samples"] for row in self.train_dataset.rows]
+        batch_size = None
+        if self.args.train_sampling_strategy == "group_by_length":
+            batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return TrainingOrder(lengths, self.train_dataset.seed, batch_size)
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
+        # In order, so that the outputs can be told apart.
+        return SequentialSampler(eval_dataset)
+
+
+def callbacks(patience: int) -> list[TrainerCallback]:
+    """The callbacks of every run."""
+    return [CostMeter(), StopAtNaN(), *([EarlyStoppingCallback(patience)] if patience else [])]

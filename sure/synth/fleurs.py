@@ -1,0 +1,44 @@
+"""Sentences in the layout of FLEURS' raw release."""
+
+import random
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sure.files import write_atomically
+from sure.synth.espeak import forget, speak
+from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied, write
+
+
+def fleurs(
+    output_dir: Path, seed: int = 0, language: str = "en_us", train: int = 120, dev: int = 30, test: int = 30
+) -> None:
+    """A corpus in the layout of FLEURS' raw release: English sentences with numbers, so many in each split.
+
+    The speakers of a split are in no other; as in the release they are not named.
+    """
+    counts = {"train": train, "dev": dev, "test": test}
+    made = {"corpus": "fleurs", "synthesiser": "eSpeak NG", "seed": seed, "language": language, "utterances": counts}
+    with unfinished(Path(output_dir), made) as folder:
+        if folder is None:
+            return
+        forget()
+        generator = random.Random(seed)  # noqa: S311 not for secrets
+        speakers = iter([random_speaker(index, generator) for index in range(16)])
+        with tqdm(total=sum(counts.values()), unit="utterance", disable=None) as progress:
+            for split, members in {"train": 8, "dev": 4, "test": 4}.items():
+                people = [(index, next(speakers)) for index in range(members)]
+                lines = []
+                for number in range(counts[split]):
+                    index, own = people[number % members]
+                    sentence, _ = counted_sentence(generator)
+                    text = sentence.lower().rstrip(".")
+                    characters = " | ".join(" ".join(word) for word in text.split()) + " |"
+                    name = f"{generator.randrange(10**19, 10**20)}.wav"
+                    waveform = speak(sentence, varied(own, generator))
+                    write(folder / language / "audio" / split / name, waveform)
+                    gender = "FEMALE" if index % 2 == 0 else "MALE"
+                    cells = (number + 1, name, sentence, text, characters, len(waveform), gender)
+                    lines.append("\t".join(map(str, cells)) + "\n")
+                    progress.update()
+                write_atomically(folder / language / f"{split}.tsv", "".join(lines))

@@ -1,0 +1,208 @@
+"""What a task module must say: where its utterances, splits and labels are, and how its predictions are scored.
+
+A task is a dataclass: its fields are its options (`--task_options language=mandarin`) and whatever it learns from the
+training split (labels), so that a task written as JSON beside an adapter is the task that reads it again.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
+
+import numpy as np
+
+from sure import registry
+from sure.errors import SureError
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from torch import Tensor, nn
+
+    from sure.backbone import Backbone
+    from sure.metric import Metric
+    from sure.model import SpeechModel
+
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass
+class Task(ABC):
+    """One benchmark task.
+
+    A subclass says the `metrics` it reports (file names under `sure/metrics`), of which the first ranks the board and
+    selects the checkpoint, and implements the abstract methods.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+
+    # What a prediction row is about, and what the bootstrap draws where it does not draw speakers.
+    unit: ClassVar[Literal["utterance", "trial"]] = "utterance"
+
+    # Whether cutting utterances (--max_seconds) would part them from what is known of them.
+    whole_utterances: ClassVar[bool] = False
+
+    # Whether scores are meant to tell how a method does on speakers that it has not learnt from.
+    for_new_speakers: ClassVar[bool] = True
+
+    # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
+    patience: ClassVar[int] = 5
+
+    @property
+    def trials(self) -> dict[str, list[tuple[str, str, int]]]:
+        """By evaluation its trials (id, id, 1 for the same speaker or 0), known once the corpus is loaded."""
+        return {}
+
+    @property
+    def name(self) -> str:
+        """The name of the file that defines the task."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def metric(self) -> str:
+        """The metric that ranks the leaderboard and selects the checkpoint."""
+        return self.metrics[0]
+
+    def refuse_cuts(self, max_seconds: float | None) -> None:
+        """Raises `SureError` where utterances would be cut that the task needs whole."""
+        if self.whole_utterances and max_seconds is not None:
+            raise SureError(f"--max_seconds {max_seconds:g}: {self.name} needs whole utterances; leave it out.")
+
+    @abstractmethod
+    def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
+        """Every utterance of the corpus, in any order, as a row with at least `id`, `path`, `split` and `speaker`.
+
+        `id` is unique in the corpus and does not depend on where the corpus lies; `speaker` is None where unknown;
+        optional `start` and `end` (seconds) cut the utterance out of its file.
+        """
+
+    @abstractmethod
+    def build_head(self, width: int) -> "nn.Module":
+        """A new head on hidden states of shape (batch, frames, `width`); see `sure.heads`."""
+
+    @abstractmethod
+    def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """What the head's loss needs, batched: for classification `labels` of shape (batch,)."""
+
+    @abstractmethod
+    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One JSON row per utterance from the head's outputs, as `reduce` leaves them (first axis: utterance).
+
+        A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
+        """
+
+    def build_model(self, backbone: "Backbone") -> "SpeechModel":
+        """The model that a method adapts: the backbone with a new head."""
+        from sure.model import SpeechModel
+
+        return SpeechModel(backbone, self.build_head(backbone.width))
+
+    def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
+        """What of the decoded splits the backbone cannot hear or learn, for whoever starts a run."""
+        yield from ()
+
+    def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
+        """A training utterance, shape (samples,), as this epoch hears it; all chance comes from `generator`."""
+        return waveform
+
+    def batch(self, backbone: "Backbone", rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """What the model takes: inputs and targets for rows with their `waveform`, shape (samples,), 16 kHz."""
+        return backbone.inputs([row["waveform"] for row in rows]) | self.targets(rows)
+
+    def reduce(self, logits: "Tensor") -> "Tensor":
+        """What `predict` needs of a batch of the head's outputs, so that no more is kept of an evaluation."""
+        return logits
+
+    def calibrate(  # noqa: B027 most tasks have nothing to do here
+        self, training_outputs: Callable[[], tuple[np.ndarray, list[dict[str, Any]]]]
+    ) -> None:
+        """Called once when training is over, before anything is predicted with the final model.
+
+        `training_outputs()` gives the reduced outputs of every training utterance, whole and not augmented, and their
+        rows; it takes a pass over the training split, which a task that does not call it is spared.
+        """
+
+    def keep(  # noqa: B027 most tasks have nothing to keep
+        self, outputs: np.ndarray, rows: Sequence[dict[str, Any]], folder: Path
+    ) -> None:
+        """Write into the run's folder what of the final test outputs is worth more than their scores."""
+
+    def evaluations(self) -> dict[str, tuple[str, float | None]]:
+        """What is scored: by name the split and the seconds kept of each utterance (None: all).
+
+        `validation` selects the checkpoint; the names of all others are `test` or begin with `test_`.
+        """
+        return {"validation": ("validation", None), "test": ("test", None)}
+
+    def load(self, data_dir: Path) -> "DatasetDict":
+        """The splits `train`, `validation` and `test`, each sorted by id, with the rows of `utterances`, no audio.
+
+        Raises `SureError` where the folder is missing, a split is empty, or two utterances share an id.
+        """
+        from datasets import Dataset, DatasetDict
+
+        data_dir = Path(data_dir)
+        if not data_dir.is_dir():
+            raise SureError(f"--data_dir {data_dir}: no such folder.")
+        rows = sorted(self.utterances(data_dir), key=lambda row: row["id"])
+        repeated = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
+        if repeated:
+            raise SureError(f"{data_dir}: {len(repeated)} utterance ids occur twice, the first is {repeated[0]!r}.")
+        splits = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
+        for split, members in splits.items():
+            if not members:
+                raise SureError(f"{data_dir}: no {split} utterance for {self.name} among the {len(rows)} found.")
+        return DatasetDict({split: Dataset.from_list(members) for split, members in splits.items()})
+
+    def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions and references of JSON rows, as two arrays with one entry per row, as the metrics read them."""
+        return (
+            np.array([row["prediction"] for row in rows], dtype=object),
+            np.array([row["reference"] for row in rows], dtype=object),
+        )
+
+    def score(self, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Every metric of the task from JSON rows alone, without model or audio."""
+        predictions, references = self.comparable(rows)
+        scores = {}
+        for name in self.metrics:
+            metric = self.metric_named(name)
+            scores[name] = metric.score(*metric.prepare(predictions, references))
+        return scores
+
+    def metric_named(self, name: str) -> "Metric":
+        """The metric object, made once."""
+        return _metric(name)
+
+
+def evenly_spread(count: int, most: int) -> list[int]:
+    """Places of at most `most` members of a list of `count`, from the first on, as far apart as can be."""
+    chosen = min(count, most)
+    return [index * count // chosen for index in range(chosen)]
+
+
+def make_task(name: str, options: dict[str, Any]) -> Task:
+    """A task from its name and fields, as a command line, `run.json` or a record has them.
+
+    Raises `SureError` for an unknown task, an unknown option or a value that the task refuses.
+    """
+    task_class = registry.get("task", name)
+    kinds = {field.name: field.type for field in dataclasses.fields(task_class)}
+    checked = {}
+    for option, value in options.items():
+        if option not in kinds:
+            raise registry.unknown(f"option of {name}:", option, list(kinds))
+        kind = kinds[option]
+        # One value stands for a list of it.
+        single = get_origin(kind) is list and not isinstance(value, list)
+        checked[option] = registry.checked(f"--task_options {option}", value, get_args(kind)[0] if single else kind)
+    return task_class(**checked)
+
+
+@cache
+def _metric(name: str) -> "Metric":
+    return registry.get("metric", name)()

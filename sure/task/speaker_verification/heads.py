@@ -1,0 +1,175 @@
+"""Heads of speaker verification: an embedding per utterance, trained to tell the training speakers apart."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sure.backbone.padding import Padding
+from sure.heads import PROJECTION, WeightedSum
+
+# Keep the square root's gradient finite where a variance or a sine is zero. Fresh x-vectors hardly vary over time, so
+# the one for variances must be small.
+_SMALL_VARIANCE, _SMALL_SINE = 1e-12, 1e-7
+
+
+class SpeakerHead(nn.Module):
+    """An embedder, and while speakers are known the loss that trains it.
+
+    With `states` hidden states to mix it gets them all (`all_layers`); with none it gets the last.
+    """
+
+    def __init__(
+        self,
+        embedder: "XVector | MeanEmbedding | AttentiveEmbedding",
+        speakers: int,
+        margin: float,
+        scale: float,
+        states: int = 0,
+    ) -> None:
+        super().__init__()
+        self.all_layers = states > 0
+        self.mixture = WeightedSum(states) if states else nn.Identity()
+        self.embedder = embedder
+        self.classifier = AdditiveAngularMargin(embedder.size, speakers, margin, scale)
+
+    def forward(
+        self, hidden_states: Tensor, padding: Padding, labels: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Gives the loss and embeddings of shape (batch, size); `labels` has shape (batch,).
+
+        -100 is the label of who is no training speaker; a batch of them alone has the loss zero.
+        """
+        embeddings = self.embedder(self.mixture(hidden_states), padding)
+        if labels is None:
+            return None, embeddings
+        if (labels < 0).all():
+            return embeddings.new_zeros(()), embeddings
+        return self.classifier(self.embedder.before_classifier(embeddings), labels), embeddings
+
+
+class AdditiveAngularMargin(nn.Module):
+    """Additive angular margin softmax (ArcFace, Deng et al. 2019, equation 3).
+
+    The cross-entropy of s cos(theta_y + m) against s cos(theta_j), theta_j being the angle between an embedding and
+    the direction of speaker j. Beyond theta_y = pi - m, where the cosine would rise again, it goes on as
+    cos(theta_y) - m sin(m), as in wespeaker and most other toolkits.
+    """
+
+    def __init__(self, size: int, speakers: int, margin: float, scale: float) -> None:
+        super().__init__()
+        self.margin, self.scale = margin, scale
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(speakers, size)))
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Loss from embeddings of shape (batch, size); labels of shape (batch,), -100 where there is none."""
+        # Half precision cannot tell angles near 0 apart.
+        with torch.autocast(embeddings.device.type, enabled=False):
+            cosine = nn.functional.linear(
+                nn.functional.normalize(embeddings.float()), nn.functional.normalize(self.weight.float())
+            )
+            sine = (1 - cosine.square()).clamp(min=_SMALL_SINE).sqrt()
+            farther = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
+            farther = torch.where(
+                cosine > -math.cos(self.margin), farther, cosine - self.margin * math.sin(self.margin)
+            )
+            own = nn.functional.one_hot(labels.clamp(min=0), len(self.weight)).bool()
+            return nn.functional.cross_entropy(self.scale * torch.where(own, farther, cosine), labels)
+
+
+class MeanEmbedding(nn.Module):
+    """A linear projection of the mean over frames; 256 dimensions, as SUPERB's utterance-level heads have."""
+
+    size = PROJECTION
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.projector = nn.Linear(width, self.size)
+        self.before_classifier = nn.Identity()
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        """(batch, frames, width) -> (batch, 256)."""
+        return self.projector(padding.mean(hidden_states))
+
+
+class XVector(nn.Module):
+    """SUPERB's x-vector (Snyder et al. 2018, as in s3prl's `sv_voxceleb1`).
+
+    A projection to 512, five convolutions over time (kernels 5, 3, 3, 1, 1, dilations 1, 2, 3, 1, 1; the last with
+    1500 channels), each followed by ReLU, mean and standard deviation over frames, and a layer of 512 with ReLU, which
+    is the embedding; one more such layer lies before the classifier. Convolutions are not padded, which costs 14
+    frames; an utterance with fewer than 15 is followed by zeros.
+    """
+
+    size = 512
+    _KERNELS, _DILATIONS, _CHANNELS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1), (512, 512, 512, 512, 1500)
+    # Frames that the convolutions need around one of theirs.
+    _CONTEXT = 14
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.projector = nn.Linear(width, self.size)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(before, after, kernel, dilation=dilation)
+            for before, after, kernel, dilation in zip(
+                (self.size, *self._CHANNELS), self._CHANNELS, self._KERNELS, self._DILATIONS, strict=False
+            )
+        )
+        self.embedding = nn.Sequential(nn.Linear(2 * self._CHANNELS[-1], self.size), nn.ReLU())
+        self.before_classifier = nn.Sequential(nn.Linear(self.size, self.size), nn.ReLU())
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        """(batch, frames, width) -> (batch, 512)."""
+        frames = padding.zero(self.projector(hidden_states)).transpose(1, 2)
+        frames = nn.functional.pad(frames, (0, max(0, self._CONTEXT + 1 - frames.shape[-1])))
+        for convolution in self.convolutions:
+            frames = convolution(frames).relu()
+        kept = Padding()
+        if padding.mask is not None:
+            lengths = (padding.mask.sum(dim=1, keepdim=True) - self._CONTEXT).clamp(min=1)
+            kept.mask = torch.arange(frames.shape[-1], device=frames.device) < lengths
+        frames = frames.transpose(1, 2)
+        mean = kept.mean(frames)
+        return self.embedding(torch.cat([mean, _deviation(frames, mean, kept)], dim=-1))
+
+
+class AttentiveEmbedding(nn.Module):
+    """ECAPA-TDNN's pooling and embedding (Desplanques et al. 2020, section 3.1) on the hidden states themselves.
+
+    For each channel an attention over frames, alpha = softmax_t(V tanh(W [h_t, mean, deviation] + b) + k), mean and
+    deviation being those of the whole utterance, gives a weighted mean and standard deviation; a linear layer makes
+    192 dimensions of them. The batch normalisation before and after that layer is left out, so that an utterance
+    means the same whatever else is in its batch; so are the convolutions, which pretrained layers stand in for.
+    """
+
+    size = 192
+    bottleneck = 128
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(
+            nn.Linear(3 * width, self.bottleneck), nn.Tanh(), nn.Linear(self.bottleneck, width)
+        )
+        self.projector = nn.Linear(2 * width, self.size)
+        self.before_classifier = nn.Identity()
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        """(batch, frames, width) -> (batch, 192)."""
+        mean = padding.mean(hidden_states)
+        context = torch.stack([mean, _deviation(hidden_states, mean, padding)], dim=1).flatten(1)
+        context = context.unsqueeze(1).expand(-1, hidden_states.shape[1], -1)
+        attention = self.attention(torch.cat([hidden_states, context], dim=-1))
+        if padding.mask is not None:
+            attention = attention.masked_fill(~padding.mask.unsqueeze(-1), -torch.inf)
+        attention = attention.softmax(dim=1)
+        mean = (attention * hidden_states).sum(dim=1)
+        variance = (attention * (hidden_states - mean.unsqueeze(1)).square()).sum(dim=1)
+        return self.projector(torch.cat([mean, variance.clamp(min=_SMALL_VARIANCE).sqrt()], dim=-1))
+
+
+EMBEDDERS = {"ecapa": AttentiveEmbedding, "xvector": XVector, "mean": MeanEmbedding}
+
+
+def _deviation(hidden_states: Tensor, mean: Tensor, padding: Padding) -> Tensor:
+    """Standard deviation over the frames that are not padding: (batch, frames, width) -> (batch, width)."""
+    return padding.mean((hidden_states - mean.unsqueeze(1)).square()).clamp(min=_SMALL_VARIANCE).sqrt()

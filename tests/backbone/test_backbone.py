@@ -1,0 +1,147 @@
+"""Loading backbones, and that what we change in them changes nothing but the padding."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoModel, SpeechT5Config, SpeechT5ForSpeechToText
+
+from sure.backbone import loading
+from sure.errors import SureError
+from tests.factories.encoders import FAMILIES, save_backbone, speech_model, waveforms
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_alone_an_utterance_gives_what_transformers_gives(family, tmp_path):
+    folder = save_backbone(tmp_path, family)
+    backbone = loading.load(str(folder))
+    reference = AutoModel.from_pretrained(folder, dtype=torch.float32, layerdrop=0.0).eval()
+    inputs = backbone.inputs(waveforms(0.6))
+    with torch.no_grad():
+        ours = backbone.model.eval()(**inputs).last_hidden_state
+        # Where all is speech a model must not care whether it is told so.
+        theirs = reference(inputs[reference.main_input_name]).last_hidden_state
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["wavlm", "wavlm_stable"])
+def test_our_wavlm_attention_is_theirs_on_a_padded_batch(family, tmp_path):
+    folder = save_backbone(tmp_path, family)
+    backbone = loading.load(str(folder))
+    reference = AutoModel.from_pretrained(folder, layerdrop=0.0).eval()
+    frames = torch.randn(2, 30, 32)
+    mask = torch.arange(30) < torch.tensor([[30], [17]])
+    with torch.no_grad():
+        ours = backbone.model.eval().encoder(frames.clone(), attention_mask=mask).last_hidden_state
+        theirs = reference.encoder(frames.clone(), attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(ours[0], theirs[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours[1, :17], theirs[1, :17], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_checkpointing_gives_the_same_gradients(family, tmp_path):
+    from sure.method import applying
+
+    backbone = loading.load(str(save_backbone(tmp_path, family)))
+    model = applying.apply(speech_model(backbone), applying.configure("conv_adapter", backbone)).eval()
+    inputs = backbone.inputs(waveforms(0.5, 0.7)) | {"labels": torch.tensor([0, 1])}
+
+    def gradients():
+        model.zero_grad()
+        model(**inputs).loss.backward()
+        return [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
+
+    plain = gradients()
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    backbone.model.config.apply_spec_augment = False
+    for layer in model.modules():
+        if isinstance(getattr(layer, "dropout", None), float):
+            layer.dropout = 0.0
+    for expected, actual in zip(plain, gradients(), strict=True):
+        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_very_short_utterances_can_be_trained_on(tmp_path):
+    backbone = loading.load(str(save_backbone(tmp_path, "wav2vec2")))
+    model = speech_model(backbone).train()
+    assert torch.isfinite(model(**backbone.inputs(waveforms(0.03)), labels=torch.tensor([0])).loss)
+
+
+def test_the_built_in_backbone_is_always_the_same_and_leaves_the_random_state_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first = loading.load("tiny")
+    assert torch.equal(torch.rand(1), expected)
+    assert loading.load("tiny").revision == first.revision
+    assert not first.pretrained
+    assert 0.9e6 < sum(parameter.numel() for parameter in first.model.parameters()) < 1.3e6
+
+
+def test_local_weights_are_told_apart_by_their_digest(tmp_path):
+    first = loading.load(str(save_backbone(tmp_path / "a", "hubert")))
+    assert first.pretrained
+    assert loading.load(str(save_backbone(tmp_path / "b", "hubert"))).revision == first.revision
+    model = first.model
+    with torch.no_grad():
+        model.encoder.layer_norm.bias.add_(1e-3)
+    model.save_pretrained(tmp_path / "b")
+    assert loading.load(str(tmp_path / "b")).revision != first.revision
+
+
+def test_weights_in_half_precision_are_read_as_float32(tmp_path):
+    folder = save_backbone(tmp_path, "wav2vec2")
+    AutoModel.from_pretrained(folder).half().save_pretrained(folder)
+    assert next(loading.load(str(folder)).model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "bert"}, "Unknown backbone family of .*'bert'.*wav2vec2"),
+        ({"add_adapter": True}, "add_adapter"),
+    ],
+)
+def test_what_is_no_speech_encoder_of_ours_is_refused(change, message, tmp_path):
+    config = save_backbone(tmp_path, "wav2vec2") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(SureError, match=message):
+        loading.load(str(tmp_path))
+
+
+def test_missing_backbones_and_files_are_named(tmp_path):
+    with pytest.raises(SureError, match=r"--backbone .*nowhere: neither built in .sure-mini"):
+        loading.load(str(tmp_path / "nowhere"))
+    folder = save_backbone(tmp_path / "a", "wav2vec2")
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(SureError, match=r"preprocessor_config.json"):
+        loading.load(str(folder))
+
+
+def test_weights_that_would_have_to_be_unpickled_are_refused(tmp_path):
+    folder = save_backbone(tmp_path, "wav2vec2")
+    model = AutoModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(SureError, match=r"model.safetensors"):
+        loading.load(str(folder))
+
+
+def test_weights_of_another_kind_of_model_are_refused(tmp_path):
+    config = SpeechT5Config(hidden_size=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2)
+    config.update({"decoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "conv_dim": (8,) * 7})
+    SpeechT5ForSpeechToText(config).save_pretrained(tmp_path)
+    with pytest.raises(SureError, match=r"another kind of model: \d+ parameters of SpeechT5ForTextToSpeech are not"):
+        loading.load(str(tmp_path))
+
+
+def test_a_model_of_the_hub_is_recorded_by_its_commit(monkeypatch, tmp_path):
+    resolved = SimpleNamespace(resolved="a" * 40)
+    monkeypatch.setattr(loading, "resolve_revision", lambda name, revision: resolved)
+    assert loading._commit("someone/model", "main") == "a" * 40
+    assert loading._commit(str(tmp_path), None) is None

@@ -1,0 +1,223 @@
+"""What must hold of every method on every text-to-speech family, on tiny models saved and loaded in the real format."""
+
+import contextlib
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+
+from sure import budget, registry
+from sure.backbone import loading
+from sure.backbone.text_to_speech import TextToSpeechFamily
+from sure.errors import SureError
+from sure.method import applying
+from sure.task.text_to_speech import vocoders
+from sure.task.text_to_speech.model import NO_SAMPLE, SpeakingModel
+from tests.factories.speaking import FAMILIES, durations
+from tests.test_matrix import METHODS
+
+TEXTS = ["pack my box", "the quick brown fox jumps", "lazy dog"]
+APPLICABLE = [name for name in METHODS if not getattr(applying.config_class(name), "needs_head", False)]
+
+
+@cache
+def folder_of(family):
+    return FAMILIES[family](Path(mkdtemp(prefix=f"sure-{family}-")))
+
+
+def load(family):
+    return loading.load(str(folder_of(family)))
+
+
+def speaking_model(backbone):
+    return SpeakingModel(backbone, vocoders.load("griffin_lim", backbone))
+
+
+def adapted_model(family, method, options=None):
+    backbone = load(family)
+    adapted = applying.apply(speaking_model(backbone), applying.configure(method, backbone, options))
+    # Adapters that start as the identity or with zeros hide what the checks below look for.
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return backbone, adapted
+
+
+def inputs(backbone, texts=TEXTS):
+    batch = backbone.family.text_inputs(backbone, texts)
+    width = backbone.family.speaker_width(backbone.model.config)
+    generator = torch.Generator().manual_seed(0)
+    return batch | {"speaker_embeddings": torch.randn(len(texts), width, generator=generator)}
+
+
+def targets(backbone, texts=TEXTS):
+    generator = np.random.default_rng(0)
+    lengths = (9000, 14000, 6000)
+    return backbone.family.targets(
+        backbone,
+        [
+            {
+                "id": text,
+                "text": text,
+                "waveform": generator.normal(scale=0.1, size=length).astype(np.float32),
+                "durations": durations(length, len(text) + 1),
+            }
+            for text, length in zip(texts, lengths, strict=False)
+        ],
+    )
+
+
+@contextlib.contextmanager
+def evaluation(model):
+    model.eval()
+    with torch.no_grad():
+        yield
+
+
+def spectrograms(model, batch):
+    """Of the backbone within a PEFT model."""
+    return model.get_base_model().backbone(**batch)
+
+
+pytestmark = pytest.mark.parametrize("family", FAMILIES)
+
+
+def test_every_family_that_speaks_is_here(family):
+    families = {name: registry.get("backbone", name) for name in registry.names("backbone")}
+    assert set(FAMILIES) == {name for name, kind in families.items() if issubclass(kind, TextToSpeechFamily)}
+
+
+@pytest.mark.parametrize("method", APPLICABLE)
+class TestMatrix:
+    def test_only_the_method_learns_and_all_of_it_does(self, family, method):
+        backbone, model = adapted_model(family, method)
+        frozen = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        model.train()
+        model(**inputs(backbone), **targets(backbone)).loss.backward()
+        trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == trainable
+        torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1.0).step()
+        moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+        assert moved <= trainable
+        assert {name for name in trainable - moved if not is_silent(name)} == set()
+        # No statistics of training batches either.
+        assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
+        if method == "full_finetuning":
+            after = backbone.model.state_dict()
+            assert all(torch.equal(after[name], weight) for name, weight in frozen.items())
+
+    def test_saved_and_loaded_it_says_the_same(self, family, method, tmp_path):
+        backbone, model = adapted_model(family, method)
+        model.train()
+        model(**inputs(backbone), **targets(backbone)).loss.backward()
+        with evaluation(model):
+            expected = spectrograms(model, inputs(backbone))
+        model.save_pretrained(tmp_path)
+        fresh = load(family)
+        reloaded = PeftModel.from_pretrained(speaking_model(fresh), tmp_path)
+        with evaluation(reloaded):
+            for spoken, other in zip(spectrograms(reloaded, inputs(fresh)), expected, strict=True):
+                torch.testing.assert_close(spoken, other, atol=2e-5, rtol=0)
+
+    def test_in_a_batch_it_says_what_it_says_alone(self, family, method):
+        backbone, model = adapted_model(family, method)
+        batch = inputs(backbone)
+        with evaluation(model):
+            together = spectrograms(model, batch)
+            for index, spoken in enumerate(together):
+                alone = {name: tensor[index : index + 1] for name, tensor in batch.items()}
+                length = int(alone["attention_mask"].sum())
+                alone |= {name: alone[name][:, :length] for name in ("input_ids", "attention_mask")}
+                torch.testing.assert_close(spectrograms(model, alone)[0], spoken, atol=1e-5, rtol=1e-4)
+        assert len({len(spoken) for spoken in together}) > 1
+
+    def test_disabled_it_gives_back_the_backbone(self, family, method):
+        plain = load(family)
+        with evaluation(plain.model):
+            expected = plain.model(**inputs(plain))
+        backbone, model = adapted_model(family, method)
+        # Training must leave no trace in what is shared.
+        model.train()
+        model(**inputs(backbone), **targets(backbone))
+        with evaluation(model), model.disable_adapter():
+            for spoken, other in zip(spectrograms(model, inputs(backbone)), expected, strict=True):
+                torch.testing.assert_close(spoken, other, atol=1e-6, rtol=1e-5)
+        with evaluation(model):
+            adapted = spectrograms(model, inputs(backbone))
+        pairs = zip(adapted, expected, strict=True)
+        assert any(len(one) != len(other) or not torch.allclose(one, other, atol=1e-4) for one, other in pairs)
+
+    def test_its_budget_adds_up(self, family, method):
+        _, model = adapted_model(family, method)
+        measured = budget.measure(model)
+        assert measured.head_parameters == 0
+        assert measured.trainable_parameters == sum(p.numel() for p in model.parameters() if p.requires_grad)
+        assert measured.trainable_share_without_head == measured.trainable_share
+        assert measured.macs_per_second > 100_000
+
+
+def is_silent(name):
+    """Attention does not change when all keys move together: a key's bias gets rounding noise for a gradient."""
+    return name.removesuffix(".default").endswith(
+        ("k_proj.bias", "k_proj.sure_adapter", "linear_k.bias", "linear_k.sure_adapter")
+    )
+
+
+@pytest.mark.parametrize("method", ["linear_probe", "weighted_sum_probe"])
+def test_a_probe_says_that_there_is_no_head_to_train(family, method):
+    with pytest.raises(SureError, match=f"--method {method} trains a task's head .* {family} models are whole"):
+        applying.configure(method, load(family))
+
+
+def test_a_head_is_refused(family):
+    from sure.heads import ClassificationHead
+    from sure.model import SpeechModel
+
+    backbone = load(family)
+    with pytest.raises(SureError, match=f"{family} models are whole and take no task's head"):
+        SpeechModel(backbone, ClassificationHead(backbone.width, 3))
+
+
+def test_waveforms_end_where_the_sentence_does_and_chance_is_left_alone(family):
+    backbone = load(family)
+    model = speaking_model(backbone)
+    batch = inputs(backbone)
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    with evaluation(model):
+        waveforms = model(**batch).logits
+        lengths = [len(spoken) for spoken in spectrograms_of(model, batch)]
+    assert torch.equal(torch.get_rng_state(), state)
+    for waveform, frames in zip(waveforms, lengths, strict=True):
+        spoken = waveform[waveform >= -1]
+        assert spoken.abs().max() <= 1
+        assert len(spoken) == pytest.approx((frames - 1) * 16_000 / frame_rate(backbone), abs=2)
+        assert (waveform[len(spoken) :] == NO_SAMPLE).all()
+
+
+def spectrograms_of(model, batch):
+    return model.backbone(**batch)
+
+
+def frame_rate(backbone):
+    log_mel = backbone.family.log_mel(backbone)
+    return log_mel.rate / log_mel.hop
+
+
+def test_what_is_no_number_fails(family):
+    backbone = load(family)
+    model = speaking_model(backbone)
+    with torch.no_grad():
+        for name, parameter in backbone.model.named_parameters():
+            if "postnet" in name:
+                parameter.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="diverged"), evaluation(model):
+        model(**inputs(backbone, TEXTS[:1]))

@@ -1,0 +1,371 @@
+"""What a leaderboard accepts, how it ranks, and what it writes."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from functools import cache
+
+import jsonschema
+import numpy as np
+import pytest
+
+from sure import leaderboard, registry
+from sure.errors import SureError
+from sure.record import Interval, Result, Score, write_predictions
+from sure.task.classification import ClassificationTask
+from sure.task.scoring import RESAMPLES, score_with_intervals
+from tests.factories import REPOSITORY
+
+LABELS = ["angry", "happy", "neutral"]
+
+
+@dataclass
+class ThreeEmotions(ClassificationTask):
+    """A real task with no corpus: a board reads predictions only."""
+
+    metrics = ("unweighted_average_recall", "accuracy")
+    labels: list[str] = field(default_factory=lambda: list(LABELS))
+
+    def utterances(self, data_dir):
+        raise NotImplementedError
+
+
+def register(patch):
+    """Let the registry find the task above, as if it had a file of its own."""
+    get = registry.get
+    patch.setattr(registry, "get", lambda kind, name: ThreeEmotions if name == "three_emotions" else get(kind, name))
+
+
+@pytest.fixture(autouse=True)
+def known_task(monkeypatch):
+    register(monkeypatch)
+
+
+def write_record(
+    folder,
+    *,
+    method="lora",
+    backbone="tiny",
+    right=0.8,
+    parameters=1000,
+    seed=0,
+    failed=False,
+    fingerprint="ab" * 32,
+    options=(),
+):
+    """A record as a run leaves it, with predictions of which the share `right` is right; gives its path."""
+    scores, resampled, predictions = {}, {}, {}
+    for split in () if failed else ("validation", "test"):
+        scores[split], resampled[split] = scored(split, right)
+        predictions[split] = write_predictions(folder / f"{split}.jsonl", prediction_rows(split, right))
+    cost = {
+        "trainable_parameters": parameters,
+        "head_parameters": 100,
+        "total_parameters": 100_000,
+        "trainable_share": parameters / 100_000,
+        "trainable_share_without_head": (parameters - 100) / 99_900,
+        "adapter_bytes": 4 * parameters,
+        "macs_per_second": 6_900_000_000,
+        "training_seconds": 12.5,
+        "evaluation_seconds": 1.5,
+        "samples_per_second": 100.0,
+        "steps": 10,
+        "epochs": 2.0,
+        "memory": {"kind": "resident set", "mean": 10, "maximum": 3 << 20, "percentile_99": 12},
+        "device": "cpu",
+        "processes": 1,
+    }
+    size = {"utterances": 60, "seconds": 90.0, "speakers": None}
+    result = Result(
+        status="failed" if failed else "complete",
+        error="SureError: the loss is not a number" if failed else None,
+        run={
+            "task": "three_emotions",
+            "task_options": {},
+            "data": {
+                "fingerprint": fingerprint,
+                "synthetic": True,
+                "splits": dict.fromkeys(("train", "validation", "test"), size),
+            },
+            "backbone": {"name": backbone, "family": "wav2vec2", "revision": "0" * 40, "pretrained": False},
+            "method": {"name": method, "config": {"r": 8}},
+            "seed": seed,
+            "arguments": {"learning_rate": 0.002, "task_options": list(options)},
+        },
+        metric="unweighted_average_recall",
+        cost=None if failed else cost,
+        scores=scores,
+        interval=None if failed else Interval(resamples=RESAMPLES, resampled=resampled),
+        predictions=predictions,
+        provenance={
+            "versions": {},
+            "python": "3.11",
+            "platform": "Linux",
+            "commit": None,
+            "started": "2026-01-01T00:00:00Z",
+            "finished": "2026-01-01T00:01:00Z",
+        },
+    )
+    result.write(folder / "result.json")
+    return folder / "result.json"
+
+
+@cache
+def scored(split, right):
+    return score_with_intervals(ThreeEmotions(), prediction_rows(split, right))
+
+
+def prediction_rows(split, right, utterances=60):
+    references = [LABELS[index % 3] for index in range(utterances)]
+    hits = np.random.default_rng(3).permutation(utterances) < right * utterances
+    return [
+        {
+            "id": f"{split}{index}",
+            "reference": reference,
+            "prediction": reference if hit else LABELS[(index + 1) % 3],
+        }
+        for index, (reference, hit) in enumerate(zip(references, hits, strict=True))
+    ]
+
+
+def entry(name, value, low, high, *, parameters=10, higher=True, failed=False):
+    """A hand-made entry."""
+    score = Score(value=value, low=low, high=high, unit="share", higher_is_better=higher)
+    cost = leaderboard.Cost.model_construct(trainable_parameters=parameters)
+    return leaderboard.Entry.model_construct(
+        rank=None,
+        tied=False,
+        task="three_emotions",
+        fingerprint="ab" * 32,
+        options="",
+        metric="error",
+        test={} if failed else {"error": score},
+        cost=None if failed else cost,
+        status="failed" if failed else "complete",
+        submission=name,
+    )
+
+
+def edit(record, change):
+    content = json.loads(record.read_text())
+    change(content)
+    record.write_text(json.dumps(content))
+
+
+def labelled(entries):
+    return {e.submission: leaderboard.rank_label(e) for e in leaderboard.rank(entries)}
+
+
+def test_overlapping_intervals_share_a_rank_and_failed_runs_come_last():
+    entries = [
+        entry("failed", 0, 0, 0, failed=True),
+        entry("third", 0.60, 0.55, 0.69),
+        entry("best", 0.90, 0.80, 0.95),
+        entry("touches_best", 0.75, 0.70, 0.80),
+        entry("below_best_only", 0.72, 0.65, 0.79),
+    ]
+    assert labelled(entries) == {
+        "best": "1=",
+        "touches_best": "1=",
+        "below_best_only": "2",
+        "third": "3",
+        "failed": "failed",
+    }
+    assert list(labelled(entries)) == ["best", "touches_best", "below_best_only", "third", "failed"]
+
+
+def test_the_lower_error_ranks_first_where_lower_is_better():
+    entries = [entry("worse", 0.3, 0.25, 0.35, higher=False), entry("better", 0.1, 0.05, 0.15, higher=False)]
+    assert labelled(entries) == {"better": "1", "worse": "2"}
+
+
+def test_different_corpora_and_metrics_are_not_ranked_together(tmp_path):
+    for number, fingerprint in enumerate(("aa" * 32, "bb" * 32)):
+        record = write_record(tmp_path / str(number), fingerprint=fingerprint, right=0.3 + 0.5 * number)
+        leaderboard.add(record, tmp_path / "board")
+    entries = leaderboard.read_entries(tmp_path / "board")
+    assert [(e.rank, e.tied) for e in entries] == [(1, False), (1, False)]
+    text = leaderboard.show(tmp_path / "board")
+    assert "corpus aaaaaaaa, synthetic speech" in text
+    assert "corpus bbbbbbbb" in text
+    assert "untrained backbone" in text
+
+
+def test_task_options_are_shown_where_they_differ(tmp_path):
+    leaderboard.add(write_record(tmp_path / "one"), tmp_path / "board")
+    leaderboard.add(write_record(tmp_path / "two", method="ia3"), tmp_path / "board")
+    assert "options" not in leaderboard.show(tmp_path / "board")
+    record = write_record(tmp_path / "three", method="bitfit", options=["vocoder=hifigan", "speakers=[a,b]"])
+    leaderboard.add(record, tmp_path / "board")
+    assert "vocoder=hifigan speakers=[a,b]" in leaderboard.show(tmp_path / "board")
+    leaderboard.build(tmp_path / "board")
+    assert "<td>vocoder=hifigan speakers=[a,b]</td>" in (tmp_path / "board" / "index.html").read_text()
+
+
+def test_a_record_is_added_once(tmp_path, caplog):
+    record = write_record(tmp_path / "run")
+    first = leaderboard.add(record, tmp_path / "board")
+    assert sorted(path.name for path in first.iterdir()) == ["result.json", "test.jsonl", "validation.jsonl"]
+    before = first.stat().st_mtime_ns
+    assert leaderboard.add(record.parent, tmp_path / "board") == first
+    assert "is on the board already" in caplog.text
+    assert first.stat().st_mtime_ns == before
+    assert list((tmp_path / "board" / "submissions").iterdir()) == [first]
+
+
+def test_another_result_of_the_same_run_is_refused(tmp_path):
+    leaderboard.add(write_record(tmp_path / "one"), tmp_path / "board")
+    with pytest.raises(SureError, match="holds this run already; remove that folder"):
+        leaderboard.add(write_record(tmp_path / "two", right=0.9), tmp_path / "board")
+
+
+def test_a_failed_run_is_shown_without_rank(tmp_path):
+    leaderboard.add(write_record(tmp_path / "run", failed=True), tmp_path / "board")
+    (failed,) = leaderboard.read_entries(tmp_path / "board")
+    assert (failed.rank, failed.score, failed.error) == (None, None, "SureError: the loss is not a number")
+    assert "failed" in leaderboard.show(tmp_path / "board")
+
+
+def test_a_failed_run_gives_way_to_the_same_run_completed(tmp_path):
+    leaderboard.add(write_record(tmp_path / "failed", failed=True), tmp_path / "board")
+    completed = leaderboard.add(write_record(tmp_path / "completed"), tmp_path / "board")
+    assert [path.name for path in (tmp_path / "board" / "submissions").iterdir()] == [completed.name]
+
+
+def better_predictions(folder):
+    """Predictions that the record's hash matches and whose scores it does not have."""
+    file = write_predictions(folder / "test.jsonl", prediction_rows("test", 1.0))
+    edit(folder / "result.json", lambda r: r["predictions"].update(test=file.model_dump()))
+
+
+def edited(change):
+    return lambda folder: edit(folder / "result.json", change)
+
+
+def accuracy(**values):
+    return edited(lambda r: r["scores"]["test"]["accuracy"].update(values))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (lambda f: (f / "test.jsonl").write_text("{}\n"), r"test\.jsonl: its SHA-256 is not the one in the record"),
+        (lambda f: (f / "test.jsonl").unlink(), r"test\.jsonl: no such predictions file"),
+        (
+            better_predictions,
+            r"test unweighted_average_recall, value: the record says 0\.[78]\d*, its predictions .* 1\.0",
+        ),
+        (accuracy(value=0.80001), r"result\.json: test accuracy, value: the record says 0\.80001"),
+        (accuracy(value=float("nan")), "finite|NaN or infinity"),
+        (accuracy(low=0.79), "test accuracy, low: the record says 0.79"),
+        (edited(lambda r: r["scores"]["test"].pop("accuracy")), r"test has the metrics .* expected .*'accuracy'"),
+        (edited(lambda r: r["scores"].pop("validation")), r"expected \['test', 'validation'\]"),
+        (edited(lambda r: r.update(metric="accuracy")), "accuracy does not rank"),
+        (edited(lambda r: r.update(status="failed")), "a failed run has no scores"),
+        (edited(lambda r: r.update(cost=None)), "a complete run states its cost"),
+        (edited(lambda r: r["interval"].update(resamples=10)), "resamples=10,.*resamples=1000"),
+        (edited(lambda r: r["run"].update(task="three_emotion")), r"result\.json: Unknown task 'three_emotion'"),
+        (edited(lambda r: r["run"].update(task_options={"none": 1})), "Unknown option of three_emotions: 'none'"),
+        (edited(lambda r: r.update(note="extra")), r"result\.json is not a result record .*note"),
+        (edited(lambda r: r["predictions"]["test"].update(path="../x/test.jsonl")), "must lie beside its record"),
+        (
+            edited(lambda r: r["run"]["data"]["splits"]["test"].update(utterances=61)),
+            "60 predictions for 61 utterances",
+        ),
+    ],
+)
+def test_a_record_that_does_not_hold_is_refused(tmp_path, tamper, message):
+    record = write_record(tmp_path / "run")
+    tamper(record.parent)
+    with pytest.raises(SureError, match=message):
+        leaderboard.add(record, tmp_path / "board")
+    assert not list((tmp_path / "board").glob("submissions/*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../escaped", "facebook/wav2vec2-base", "..", "/etc/x", "a\0b", ".hidden", "語"]
+)
+def test_no_name_leads_out_of_the_board(tmp_path, name):
+    board = tmp_path / "board"
+    folder = leaderboard.add(write_record(tmp_path / "run", backbone=name, method=name, failed=True), board)
+    assert folder.parent == board / "submissions"
+    assert folder.resolve().parent == (board / "submissions").resolve()
+    assert set(tmp_path.iterdir()) == {board, tmp_path / "run"}
+
+
+def test_validate_lists_every_problem_with_its_file(tmp_path):
+    board = tmp_path / "board"
+    folders = [
+        leaderboard.add(write_record(tmp_path / method, method=method), board)
+        for method in ("lora", "bitfit", "prefix")
+    ]
+    with pytest.raises(SureError, match=r"leaderboard\.json is not what the submissions make"):
+        leaderboard.validate(board)
+    leaderboard.build(board)
+    assert leaderboard.validate(board) == 3
+
+    (folders[0] / "model.pkl").write_bytes(b"x")
+    edit(folders[1] / "result.json", lambda record: record["cost"].update(training_seconds=1.0))
+    shutil.copytree(folders[2], folders[2].with_name("copy"))
+    with pytest.raises(SureError) as problems:
+        leaderboard.validate(board)
+    lines = str(problems.value).splitlines()
+    assert len(lines) == 3
+    assert any(str(folders[0]) in line and "model.pkl" in line for line in lines)
+    assert any(str(folders[1]) in line and "was changed" in line for line in lines)
+    assert any("copy: its name should be" in line for line in lines)
+
+
+def test_validate_finds_references_that_other_submissions_do_not_have(tmp_path):
+    board = tmp_path / "board"
+    leaderboard.add(write_record(tmp_path / "one"), board)
+    record = write_record(tmp_path / "two", method="cheat", right=1.0)
+    rows = prediction_rows("test", 1.0)
+    rows = [row | {"id": f"other{row['id']}"} for row in rows]
+    file = write_predictions(record.parent / "test.jsonl", rows)
+    edit(record, lambda r: r["predictions"].update(test=file.model_dump()))
+    leaderboard.add(record, board)
+    leaderboard.build(board)
+    with pytest.raises(SureError, match="other utterances or references than"):
+        leaderboard.validate(board)
+
+
+def test_a_rebuild_is_byte_identical(tmp_path):
+    board = tmp_path / "board"
+    for method, right in (("lora", 0.9), ("bitfit", 0.5)):
+        leaderboard.add(write_record(tmp_path / method, method=method, right=right), board)
+    leaderboard.add(write_record(tmp_path / "failed", method="ia3", failed=True), board)
+    files = leaderboard.build(board)
+    assert {file.name for file in files} == {"leaderboard.json", "schema.json", "index.html", "three_emotions.svg"}
+    before = {file: file.read_bytes() for file in files}
+    leaderboard.build(board)
+    assert {file: file.read_bytes() for file in files} == before
+    content = json.loads((board / "leaderboard.json").read_text())
+    assert [row["rank"] for row in content["entries"]] == [1, 2, None]
+    assert content["entries"][0]["trainable_parameters_without_head"] == 900
+
+
+def test_an_empty_board_says_how_to_add(tmp_path):
+    assert "sure leaderboard add" in leaderboard.show(tmp_path)
+    leaderboard.build(tmp_path)
+    assert leaderboard.validate(tmp_path) == 0
+
+
+def test_an_unknown_task_lists_those_on_the_board(tmp_path):
+    leaderboard.add(write_record(tmp_path / "run", failed=True), tmp_path)
+    with pytest.raises(SureError, match=r"Did you mean 'three_emotions'\? Choose one of: three_emotions\."):
+        leaderboard.show(tmp_path, task="three_emotion")
+    assert "lora" in leaderboard.show(tmp_path, task="three_emotions")
+
+
+def test_text_from_a_record_does_not_steer_the_terminal(tmp_path):
+    leaderboard.add(write_record(tmp_path / "run", backbone="\x1b[2Jx", failed=True), tmp_path)
+    assert "\x1b" not in leaderboard.show(tmp_path)
+
+
+def test_the_published_schema_is_the_generated_one_and_accepts_a_record(tmp_path):
+    published = (REPOSITORY / "leaderboard" / "schema.json").read_text(encoding="utf-8")
+    assert published == leaderboard.schema()
+    jsonschema.validate(json.loads(write_record(tmp_path).read_text()), json.loads(published))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"schema_version": 1}, json.loads(published))

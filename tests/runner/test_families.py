@@ -1,0 +1,101 @@
+"""Every family of tasks is interrupted and resumed, and runs on several processes, as emotion is (`test_train.py`)."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from sure import synth
+from sure.record import Result, read_predictions
+from sure.runner.run import main
+from tests.factories.encoders import save_backbone
+from tests.factories.speaking import save_fastspeech2_conformer, save_speecht5
+from tests.factories.writing import save_whisper
+
+pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
+
+FLAGS = "--max_steps 4 --eval_strategy steps --eval_steps 2 --logging_steps 1 --report_to none --use_cpu True"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("families")
+    synth.fleurs(folder / "fleurs", train=8, dev=2, test=3)
+    synth.voxceleb(folder / "voxceleb", speakers=13, test_speakers=3, sessions=2, utterances=1)
+    synth.libritts(folder / "libritts", speakers=2, chapters=1, utterances=6, test=0)
+    save_backbone(folder / "encoder", "wav2vec2")
+    save_fastspeech2_conformer(folder / "fastspeech2")
+    save_speecht5(folder / "speecht5")
+    save_whisper(folder / "whisper")
+    return folder
+
+
+RUNS = {
+    "asr": "--task asr_fleurs --data_dir {0}/fleurs --backbone {0}/encoder",
+    "sv": "--task sv_voxceleb1 --data_dir {0}/voxceleb --backbone {0}/encoder --task_options crop_seconds=1 "
+    "score_normalization=adaptive",
+    "tts": "--task tts_libritts --data_dir {0}/libritts --backbone {0}/fastspeech2",
+    "asr with whisper": "--task asr_fleurs --data_dir {0}/fleurs --backbone {0}/whisper",
+    "tts with speecht5": "--task tts_libritts --data_dir {0}/libritts --backbone {0}/speecht5",
+}
+
+
+@pytest.fixture(params=RUNS)
+def words(request, folder):
+    common = f"{FLAGS} --method bitfit --per_device_train_batch_size 2 --cache_dir {folder / 'cache'}"
+    return f"{RUNS[request.param].format(folder)} {common}".split()
+
+
+# Runs as the command does, and is killed in its third step, when the second's checkpoint has been written.
+KILLED = """
+import os, signal, sys
+from sure.runner.run import main
+from sure.runner.trainer import BenchmarkTrainer
+
+learns = BenchmarkTrainer.training_step
+
+def killed(self, *arguments):
+    if self.state.global_step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return learns(self, *arguments)
+
+BenchmarkTrainer.training_step = killed
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_it_ends_as_if_it_had_not_been(words, tmp_path, caplog):
+    whole = main([*words, "--output_dir", str(tmp_path / "whole")])
+    again = [*words, "--output_dir", str(tmp_path / "resumed")]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *again], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "resumed" / "result.json").exists()
+    resumed = main(again)
+    assert f"Resuming from {tmp_path / 'resumed' / 'checkpoint-2'}" in caplog.text
+    assert resumed.scores == whole.scores
+    assert resumed.cost.steps == whole.cost.steps == 4
+    weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "resumed")]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["asr", "sv", "tts"], indirect=True)
+def test_two_processes_score_every_utterance_or_trial_once(words, tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "sure.train"]
+    done = subprocess.run(
+        [sys.executable, *launcher, *words, "--output_dir", tmp_path],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result = Result.read(tmp_path / "result.json")
+    assert result.cost.processes == 2
+    rows = read_predictions(tmp_path, result.predictions["test"])
+    assert len({row["id"] for row in rows}) == len(rows)
+    # Three texts; of three speakers six trials; of two speakers a sentence each.
+    assert len(rows) == {"asr_fleurs": 3, "sv_voxceleb1": 6, "tts_libritts": 2}[result.run.task]

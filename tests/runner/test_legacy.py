@@ -1,0 +1,82 @@
+"""The command line of SURE's release, as its recipes and README give it."""
+
+import pytest
+
+from sure.errors import SureError
+from sure.runner import legacy
+from sure.runner.arguments import parse, parse_options
+
+# recipes/emotion_cls.sh of the release, with the switches of its five blocks.
+COMMON = """--dataset esd --data_dir /data/ESD --output_dir out --do_train True --do_eval True --do_predict False
+ --evaluation_strategy steps --save_strategy steps --save_steps 25 --eval_steps 25 --learning_rate 2e-3
+ --feat_adapter_name conv_adapter --per_device_train_batch_size 64 --gradient_accumulation_steps 4
+ --per_device_eval_batch_size 64 --num_train_epochs 100 --warmup_ratio 0.1 --logging_steps 5
+ --logging_dir out/log --load_best_model_at_end True --metric_for_best_model f1 --save_total_limit 1
+ --overwrite_output_dir True --group_by_length False"""
+SWITCHES = {
+    "full_finetuning": "--fine_tune True --output_adapter False --prefix_tuning False --lora_adapter False",
+    "bottleneck_adapter": "--trans_adapter_name bottleneck --output_adapter True --fine_tune False",
+    "conv_adapter": "--trans_adapter_name adapterblock --output_adapter True --fine_tune False --lora_adapter False",
+    "prefix_tuning": "--prefix_tuning True --prefix_seq_len 20 --prefix_projection True --prefix_dropout_prob 0.2",
+    "lora": "--lora_adapter True --fine_tune False --mh_adapter False --feat_enc_adapter False",
+    "linear_probe": "--trans_adapter_name bottleneck --output_adapter False --fine_tune False",
+}
+
+
+@pytest.mark.parametrize("method", SWITCHES)
+def test_every_block_of_the_recipe_is_one_method(method, caplog):
+    command = legacy.translate(f"{COMMON} {SWITCHES[method]}".split())
+    assert "flags of SURE's release" in caplog.text
+    run, trainer = parse(command, "sure train")
+    assert (run.task, run.method, run.data_dir) == ("esd_emotion", method, "/data/ESD")
+    assert (run.backbone, run.max_seconds) == (legacy.BACKBONE, 2.5)
+    assert (trainer.eval_strategy, trainer.warmup_steps, trainer.seed) == ("steps", 0.1, 1314)
+    assert trainer.metric_for_best_model == "weighted_f1"
+    assert trainer.train_sampling_strategy == "random"
+    assert run.restart
+    if method == "prefix_tuning":
+        options = parse_options(run.method_options, "--method_options")
+        assert options == {"positions": 20, "reparametrise": True, "dropout": 0.2}
+
+
+def test_adapters_after_attention_become_a_role():
+    command = legacy.translate(
+        "--dataset meld --data_dir d --trans_adapter_name=bottleneck --mh_adapter --output_adapter True".split()
+    )
+    assert command[command.index("--task") + 1] == "meld_emotion"
+    assert command[-1] == "roles=layer,attention"
+
+
+def test_what_the_command_line_says_beats_what_the_release_fixes():
+    command = legacy.translate("--dataset esd --data_dir d --backbone tiny --seed 3 --lora_adapter True".split())
+    run, _ = parse([*command, "--output_dir", "out"], "sure train")
+    assert run.backbone == "tiny"
+    assert command.count("--seed") == 1
+
+
+def test_our_own_command_line_is_left_alone():
+    argv = ["--task", "esd_emotion", "--data_dir", "d", "--method", "lora", "--evaluation_strategy", "steps"]
+    assert legacy.translate(argv) is argv
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--fine_tune True --lora_adapter True", "--fine_tune True and --lora_adapter True contradict each other"),
+        ("--prefix_tuning True --mh_adapter True", "--mh_adapter True and --prefix_tuning True contradict each other"),
+        ("--output_adapter True", "wants --trans_adapter_name: one of bottleneck, adapterblock; given: None"),
+        ("--output_adapter True --trans_adapter_name conv_adapter", "given: conv_adapter"),
+        ("--feat_enc_adapter True", "adapters inside the CNN are not supported"),
+        ("--fine_tune yes", "--fine_tune yes: expected True or False"),
+        ("--task esd_emotion", "--task and --data"),
+        ("--method lora", "two ways to say one thing"),
+    ],
+)
+def test_contradictions_are_clear_errors(flags, message):
+    with pytest.raises(SureError, match=message):
+        legacy.translate(f"--dataset esd --data_dir d {flags}".split())
+
+
+def test_other_datasets_are_refused_by_name():
+    with pytest.raises(SureError, match="--dataset vctk: only esd, meld, iemocap"):
+        legacy.translate("--dataset vctk --lora_adapter True".split())

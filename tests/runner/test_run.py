@@ -1,0 +1,224 @@
+"""Runs from recordings to records: what is written, resuming, several processes, failures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from sure import registry, synth
+from sure.errors import SureError
+from sure.predict import predict
+from sure.record import Result, read_predictions
+from sure.runner.run import main
+from tests.factories.encoders import save_backbone
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus") / "esd"
+    synth.esd(folder, speakers=2, train=4, evaluation=1, test=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    return save_backbone(tmp_path_factory.mktemp("backbone"), "wav2vec2")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def command(corpus, backbone):
+    def words(output_dir, *more, method="conv_adapter", epochs=2):
+        command = f"--task esd_emotion --data_dir {corpus} --backbone {backbone} --method {method} --use_cpu True"
+        command += f" --output_dir {output_dir} --num_train_epochs {epochs} --per_device_train_batch_size 8"
+        return [*f"{command} --report_to none --disable_tqdm True --seed 3".split(), *more]
+
+    return words
+
+
+def run(words, launcher=("-m", "sure.train")):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *launcher, *words], capture_output=True, text=True, env=environment)
+
+
+def values(result, split="test"):
+    return {name: score.value for name, score in result.scores[split].items()}
+
+
+def predictions(folder, split="test"):
+    return read_predictions(folder, Result.read(folder / "result.json").predictions[split])
+
+
+def test_a_run_leaves_a_record_an_adapter_and_predictions_and_is_not_run_twice(command, corpus, tmp_path, capsys):
+    result = main(command(tmp_path))
+    assert Result.read(tmp_path / "result.json") == result
+    assert result.status == "complete"
+    assert result.run.data.synthetic
+    assert {name: split.utterances for name, split in result.run.data.splits.items()} == {
+        "train": 40,
+        "validation": 10,
+        "test": 20,
+    }
+    assert result.cost.steps == 10
+    assert result.cost.adapter_bytes == (tmp_path / "adapter_model.safetensors").stat().st_size
+    assert result.cost.training_seconds > 0 < result.cost.samples_per_second
+    assert result.cost.memory.mean <= result.cost.memory.maximum
+    assert result.run.method.config["kernel_sizes"] == [3, 5, 3]
+    assert result.run.arguments["learning_rate"] == 2e-3
+    rows = predictions(tmp_path)
+    assert len(rows) == 20 == len({row["id"] for row in rows})
+    assert registry.get("metric", "accuracy")().compute(
+        predictions=[row["prediction"] for row in rows], references=[row["reference"] for row in rows]
+    )["accuracy"] == pytest.approx(values(result)["accuracy"])
+
+    written = (tmp_path / "result.json").stat().st_mtime_ns
+    assert main(command(tmp_path)) == result
+    assert (tmp_path / "result.json").stat().st_mtime_ns == written
+    with pytest.raises(SureError, match=r"holds another run \(learning_rate: 0.002 there, 0.01 now\).*--restart True"):
+        main(command(tmp_path, "--learning_rate", "0.01"))
+    assert main(command(tmp_path, "--learning_rate", "0.01", "--restart", "True")) != result
+
+
+@pytest.mark.parametrize("method", registry.names("method"))
+def test_every_method_trains_and_predicts_what_it_was_tested_with(method, command, corpus, tmp_path):
+    main(command(tmp_path, method=method, epochs=1))
+    expected = {row["id"]: row for row in predictions(tmp_path)}
+    recordings = [corpus / f"{name.rsplit('/', 1)[0]}/test/{name.rsplit('/', 1)[1]}.wav" for name in expected]
+    # Neither the order nor the size of batches matters.
+    rows = list(predict(tmp_path, recordings[::-1], batch_size=3))
+    assert [row["path"] for row in rows] == [str(path) for path in recordings[::-1]]
+    for row, name in zip(rows, reversed(expected), strict=True):
+        assert row["probabilities"] == pytest.approx(expected[name]["probabilities"], abs=1e-5)
+
+
+def test_scores_do_not_depend_on_the_evaluation_batch_size(command, tmp_path):
+    first = main(command(tmp_path / "a", "--per_device_eval_batch_size", "1", epochs=1))
+    second = main(command(tmp_path / "b", "--per_device_eval_batch_size", "7", epochs=1))
+    assert values(first) == values(second)
+    for one, other in zip(predictions(tmp_path / "a"), predictions(tmp_path / "b"), strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_it_ends_as_if_it_had_not_been(command, tmp_path):
+    words = ["--learning_rate", "5e-3", "--early_stopping_patience", "0"]
+    whole = run(command(tmp_path / "whole", *words, epochs=6))
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "sure.train", *command(tmp_path / "killed", *words, epochs=6)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    # What a kill in the middle of writing a checkpoint leaves.
+    (tmp_path / "killed" / "checkpoint-9999").mkdir()
+    again = run(command(tmp_path / "killed", *words, epochs=6))
+    assert again.returncode == 0, again.stderr
+    assert "Resuming from" in again.stderr
+    first, second = (Result.read(tmp_path / name / "result.json") for name in ("whole", "killed"))
+    assert first.scores == second.scores
+    assert first.cost.steps == second.cost.steps == 30
+    weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "killed")]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
+def test_early_stopping_is_remembered_and_the_best_checkpoint_is_tested(command, tmp_path):
+    result = main(command(tmp_path, "--learning_rate", "0", "--early_stopping_patience", "2", epochs=20))
+    # Nothing learns: the first evaluation stays the best, and two more end it.
+    assert result.cost.epochs == 3
+    (tmp_path / "result.json").unlink()
+    again = main(command(tmp_path, "--learning_rate", "0", "--early_stopping_patience", "2", epochs=20))
+    assert again.cost.epochs == 3
+    assert again.scores == result.scores
+
+
+@pytest.mark.slow
+def test_two_processes_score_what_one_does_with_the_same_global_batch(command, tmp_path, backbone):
+    # Dropout draws differ between one process and two.
+    config = json.loads((backbone / "config.json").read_text())
+    still = {name: 0.0 for name in config if name.endswith("dropout") or name == "mask_time_prob"}
+    plain = tmp_path / "backbone"
+    plain.mkdir()
+    for path in backbone.iterdir():
+        (plain / path.name).write_bytes(path.read_bytes())
+    (plain / "config.json").write_text(json.dumps(config | still))
+    words = ["--backbone", str(plain), "--early_stopping_patience", "0"]
+    one = run(command(tmp_path / "one", *words))
+    assert one.returncode == 0, one.stderr
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "sure.train")
+    two = run(command(tmp_path / "two", *words, "--per_device_train_batch_size", "4"), launcher)
+    assert two.returncode == 0, two.stderr
+    first, second = (Result.read(tmp_path / name / "result.json") for name in ("one", "two"))
+    assert second.cost.processes == 2
+    assert first.cost.steps == second.cost.steps
+    for split in ("validation", "test"):
+        ones, twos = predictions(tmp_path / "one", split), predictions(tmp_path / "two", split)
+        assert [row["id"] for row in ones] == [row["id"] for row in twos]
+        for mine, other in zip(ones, twos, strict=True):
+            assert mine["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+        assert values(first, split) == pytest.approx(values(second, split))
+
+
+def test_a_loss_that_is_no_number_fails_with_a_record_of_it(command, tmp_path):
+    with pytest.raises(SureError, match=r"the loss is .* lower --learning_rate"):
+        main(command(tmp_path, "--learning_rate", "1e30", "--logging_steps", "1", "--max_grad_norm", "0"))
+    result = Result.read(tmp_path / "result.json")
+    assert result.status == "failed"
+    assert "lower --learning_rate" in result.error
+    assert result.cost is None
+
+
+def test_class_weights_make_rare_labels_count():
+    from sure.task.classification import class_weights
+
+    assert class_weights([0, 0, 0, 1], 2).tolist() == pytest.approx([4 / 6, 4 / 2])
+
+
+def test_tensorboard_logs_are_written(command, tmp_path):
+    main(command(tmp_path, "--report_to", "tensorboard", epochs=1))
+    assert list((tmp_path / "runs").rglob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--task", "esd_emotions"], "Unknown task 'esd_emotions'. Did you mean 'esd_emotion'"),
+        (["--method", "lora2"], "Unknown method 'lora2'. Did you mean 'lora'"),
+        (["--backbone", "nowhere/at-all"], "--backbone nowhere/at-all: neither built in"),
+        (["--data_dir", "nowhere"], "--data_dir nowhere: no such folder"),
+        (["--task_options", "langauge=english"], "Unknown option of esd_emotion: 'langauge'. Did you mean 'language'"),
+        (["--task_options", "language"], "--task_options language: expected name=value"),
+        (["--metric_for_best_model", "f2"], "Unknown metric of esd_emotion for --metric_for_best_model 'f2'"),
+        (["--eval_strategy", "sometimes"], "sometimes"),
+    ],
+)
+def test_mistakes_are_named(change, message, command, tmp_path):
+    with pytest.raises(SureError, match=message):
+        main(command(tmp_path, *change))
+
+
+def test_the_command_line_shows_no_traceback(tmp_path):
+    for words in (
+        ["train", "--task", "esd_emotion", "--data_dir", "nowhere", "--output_dir", str(tmp_path)],
+        ["train", "--dataset", "esd", "--data_dir", "x", "--fine_tune", "True", "--lora_adapter", "True"],
+        ["predict", "--adapter", str(tmp_path), "x.wav"],
+    ):
+        done = subprocess.run([Path(sys.executable).with_name("sure"), *words], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr.count("sure: error: ") == 1
+        assert "Traceback" not in done.stderr
