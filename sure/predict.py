@@ -84,5 +84,5 @@ def _audio_files(recording: Path) -> list[Path]:
         return [recording]
     found = sorted(path for path in recording.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
     if not found:
-        raise SureError(f"{recording}: no audio files ({', '.join(audio.SUFFIXES)}) in this folder.")
+        raise SureError(f"{recording}: no audio files ({', '.join(sorted(audio.SUFFIXES))}) in this folder.")
     return found

@@ -120,9 +120,9 @@ def test_cuts_are_for_tasks_that_allow_them(corpus):
 def test_each_family_s_corpora_are_sound_until_a_file_is_lost(corpus, task, speakers, tmp_path):
     pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
     make = {
-        "fleurs": lambda folder: synth.fleurs(folder, train=4, dev=2, test=2),
-        "voxceleb": lambda folder: synth.voxceleb(folder, speakers=13, test_speakers=3, sessions=2, utterances=1),
-        "libritts": lambda folder: synth.libritts(folder, speakers=2, chapters=1, utterances=4, test=0),
+        "fleurs": lambda folder: synth.fleurs.make(folder, train=4, dev=2, test=2),
+        "voxceleb": lambda folder: synth.voxceleb.make(folder, speakers=13, test_speakers=3, sessions=2, utterances=1),
+        "libritts": lambda folder: synth.libritts.make(folder, speakers=2, chapters=1, utterances=4, test=0),
     }
     make[corpus](tmp_path / corpus)
     found = check(make_task(task, {}), tmp_path / corpus)

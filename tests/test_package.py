@@ -79,7 +79,7 @@ def test_every_folder_with_code_is_a_package_that_is_installed():
 def test_every_file_is_in_the_wheel_and_no_other(wheel):
     with ZipFile(wheel) as archive:
         built = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
-    assert "sure/leaderboard.html" in built
+    assert "sure/leaderboard/page.html" in built
     assert built == {name: path.read_bytes() for name, path in source_files().items()}
 
 
@@ -150,4 +150,4 @@ def test_tasks_are_imported_as_sure_tasks_for_there_is_no_other_name_once_instal
         if path.suffix == ".py"
     }
     assert {name: found for name, found in named.items() if found} == {}
-    assert "sure.tasks._files" in imports(REPOSITORY / "tasks" / "esd_emotion.py")
+    assert "sure.corpus.folders" in imports(REPOSITORY / "tasks" / "esd_emotion.py")

@@ -66,7 +66,7 @@ def test_the_demo_and_the_paper_s_recipe_leave_no_method_out(name):
 @pytest.mark.slow
 def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_ends_with_a_leaderboard(tmp_path):
     pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
-    synth.esd(tmp_path / "esd", speakers=2, train=4, evaluation=1, test=2)
+    synth.esd.make(tmp_path / "esd", speakers=2, train=4, evaluation=1, test=2)
     settings = {
         "DATA_DIR": str(tmp_path / "esd"),
         "BACKBONE": str(save_backbone(tmp_path / "backbone", "wav2vec2")),

@@ -6,25 +6,14 @@ is complete is not made again, and a folder that holds anything else is refused 
 
 from collections.abc import Callable
 
-from sure.synth.esd import esd
+from sure.synth import esd, fleurs, libritts, voxceleb
 from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_words
-from sure.synth.fleurs import fleurs
-from sure.synth.libritts import libritts
-from sure.synth.voxceleb import voxceleb
 
-__all__ = [
-    "CORPORA",
-    "Voice",
-    "Word",
-    "data_folder",
-    "esd",
-    "fleurs",
-    "forget",
-    "libritts",
-    "speak",
-    "speak_words",
-    "voxceleb",
-]
+__all__ = ["CORPORA", "Voice", "Word", "data_folder", "forget", "speak", "speak_words"]
 
-
-CORPORA: dict[str, Callable] = {"esd": esd, "fleurs": fleurs, "libritts": libritts, "voxceleb": voxceleb}
+CORPORA: dict[str, Callable] = {
+    "esd": esd.make,
+    "fleurs": fleurs.make,
+    "libritts": libritts.make,
+    "voxceleb": voxceleb.make,
+}

@@ -10,7 +10,7 @@ from sure.synth.espeak import forget, speak
 from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
 
 
-def esd(
+def make(
     output_dir: Path, seed: int = 0, speakers: int = 10, train: int = 12, evaluation: int = 3, test: int = 3
 ) -> None:
     """A corpus in ESD's layout: English speakers from 0011 on, five emotions, so many sentences in each split.

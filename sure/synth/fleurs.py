@@ -10,7 +10,7 @@ from sure.synth.espeak import forget, speak
 from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied, write
 
 
-def fleurs(
+def make(
     output_dir: Path, seed: int = 0, language: str = "en_us", train: int = 120, dev: int = 30, test: int = 30
 ) -> None:
     """A corpus in the layout of FLEURS' raw release: English sentences with numbers, so many in each split.

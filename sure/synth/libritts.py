@@ -12,7 +12,7 @@ from sure.synth.espeak import forget, speak
 from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied, write
 
 
-def libritts(
+def make(
     output_dir: Path, seed: int = 0, speakers: int = 8, chapters: int = 2, utterances: int = 10, test: int = 3
 ) -> None:
     """A corpus in LibriTTS' layout, 24 kHz: so many speakers in `train-clean-100`, their chapters, utterances in each.

@@ -13,7 +13,7 @@ from sure.synth.espeak import forget, speak
 from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
 
 
-def voxceleb(
+def make(
     output_dir: Path,
     seed: int = 0,
     speakers: int = 40,

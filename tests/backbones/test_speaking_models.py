@@ -17,7 +17,7 @@ from sure.errors import SureError
 from sure.method import applying
 from sure.task.text_to_speech import vocoders
 from sure.task.text_to_speech.model import NO_SAMPLE, SpeakingModel
-from tests.factories.speaking import FAMILIES, durations
+from tests.factories.speaking import FAMILIES, even_durations
 from tests.test_matrix import METHODS
 
 TEXTS = ["pack my box", "the quick brown fox jumps", "lazy dog"]
@@ -66,7 +66,7 @@ def targets(backbone, texts=TEXTS):
                 "id": text,
                 "text": text,
                 "waveform": generator.normal(scale=0.1, size=length).astype(np.float32),
-                "durations": durations(length, len(text) + 1),
+                "durations": even_durations(length, len(text) + 1),
             }
             for text, length in zip(texts, lengths, strict=False)
         ],

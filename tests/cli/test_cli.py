@@ -197,7 +197,7 @@ def test_a_mistake_is_told_with_what_would_be_right(words, message, refused, tmp
 def test_a_mistake_that_only_shows_beside_the_corpus_is_told_too(option, message, refused, tmp_path, monkeypatch):
     pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
     monkeypatch.setenv("SURE_CACHE", str(tmp_path / "cache"))
-    synth.esd(tmp_path / "esd", speakers=1, train=1, evaluation=1, test=1)
+    synth.esd.make(tmp_path / "esd", speakers=1, train=1, evaluation=1, test=1)
     words = ("train", "--task", "esd_emotion", "--data_dir", tmp_path / "esd", "--output_dir", tmp_path / "out")
     assert message in refused(*words, "--use_cpu", "True", *option)
     assert not (tmp_path / "out" / "result.json").exists()
@@ -287,7 +287,7 @@ def test_the_budget_is_of_the_methods_and_labels_asked_for(sure):
 
 def test_a_corpus_is_spoken_from_the_seed_asked_for(sure, tmp_path, monkeypatch):
     pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
-    small = functools.partial(synth.esd, speakers=1, train=1, evaluation=1, test=1)
+    small = functools.partial(synth.esd.make, speakers=1, train=1, evaluation=1, test=1)
     monkeypatch.setitem(synth.CORPORA, "esd", small)
     sure("data", "synth", "esd", "--output_dir", tmp_path / "esd", "--seed", 5)
     assert json.loads((tmp_path / "esd" / "SYNTHETIC.json").read_text())["seed"] == 5

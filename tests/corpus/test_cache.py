@@ -267,9 +267,7 @@ def test_a_file_that_changes_while_it_is_decoded_is_not_kept(splits, cache_dir, 
 
 def test_a_cache_that_cannot_be_written_names_the_flag(splits, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(
-        SureError, match=r"^The cache_dir .*/file/cache cannot be written .*--cache_dir or SURE_CACHE\.$"
-    ):
+    with pytest.raises(SureError, match=r"^The cache .*/file/cache cannot be written .*--cache_dir or SURE_CACHE\.$"):
         cache.decode(splits, cache_dir=tmp_path / "file" / "cache")
 
 

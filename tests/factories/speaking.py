@@ -79,7 +79,7 @@ def save_hifigan(folder: Path, **changes) -> Path:
     return folder
 
 
-def durations(samples: int, tokens: int) -> list[int]:
+def even_durations(samples: int, tokens: int) -> list[int]:
     """Frames of 256 samples at 22.05 kHz, as many for each token as can be."""
     frames = 1 + round(samples * 22_050 / 16_000) // 256
     return [frames // tokens + (index < frames % tokens) for index in range(tokens)]

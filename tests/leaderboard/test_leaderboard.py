@@ -11,7 +11,8 @@ import pytest
 
 from sure import leaderboard, registry
 from sure.errors import SureError
-from sure.record import Interval, Result, Score, write_predictions
+from sure.leaderboard.entries import Entry, rank, rank_label
+from sure.record import Cost, Interval, Result, Score, write_predictions
 from sure.task.classification import ClassificationTask
 from sure.task.scoring import RESAMPLES, score_with_intervals
 from tests.factories import REPOSITORY
@@ -131,8 +132,8 @@ def prediction_rows(split, right, utterances=60):
 def entry(name, value, low, high, *, parameters=10, higher=True, failed=False):
     """A hand-made entry."""
     score = Score(value=value, low=low, high=high, unit="share", higher_is_better=higher)
-    cost = leaderboard.Cost.model_construct(trainable_parameters=parameters)
-    return leaderboard.Entry.model_construct(
+    cost = Cost.model_construct(trainable_parameters=parameters)
+    return Entry.model_construct(
         rank=None,
         tied=False,
         task="three_emotions",
@@ -153,7 +154,7 @@ def edit(record, change):
 
 
 def labelled(entries):
-    return {e.submission: leaderboard.rank_label(e) for e in leaderboard.rank(entries)}
+    return {e.submission: rank_label(e) for e in rank(entries)}
 
 
 def test_overlapping_intervals_share_a_rank_and_failed_runs_come_last():

@@ -22,7 +22,7 @@ from tests.factories.encoders import save_backbone
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus") / "esd"
-    synth.esd(folder, speakers=2, train=4, evaluation=1, test=2)
+    synth.esd.make(folder, speakers=2, train=4, evaluation=1, test=2)
     return folder
 
 

@@ -30,7 +30,7 @@ MADE = {
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic") / "esd"
-    synth.esd(folder, **SIZES)
+    synth.esd.make(folder, **SIZES)
     return folder
 
 
@@ -91,24 +91,24 @@ def test_its_marker_says_that_it_is_synthetic_and_from_what(corpus):
 def test_the_same_seed_gives_the_same_bytes_in_this_process_and_in_another(tmp_path):
     # Ten speakers have every voice, breathy ones among them.
     sizes = {"speakers": 10, "train": 1, "evaluation": 1, "test": 1}
-    synth.esd(tmp_path / "first", **sizes)
+    synth.esd.make(tmp_path / "first", **sizes)
     # Long enough for the clock, which eSpeak NG would take for chance.
     time.sleep(1.1)
-    synth.esd(tmp_path / "second", **sizes)
-    script = f"from sure import synth; synth.esd({str(tmp_path / 'elsewhere')!r}, **{sizes})"
+    synth.esd.make(tmp_path / "second", **sizes)
+    script = f"from sure import synth; synth.esd.make({str(tmp_path / 'elsewhere')!r}, **{sizes})"
     subprocess.run([sys.executable, "-c", script], check=True)
     assert contents(tmp_path / "first") == contents(tmp_path / "second") == contents(tmp_path / "elsewhere")
 
 
 def test_another_seed_gives_other_voices_and_sentences(corpus, tmp_path):
-    synth.esd(tmp_path, seed=1, **SIZES)
+    synth.esd.make(tmp_path, seed=1, **SIZES)
     first, other = contents(corpus), contents(tmp_path)
     assert first.keys() == other.keys()
     assert not set(first.values()) & set(other.values())
 
 
 def test_speakers_and_emotions_sound_different(tmp_path):
-    synth.esd(tmp_path, speakers=3, train=6, evaluation=1, test=1)
+    synth.esd.make(tmp_path, speakers=3, train=6, evaluation=1, test=1)
     assert len(set(contents(tmp_path).values())) == len(contents(tmp_path))
 
     def measured(speaker, emotion):
@@ -126,7 +126,7 @@ def test_speakers_and_emotions_sound_different(tmp_path):
 
 def test_a_complete_corpus_is_not_made_again(corpus):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    synth.esd(corpus, **SIZES)
+    synth.esd.make(corpus, **SIZES)
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
 
 
@@ -134,7 +134,7 @@ def test_a_complete_corpus_is_not_made_again(corpus):
 def test_another_corpus_in_the_folder_is_refused_and_left_alone(change, corpus):
     before = contents(corpus)
     with pytest.raises(SureError, match=r"esd holds another synthetic corpus \(.*'seed': 0.*Choose another folder"):
-        synth.esd(corpus, **(SIZES | change))
+        synth.esd.make(corpus, **(SIZES | change))
     assert contents(corpus) == before
 
 
@@ -142,14 +142,14 @@ def test_what_is_no_synthetic_corpus_is_refused_and_left_alone(tmp_path):
     (tmp_path / "recording.wav").write_bytes(b"precious")
     for place in (tmp_path, tmp_path / "recording.wav"):
         with pytest.raises(SureError, match=r"is there already and holds no synthetic corpus\. Choose a new folder"):
-            synth.esd(place, **SIZES)
+            synth.esd.make(place, **SIZES)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"]
 
 
 def test_an_empty_folder_is_filled_even_the_current_one(tmp_path, corpus, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    synth.esd(".", **SIZES)
+    synth.esd.make(".", **SIZES)
     assert contents(tmp_path / "empty") == contents(corpus)
 
 
@@ -164,13 +164,13 @@ def test_an_interrupted_build_leaves_no_corpus_under_its_name_and_the_next_one_s
             raise KeyboardInterrupt
         return speak(text, voice)
 
-    monkeypatch.setattr(synth, "speak", interrupted)
+    monkeypatch.setattr(synth.esd, "speak", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        synth.esd(tmp_path / "esd", **SIZES)
+        synth.esd.make(tmp_path / "esd", **SIZES)
     assert not (tmp_path / "esd").exists()
     (tmp_path / "esd.partial" / "half.wav").touch()
     monkeypatch.undo()
-    synth.esd(tmp_path / "esd", **SIZES)
+    synth.esd.make(tmp_path / "esd", **SIZES)
     assert contents(tmp_path / "esd") == contents(corpus)
     assert [path.name for path in tmp_path.iterdir()] == ["esd"]
 

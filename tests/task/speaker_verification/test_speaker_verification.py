@@ -8,7 +8,7 @@ import pytest
 
 from sure.corpus import cache
 from sure.errors import SureError
-from sure.task import speaker_verification
+from sure.task.speaker_verification import scores
 from sure.task.speaker_verification.trials import read_trials, trials_by_rule
 from tests.factories.speakers import FourSpeakers, cosine, loaded, rows_of
 
@@ -152,9 +152,9 @@ def test_a_trial_that_a_list_repeats_counts_as_often(tmp_path):
 def test_adaptive_normalisation_is_what_its_definition_says(tmp_path, monkeypatch):
     """Each trial by itself, in plain Python (Matejka et al. 2017, section 2.3, AS-norm1)."""
     nearest = 3
-    monkeypatch.setattr(speaker_verification, "_NEAREST", nearest)
+    monkeypatch.setattr(scores, "_NEAREST", nearest)
     # Fewer at a time than there are utterances and trials.
-    monkeypatch.setattr(speaker_verification, "_AT_A_TIME", 4)
+    monkeypatch.setattr(scores, "_AT_A_TIME", 4)
     generator = np.random.default_rng(1)
     training, tested = rows_of(5, 3, "train"), rows_of(3, 2, "test", 7)
     training_embeddings, embeddings = generator.normal(size=(15, 8)), generator.normal(size=(6, 8))

@@ -20,11 +20,11 @@ from sure.leaderboard import submission
 from sure.predict import predict, speak
 from sure.record import Result, read_predictions
 from sure.runner.run import main
-from sure.task import make_task, text_to_speech
-from sure.task.text_to_speech import measures
+from sure.task import make_task
+from sure.task.text_to_speech import durations, measures
 from tests.factories import REPOSITORY
 from tests.factories.encoders import save_backbone
-from tests.factories.speaking import durations, save_fastspeech2_conformer, save_hifigan, save_speecht5
+from tests.factories.speaking import even_durations, save_fastspeech2_conformer, save_hifigan, save_speecht5
 
 SENTENCES = [
     "a fox",
@@ -354,7 +354,7 @@ class TestDurations:
         for speaker in F0:
             for number, sentence in enumerate(SENTENCES):
                 samples = soundfile.info(corpus / speaker / "wav" / f"a{number}.wav").frames
-                counts = durations(samples, len(sentence) + 1)
+                counts = even_durations(samples, len(sentence) + 1)
                 lines.append(" ".join([f"{speaker}_a{number}", *map(str, counts)]))
         (tmp_path / "durations").write_text("\n".join(lines) + "\n")
         return tmp_path / "durations"
@@ -399,16 +399,16 @@ class TestDurations:
         task = make_task("tts_l2arctic", {})
         splits = task.load(corpus)
         backbone = loading.load(str(fastspeech2))
-        alone = text_to_speech._all_times(splits["train"])
-        frames = text_to_speech._aligned(backbone, splits["train"])
+        alone = durations._all_times(splits["train"])
+        frames = durations.aligned(backbone, splits["train"])
         assert list(frames) == splits["train"]["id"]
         assert [len(counts) for counts in frames.values()] == [len(text) + 1 for text in splits["train"]["text"]]
-        monkeypatch.setattr(text_to_speech, "_WORTH_A_PROCESS", 8)
+        monkeypatch.setattr(durations, "_WORTH_A_PROCESS", 8)
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
-        assert text_to_speech._all_times(splits["train"]) == alone
+        assert durations._all_times(splits["train"]) == alone
         # Once: other methods, processes and resumed runs read it.
-        monkeypatch.setattr(text_to_speech, "_all_times", None)
-        assert text_to_speech._aligned(backbone, splits["train"]) == frames
+        monkeypatch.setattr(durations, "_all_times", None)
+        assert durations.aligned(backbone, splits["train"]) == frames
 
     def test_with_the_wrong_model_a_file_is_refused(self, command, file, tmp_path):
         with pytest.raises(SureError, match=r"durations=.*: speecht5 models need none; leave it out"):
