@@ -1,17 +1,19 @@
 """What a method costs on a backbone before any training: parameters, adapter size, multiply-accumulates."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
+from peft.utils import ModulesToSaveWrapper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sure.backbone import loading
 from sure.method import applying
-from sure.model import SpeechModel
+from sure.model import ModelWithHead
 
 # Utterance length at which multiply-accumulates are counted; attention makes them grow a little faster than length.
 MACS_SECONDS = 10
@@ -44,16 +46,20 @@ class Budget:
 
 
 def budget(
-    method: str, backbone: str, build_head: Callable[[int], nn.Module], options: dict[str, Any] | None = None
+    method: str,
+    backbone: str,
+    build_head: Callable[[int], nn.Module],
+    options: dict[str, Any] | None = None,
+    backbone_options: dict[str, Any] | None = None,
 ) -> Budget:
     """The budget of a method with a task's head, from the backbone's configuration alone: no weights are read.
 
     `build_head` makes the head from the backbone's width, as `Task.build_head` does.
     """
-    loaded = loading.load(backbone, weights=False)
+    loaded = loading.load(backbone, weights=False, options=backbone_options, head=True)
     config = applying.configure(method, loaded, options)
     with torch.device("meta"):
-        adapted = applying.apply(SpeechModel(loaded, build_head(loaded.width)), config)
+        adapted = applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config)
     return measure(adapted)
 
 
@@ -63,8 +69,10 @@ def measure(model: PeftModel) -> Budget:
     head_parameters, total = 0, _count(model)
     if (head := getattr(model.get_base_model(), "head", None)) is not None:
         head_parameters = _count(head.modules_to_save[model.active_adapter])
-        # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
-        total -= _count(head.original_module)
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
+            total -= _count(module.original_module)
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return Budget(
         trainable_parameters=trainable,
@@ -80,10 +88,15 @@ def _count(module: nn.Module) -> int:
 
 
 def _macs_per_second(model: PeftModel) -> int:
-    """Half of the floating-point operations that PyTorch counts in matrix products, convolutions and attention."""
+    """Half of the floating-point operations that PyTorch counts in matrix products, convolutions and attention.
+
+    Of an utterance of ten seconds, or of as many as the model hears.
+    """
     training = model.training
     model.eval()
+    base = model.get_base_model()
+    seconds = min(MACS_SECONDS, base.source.window or MACS_SECONDS)
     with FlopCounterMode(display=False) as counter:
-        model.get_base_model().run_example(MACS_SECONDS)
+        base.run_example(math.ceil(seconds))
     model.train(training)
-    return counter.get_total_flops() // 2 // MACS_SECONDS
+    return int(counter.get_total_flops() / 2 / seconds)

@@ -46,6 +46,9 @@ class ClassificationHead(nn.Module):
 class CTCHead(nn.Module):
     """A linear map of each frame to tokens, of which 0 is the blank (CTC, Graves et al. 2006)."""
 
+    # It aligns texts to frames.
+    needs_time = True
+
     def __init__(self, width: int, tokens: int) -> None:
         super().__init__()
         self.classifier = nn.Linear(width, tokens)

@@ -1,16 +1,39 @@
-"""A backbone with a task head: what every method adapts and every task trains."""
+"""A backbone as every method adapts it and every task trains it: by itself, or with a task's head."""
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from sure.audio import SAMPLE_RATE
 from sure.backbone import Backbone
 from sure.errors import SureError
 
 
 class SpeechModel(PreTrainedModel):
+    """Holds the model of a `Backbone` as `backbone`. A subclass says what comes of its outputs, loss and logits."""
+
+    supports_gradient_checkpointing = True
+    # The loss is a mean; the trainer need not hand over counts to scale it by.
+    accepts_loss_kwargs = False
+    _supports_sdpa = True
+
+    # Whether every hidden state is asked for.
+    all_layers = False
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone.config)
+        self.source = backbone
+        self.backbone = backbone.model
+        self.padding = backbone.padding
+        self.main_input_name = backbone.model.main_input_name
+        self.name_or_path = backbone.name
+
+    def run_example(self, seconds: int) -> None:
+        """One forward pass over so many seconds without sound, for counting its operations."""
+        self(**self.source.example(seconds, self.device))
+
+
+class ModelWithHead(SpeechModel):
     """Runs `backbone`, then `head` on its last hidden state.
 
     The head takes hidden states (batch, frames, width), the batch's `Padding` and the task's targets, and returns the
@@ -18,24 +41,20 @@ class SpeechModel(PreTrainedModel):
     (layers + 1, batch, frames, width).
     """
 
-    supports_gradient_checkpointing = True
-    # The loss is a mean; the trainer need not hand over counts to scale it by.
-    accepts_loss_kwargs = False
-    _supports_sdpa = True
-
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
-        if backbone.family.headless:
+        if backbone.headless:
             raise SureError(
-                f"--backbone {backbone.name}: {backbone.family_name} models are whole and take no task's head; here a "
+                f"--backbone {backbone.name}: {backbone.family()} models are whole and take no task's head; here a "
                 "speech encoder is needed (`sure backbones`)."
             )
-        super().__init__(backbone.model.config)
-        self.backbone = backbone.model
-        self.padding = backbone.padding
+        if getattr(head, "needs_time", False) and not backbone.states_are_frames:
+            raise SureError(
+                f"--backbone {backbone.name}: the hidden states of {backbone.family()} models are no frames in time, "
+                "which this task aligns its texts to; choose another backbone (`sure backbones`)."
+            )
+        super().__init__(backbone)
         self.head = head
         self.all_layers = getattr(head, "all_layers", False)
-        self.main_input_name = backbone.model.main_input_name
-        self.name_or_path = backbone.name
 
     def forward(
         self,
@@ -51,12 +70,3 @@ class SpeechModel(PreTrainedModel):
         hidden_states = torch.stack(output.hidden_states) if self.all_layers else output.last_hidden_state
         loss, logits = self.head(hidden_states, self.padding, **targets)
         return SequenceClassifierOutput(loss=loss, logits=logits)
-
-    def run_example(self, seconds: int) -> None:
-        """One forward pass over so many seconds without sound, for counting its operations."""
-        if self.main_input_name == "input_features":
-            # Frames of 20 ms.
-            shape = (1, seconds * 50, self.config.feature_projection_input_dim)
-        else:
-            shape = (1, seconds * SAMPLE_RATE)
-        self(**{self.main_input_name: torch.zeros(shape, device=self.device)})

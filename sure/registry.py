@@ -1,6 +1,7 @@
 """Tasks, methods, backbones and metrics, found by the names of their files; listing them imports none of them."""
 
 import ast
+import dataclasses
 import difflib
 import importlib
 import importlib.util
@@ -16,7 +17,7 @@ Kind = Literal["task", "method", "backbone", "metric"]
 _FOLDERS = {
     "task": ("sure.tasks", ("sure.task", "Task")),
     "method": ("sure.methods", ("peft", "PeftConfig")),
-    "backbone": ("sure.backbones", ("sure.backbone", "Family")),
+    "backbone": ("sure.backbones", ("sure.backbone", "Backbone")),
     "metric": ("sure.metrics", ("sure.metric", "Metric")),
 }
 
@@ -55,6 +56,17 @@ def unknown(what: str, name: str, known: list[str]) -> SureError:
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return SureError(f"Unknown {what} {name!r}.{hint} Choose one of: {', '.join(known)}.")
+
+
+def dataclass_of(options_class: type, options: dict[str, Any], flag: str, owner: str) -> Any:
+    """A dataclass of options, as they were given or by default. Raises `SureError` for one that is none or wrong."""
+    kinds = {field.name: field.type for field in dataclasses.fields(options_class)}
+    for option in options:
+        if option not in kinds:
+            if not kinds:
+                raise SureError(f"{flag} {option}: {owner} has no options.")
+            raise unknown(f"option of {owner}:", option, list(kinds))
+    return options_class(**{name: checked(f"{flag} {name}", value, kinds[name]) for name, value in options.items()})
 
 
 def checked(what: str, value: Any, kind: Any) -> Any:

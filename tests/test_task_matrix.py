@@ -11,7 +11,8 @@ from sure.method import applying
 from sure.task import make_task
 from sure.task.classification import ClassificationTask
 from sure.task.speaker_verification import SpeakerVerificationTask
-from sure.task.speech_recognition import BLANK, SpeechRecognitionTask
+from sure.task.speech_recognition import SpeechRecognitionTask
+from sure.task.speech_recognition.tokens import BLANK
 from sure.task.text_to_speech import TextToSpeechTask
 from tests import test_matrix
 from tests.backbones import test_speaking_models, test_whisper

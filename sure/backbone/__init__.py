@@ -1,77 +1,168 @@
-"""Backbones: pretrained speech encoders of `transformers`, one file per model family.
+"""What a backbone is: a pretrained speech model of one family, how it is fed, and where its parts are.
 
-A family says where the parts of its models sit, so that a method names roles and works on every family:
+A file of `sure/backbones/` has one family, a subclass of `Backbone`. It says which modules play which role, so that a
+method names roles and works on every family:
 
 `layer`      a transformer or conformer layer, whose output has shape (batch, frames, width)
 `attention`  the self-attention of a layer
 `query`, `key`, `value`, `output`   its projections
-`ffn_in`, `ffn_out`   the first and the last projection of a feed-forward block
-`cnn`        the convolutional feature encoder on the waveform, where there is one
-`backbone`   the whole encoder
+`ffn`        a feed-forward block, whole
+`ffn_in`, `ffn_out`   its first and its last projection
+`norm`       the normalisations of a layer
+`cnn`        the convolutions that make frames of the waveform or of filter banks, where there are some
+`backbone`   the whole model
 
 Padding never changes an utterance's representation: where a family's convolutions or normalisations would read the
 padding of a batch, they are told where it is (`Padding`), so that a batch gives what each utterance gives alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoFeatureExtractor,
-    AutoModel,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from sure.audio import SAMPLE_RATE
-from sure.backbone.padding import Padding, PaddingAwareGroupNorm
+from sure.backbone.padding import Padding
+from sure.backbone.states import RecordStates
 from sure.errors import SureError
 
 
-class Family:
-    """A family of models. The defaults are the tree that wav2vec 2.0 shares with most of its successors."""
+@dataclass
+class NoOptions:
+    """Of a family that has nothing to choose; a family with choices has a dataclass of its own."""
 
-    roles: ClassVar[dict[str, str]] = {
-        "layer": r"encoder\.layers\.\d+",
-        "attention": r"encoder\.layers\.\d+\.attention",
-        "query": r"encoder\.layers\.\d+\.attention\.q_proj",
-        "key": r"encoder\.layers\.\d+\.attention\.k_proj",
-        "value": r"encoder\.layers\.\d+\.attention\.v_proj",
-        "output": r"encoder\.layers\.\d+\.attention\.out_proj",
-        "ffn_in": r"encoder\.layers\.\d+\.feed_forward\.intermediate_dense",
-        "ffn_out": r"encoder\.layers\.\d+\.feed_forward\.output_dense",
-        "cnn": r"feature_extractor",
-    }
+
+class Backbone:
+    """A model of one family, loaded. A subclass says what is particular to its family; loading is in `loading`."""
+
+    # By role a regular expression for names of modules, from the model's root.
+    roles: ClassVar[dict[str, str]]
+
+    # Random weights to be had by name, `<family>:<size>`: values of the configuration. `tiny` is for tests.
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    # A dataclass of what the family leaves to choose (`--backbone_options name=value`).
+    options_class: ClassVar[type] = NoOptions
+
+    # What of `transformers` makes the model of a configuration and reads its weights; or a `PreTrainedModel` of ours.
+    model_class: ClassVar[type] = AutoModel
 
     # A batch has at least this many samples (or feature frames), so that SpecAugment's spans of ten frames fit.
-    shortest_batch: ClassVar[int] = 4000
+    shortest_batch: ClassVar[int] = 0
 
     # Whole by itself: no task puts a head on it, and nothing but the method trains.
-    headless: ClassVar[bool] = False
+    headless: bool = False
 
     # Says its frames one after another: what sees other frames than its own has no place in a `decoder_layer`.
-    autoregressive: ClassVar[bool] = False
+    autoregressive: bool = False
 
-    # What of `transformers` makes the model of a configuration, and reads its weights.
-    auto_class: ClassVar[type] = AutoModel
+    # Whether hidden states are frames in time, one after another, which CTC must know.
+    states_are_frames: ClassVar[bool] = True
 
-    def processor(self, name: str, revision: str | None) -> Any:
+    # Seconds that the model hears at most, the rest being cut off; None: all.
+    window: float | None = None
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        processor: Any = None,
+        *,
+        revision: str,
+        pretrained: bool,
+        options: Any = None,
+        head: bool = False,
+    ) -> None:
+        """`processor` makes the model's inputs; `head`: a task will put a head on it, whatever else it can do."""
+        self.name, self.model, self.processor = name, model, processor
+        self.revision, self.pretrained, self.head = revision, pretrained, head
+        self.options = self.options_class() if options is None else options
+        self.padding = Padding()
+        self.prepare()
+        self.model.register_forward_pre_hook(self._locate_padding, with_kwargs=True)
+        if "layer" in self.roles:
+            recorder = RecordStates(self.roles["layer"])
+            self.model.register_forward_pre_hook(recorder.start, with_kwargs=True)
+            self.model.register_forward_hook(recorder.stop, always_call=True)
+
+    def __deepcopy__(self, memo: dict) -> "Backbone":
+        # Its hook on a model that is copied (full fine-tuning keeps the original) serves the same batches.
+        return self
+
+    @classmethod
+    def family(cls) -> str:
+        """The name of the file that defines it."""
+        return cls.__module__.rpartition(".")[2]
+
+    # How a family reads and makes what it consists of.
+
+    @classmethod
+    def read_config(cls, place: str, revision: str | None) -> PreTrainedConfig:
+        """The configuration of a folder or hub repository."""
+        return AutoConfig.from_pretrained(place, revision=revision)
+
+    @classmethod
+    def new_config(cls, **values: Any) -> PreTrainedConfig:
+        """A configuration with these values, such as one of `sizes`."""
+        kind = next(kind for kind in CONFIG_MAPPING_NAMES if kind.replace("-", "_") == cls.family())
+        return AutoConfig.for_model(kind, **values)
+
+    @classmethod
+    def new_model(cls, config: PreTrainedConfig) -> PreTrainedModel:
+        """A model with random weights."""
+        return getattr(cls.model_class, "from_config", cls.model_class)(config)
+
+    @classmethod
+    def read_processor(cls, place: str, revision: str | None) -> Any:
         """What makes a model's inputs, from the folder or hub repository that has its weights."""
-        return AutoFeatureExtractor.from_pretrained(name, revision=revision)
+        return AutoFeatureExtractor.from_pretrained(place, revision=revision)
 
-    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
-        """Make `model` read `padding`. Here: a CNN with group normalisation over time, as in wav2vec 2.0 base."""
-        norm = model.feature_extractor.conv_layers[0].layer_norm
-        if isinstance(norm, nn.GroupNorm):
-            norm.__class__ = PaddingAwareGroupNorm
-            norm.padding, norm.kernel, norm.stride = padding, model.config.conv_kernel[0], model.config.conv_stride[0]
+    @classmethod
+    def new_processor(cls, config: PreTrainedConfig) -> Any:
+        """The same for a model with random weights; None where none is needed."""
 
-    def inputs(self, processor: Any, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+    def prepare(self) -> None:
+        """Make `self.model` heed `self.padding` and `self.options`."""
+
+    # What a task and a method ask of a backbone.
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    @property
+    def width(self) -> int:
+        """Size of a hidden state."""
+        return self.config.hidden_size
+
+    @property
+    def states(self) -> int:
+        """Number of hidden states: the input of the first layer, and what each layer hands on."""
+        return self.config.num_hidden_layers + 1
+
+    def options_given(self) -> dict[str, Any]:
+        """Every option of the family with its value, as JSON has it."""
+        return asdict(self.options)
+
+    def modules(self, role: str, prefix: str = "backbone") -> str:
+        """Regular expression for the names of the modules that play a role, under `prefix`."""
+        if role == "backbone":
+            return prefix
+        if role not in self.roles:
+            raise SureError(
+                f"{self.family()} backbones have no {role!r}; its roles: backbone, {', '.join(self.roles)}."
+            )
+        return rf"{prefix}\.{self.roles[role]}"
+
+    def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """A padded batch with its attention mask from waveforms of shape (samples,), 16 kHz."""
-        batch = processor(
+        batch = self.processor(
             list(waveforms), sampling_rate=SAMPLE_RATE, padding=True, return_attention_mask=True, return_tensors="pt"
         )
         missing = self.shortest_batch - batch["attention_mask"].shape[1]
@@ -80,52 +171,44 @@ class Family:
                 batch[key] = nn.functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, missing))
         return dict(batch)
 
-    def frame_mask(self, model: PreTrainedModel, inputs: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, frames), true where a frame is not padding."""
-        frames = int(model._get_feat_extract_output_lengths(inputs.shape[1]))
-        lengths = model._get_feat_extract_output_lengths(attention_mask.sum(dim=-1))
-        return torch.arange(frames, device=inputs.device) < lengths.unsqueeze(1)
+    def example(self, seconds: int, device: torch.device) -> dict[str, Tensor]:
+        """What the model takes for so many seconds without sound, targets of a headless one included."""
+        return {self.model.main_input_name: torch.zeros(1, seconds * SAMPLE_RATE, device=device)}
 
+    def frame_mask(self, inputs: Tensor, attention_mask: Tensor) -> Tensor:
+        """The attention mask of `inputs` as (batch, frames), true where a frame is not padding."""
+        return attention_mask.bool()
 
-@dataclass
-class Backbone:
-    """A loaded encoder with what is needed to feed it and to find its parts."""
+    def encoder_roles(self, roles: tuple[str, ...], why: str) -> tuple[str, ...]:
+        """Roles without those of a decoder that says one thing after another, for what reads ahead in time.
 
-    name: str
-    family_name: str
-    family: Family
-    revision: str
-    pretrained: bool
-    model: PreTrainedModel
-    feature_extractor: Any
-    padding: Padding
+        Raises `SureError`, ending in `why`, where a role is of such a decoder alone.
+        """
+        if not self.autoregressive:
+            return roles
+        for role in roles:
+            if role.startswith(("decoder", "cross")):
+                raise SureError(
+                    f"--method_options roles={','.join(roles)}: {why} a {self.family()} decoder has yet to say. Choose "
+                    "encoder_layer."
+                )
+        return tuple(f"encoder_{role.removeprefix('encoder_')}" for role in roles)
 
-    @property
-    def width(self) -> int:
-        """Size of a hidden state."""
-        return self.model.config.hidden_size
+    def skip_frozen_cnn(self, adapted: nn.Module) -> None:
+        """Keep gradients out of a CNN that does not train, in the model that a method has adapted.
 
-    def modules(self, role: str, prefix: str = "backbone") -> str:
-        """Regular expression for the names of the modules that play a role, under `prefix`."""
-        if role == "backbone":
-            return prefix
-        if role not in self.family.roles:
-            raise SureError(
-                f"{self.family_name} backbones have no {role!r}; its roles: backbone, {', '.join(self.family.roles)}."
-            )
-        return rf"{prefix}\.{self.family.roles[role]}"
+        `transformers` marks the CNN's input as requiring gradients while it trains, which would run its whole backward
+        pass for nothing.
+        """
+        for module in adapted.modules():
+            if hasattr(module, "_requires_grad") and hasattr(module, "conv_layers"):
+                module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
 
-    def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """A padded batch from waveforms of shape (samples,), 16 kHz."""
-        return self.family.inputs(self.feature_extractor, waveforms)
-
-
-def skip_frozen_cnn(model: nn.Module) -> None:
-    """Keep gradients out of a CNN that does not train.
-
-    `transformers` marks the CNN's input as requiring gradients while it trains, which would run its whole backward pass
-    for nothing.
-    """
-    for module in model.modules():
-        if hasattr(module, "_requires_grad") and hasattr(module, "conv_layers"):
-            module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
+    def _locate_padding(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Before each forward pass: note where the padding is."""
+        attention_mask = kwargs.get("attention_mask")
+        self.padding.mask = self.padding.sample_lengths = None
+        if attention_mask is not None:
+            inputs = args[0] if args else kwargs[model.main_input_name]
+            self.padding.sample_lengths = attention_mask.sum(dim=-1)
+            self.padding.mask = self.frame_mask(inputs, attention_mask)

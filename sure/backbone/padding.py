@@ -1,12 +1,7 @@
 """Where the padding of a batch is, and layers that do not read it."""
 
-from typing import TYPE_CHECKING, Any
-
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from sure.backbone import Family
 
 
 class Padding:
@@ -48,21 +43,6 @@ class PaddingAwareGroupNorm(nn.GroupNorm):
         variance = ((values - mean).square() * mask).sum(-1, keepdim=True) / frames
         normalised = (values - mean) * torch.rsqrt(variance + self.eps)
         return (normalised * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(hidden_states.dtype)
-
-
-class Locate:
-    """Before each forward pass: note where the padding is."""
-
-    def __init__(self, family: "Family", padding: Padding) -> None:
-        self.family, self.padding = family, padding
-
-    def __call__(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        attention_mask = kwargs.get("attention_mask")
-        self.padding.mask = self.padding.sample_lengths = None
-        if attention_mask is not None:
-            inputs = args[0] if args else kwargs[model.main_input_name]
-            self.padding.sample_lengths = attention_mask.sum(dim=-1)
-            self.padding.mask = self.family.frame_mask(model, inputs, attention_mask)
 
 
 class FixedBatchNorm(nn.BatchNorm1d):

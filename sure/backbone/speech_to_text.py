@@ -3,42 +3,35 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
-from transformers import AutoModelForSpeechSeq2Seq, PreTrainedConfig
+from transformers import AutoModelForSpeechSeq2Seq
 
-from sure.backbone import Backbone, Family
+from sure.backbone import Backbone
 
 # Of read English, for counting operations.
 TOKENS_PER_SECOND = 4
 
 
-class SpeechToTextFamily(Family):
+class SpeechToText(Backbone):
     """A family whose models write what they hear; they are called as `WhisperForConditionalGeneration` is."""
 
     headless = True
     autoregressive = True
-    auto_class = AutoModelForSpeechSeq2Seq
+    model_class = AutoModelForSpeechSeq2Seq
 
     @abstractmethod
-    def prompt(self, backbone: Backbone, language: str | None) -> list[int]:
+    def prompt(self, language: str | None) -> list[int]:
         """The tokens that every text begins with; `language` is an ISO 639-1 code, None where it is not known."""
 
     @abstractmethod
-    def labels(self, backbone: Backbone, texts: Sequence[str], language: str | None) -> Tensor:
+    def labels(self, texts: Sequence[str], language: str | None) -> Tensor:
         """(batch, tokens) of the texts behind the prompt's first token, ended and padded with -100; of texts that are
         `too_long` the beginning."""
 
     @abstractmethod
-    def too_long(
-        self, backbone: Backbone, samples: Sequence[int], texts: Sequence[str], language: str | None
-    ) -> list[bool]:
+    def too_long(self, samples: Sequence[int], texts: Sequence[str], language: str | None) -> list[bool]:
         """Of each utterance, whether it is longer than what the model hears, or its text than what it writes."""
 
     @abstractmethod
-    def text(self, backbone: Backbone, tokens: Sequence[int]) -> str:
+    def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens that a model said."""
-
-    @abstractmethod
-    def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:
-        """Inputs and labels for so many seconds of speech, without content."""

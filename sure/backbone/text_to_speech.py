@@ -11,20 +11,20 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForTextToSpectrogram, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForTextToSpectrogram, PreTrainedModel
 
 from sure.audio.log_mel import LogMel
-from sure.backbone import Backbone, Family
+from sure.backbone import Backbone
 
 # Of read English, for counting operations.
 CHARACTERS_PER_SECOND = 15
 
 
-class TextToSpeechFamily(Family):
+class TextToSpeech(Backbone):
     """A family whose models speak."""
 
     headless = True
-    auto_class = AutoModelForTextToSpectrogram
+    model_class = AutoModelForTextToSpectrogram
 
     # Whether training must be told how many frames each token of a text takes: `targets` finds them in the rows.
     needs_durations: ClassVar[bool] = False
@@ -33,38 +33,30 @@ class TextToSpeechFamily(Family):
     vocoder_class: ClassVar[type[PreTrainedModel]]
 
     @abstractmethod
-    def log_mel(self, backbone: Backbone) -> LogMel:
+    def log_mel(self) -> LogMel:
         """The spectrograms that a model of this family predicts."""
 
     @abstractmethod
-    def speaker_width(self, config: PreTrainedConfig) -> int | None:
+    def speaker_width(self) -> int | None:
         """Size of the speaker embeddings that a model reads; None where it knows one voice only."""
 
     @abstractmethod
-    def text_inputs(self, backbone: Backbone, texts: Sequence[str]) -> dict[str, Tensor]:
+    def text_inputs(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask`, both (batch, tokens). Raises `SureError` for a text that is too long."""
 
     @abstractmethod
-    def targets(self, backbone: Backbone, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def targets(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """`labels` of shape (batch, frames, bins), -100 in padding, and what else the loss needs.
 
         A row has a `text` and a `waveform` of shape (samples,), 16 kHz, and where the family needs them `durations`.
         """
 
-    def durations(self, backbone: Backbone, text: str, times: np.ndarray, seconds: float) -> list[int]:
+    def durations(self, text: str, times: np.ndarray, seconds: float) -> list[int]:
         """Frames of each token in an utterance of so many seconds whose characters begin at `times`, (characters + 1,).
 
         Raises `SureError` where the tokens of a model are no characters.
         """
         raise NotImplementedError(f"{type(self).__name__} needs no durations")
-
-    @abstractmethod
-    def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:
-        """Inputs and targets for so many seconds of speech, without content."""
-
-    def frame_mask(self, model: PreTrainedModel, inputs: Tensor, attention_mask: Tensor) -> Tensor:
-        """Of the tokens, which are what the encoder's layers see."""
-        return attention_mask.bool()
 
 
 def padded_labels(spectrograms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

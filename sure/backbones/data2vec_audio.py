@@ -1,21 +1,28 @@
 """data2vec for audio (Baevski et al. 2022)."""
 
+from typing import Any, ClassVar
+
 from torch import Tensor
-from transformers import PreTrainedModel
 from transformers.models.data2vec.modeling_data2vec_audio import Data2VecAudioPositionalConvLayer
 
-from sure.backbone import Family
 from sure.backbone.padding import Padding
+from sure.backbones.wav2vec2 import BASE, LARGE, TINY, Wav2Vec2
 
 
-class Data2VecAudio(Family):
-    """The tree that `Family` describes, with a stack of positional convolutions, each of which reads the last one's."""
+class Data2VecAudio(Wav2Vec2):
+    """The tree of wav2vec 2.0, with a stack of positional convolutions, each of which reads the last one's."""
 
-    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
-        super().prepare(model, padding)
-        for layer in model.encoder.pos_conv_embed.layers:
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": TINY | {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5},
+        "base": BASE,
+        "large": LARGE,
+    }
+
+    def prepare(self) -> None:
+        super().prepare()
+        for layer in self.model.encoder.pos_conv_embed.layers:
             layer.__class__ = _PositionalConvLayer
-            layer.batch_padding = padding
+            layer.batch_padding = self.padding
 
 
 class _PositionalConvLayer(Data2VecAudioPositionalConvLayer):

@@ -31,10 +31,7 @@ from transformers import (
     FastSpeech2ConformerModel,
     FastSpeech2ConformerTokenizer,
     PreTrainedConfig,
-    PreTrainedModel,
 )
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.fastspeech2_conformer.modeling_fastspeech2_conformer import (
     FastSpeech2ConformerAttention,
     FastSpeech2ConformerDurationPredictor,
@@ -44,9 +41,9 @@ from transformers.utils import cached_file
 
 from sure.audio.log_mel import LogMel
 from sure.audio.pitch import f0
-from sure.backbone import Backbone
+from sure.backbone.attention import attend
 from sure.backbone.padding import Padding, fix_batch_norms, zero_padding
-from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeechFamily, padded_labels
+from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeech, padded_labels
 from sure.errors import SureError
 
 _LOG_MEL = LogMel(rate=22_050, fft=1024, window=1024, hop=256, bins=80, lowest=80.0, highest=7600.0)
@@ -71,12 +68,14 @@ _PARTS = {
     "key": r"\.self_attn\.linear_k",
     "value": r"\.self_attn\.linear_v",
     "output": r"\.self_attn\.linear_out",
+    "ffn": r"\.feed_forward(?:_macaron)?",
     "ffn_in": r"\.feed_forward(?:_macaron)?\.conv1",
     "ffn_out": r"\.feed_forward(?:_macaron)?\.conv2",
+    "norm": r"\.(?:ff_|ff_macaron_|self_attn_|conv_|final_)layer_norm",
 }
 
 
-class FastSpeech2Conformer(TextToSpeechFamily):
+class FastSpeech2Conformer(TextToSpeech):
     """Speakers are told apart by models that read speaker embeddings (`speaker_embed_dim`)."""
 
     roles: ClassVar[dict[str, str]] = {
@@ -85,21 +84,23 @@ class FastSpeech2Conformer(TextToSpeechFamily):
     needs_durations = True
     vocoder_class = FastSpeech2ConformerHifiGan
 
-    def processor(self, name: str, revision: str | None) -> "_Tokens":
-        path = cached_file(name, "vocab.json", revision=revision)
+    @classmethod
+    def read_processor(cls, place: str, revision: str | None) -> "_Tokens":
+        path = cached_file(place, "vocab.json", revision=revision)
         vocabulary = json.loads(Path(path).read_text(encoding="utf-8"))
         if _PHONEME not in vocabulary:
             return _Characters(vocabulary)
         try:
-            return _Phonemes(FastSpeech2ConformerTokenizer.from_pretrained(name, revision=revision))
+            return _Phonemes(FastSpeech2ConformerTokenizer.from_pretrained(place, revision=revision))
         except (ImportError, LookupError):
             raise SureError(
-                f"--backbone {name} reads phonemes, which g2p-en finds: pip install g2p-en, and once, with a network, "
+                f"--backbone {place} reads phonemes, which g2p-en finds: pip install g2p-en, and once, with a network, "
                 "python -c \"import nltk; nltk.download('cmudict'); nltk.download('averaged_perceptron_tagger_eng')\"."
             ) from None
 
-    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
+    def prepare(self) -> None:
         """Nothing reads padding, and adapters reach the attention."""
+        model, padding = self.model, self.padding
         model.__class__ = _FastSpeech2
         model.padding = padding
         model.decoder.register_forward_pre_hook(_LocateFrames(padding))
@@ -114,15 +115,15 @@ class FastSpeech2Conformer(TextToSpeechFamily):
             elif type(module) is nn.Conv1d:
                 module.__class__ = convolution
 
-    def log_mel(self, backbone: Backbone) -> LogMel:
-        mean, deviation = _statistics("mel", backbone.model.config)
+    def log_mel(self) -> LogMel:
+        mean, deviation = _statistics("mel", self.config)
         return replace(_LOG_MEL, mean=mean, deviation=deviation)
 
-    def speaker_width(self, config: PreTrainedConfig) -> int | None:
-        return config.speaker_embed_dim
+    def speaker_width(self) -> int | None:
+        return self.config.speaker_embed_dim
 
-    def text_inputs(self, backbone: Backbone, texts: Sequence[str]) -> dict[str, Tensor]:
-        tokens = [torch.tensor(backbone.feature_extractor(text)) for text in texts]
+    def text_inputs(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        tokens = [torch.tensor(self.processor(text)) for text in texts]
         lengths = torch.tensor([len(ids) for ids in tokens])
         input_ids = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
         return {
@@ -130,10 +131,10 @@ class FastSpeech2Conformer(TextToSpeechFamily):
             "attention_mask": (torch.arange(input_ids.shape[1]) < lengths.unsqueeze(1)).long(),
         }
 
-    def targets(self, backbone: Backbone, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def targets(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """A row has `durations` too, the frames of each token. Raises `SureError` where they do not fit, naming it."""
-        config, log_mel = backbone.model.config, self.log_mel(backbone)
-        made = [_aligned(row, backbone.feature_extractor(row["text"]), log_mel, config) for row in rows]
+        config, log_mel = self.config, self.log_mel()
+        made = [_aligned(row, self.processor(row["text"]), log_mel, config) for row in rows]
         labels, _ = padded_labels([spectrogram for spectrogram, _, _, _ in made])
         durations, pitch, energy = (
             nn.utils.rnn.pad_sequence([torch.from_numpy(parts[index]) for parts in made], batch_first=True)
@@ -146,18 +147,19 @@ class FastSpeech2Conformer(TextToSpeechFamily):
             "energy": energy.unsqueeze(-1),
         }
 
-    def durations(self, backbone: Backbone, text: str, times: np.ndarray, seconds: float) -> list[int]:
-        if not isinstance(backbone.feature_extractor, _Characters):
+    def durations(self, text: str, times: np.ndarray, seconds: float) -> list[int]:
+        if not isinstance(self.processor, _Characters):
             raise SureError(
-                f"--backbone {backbone.name} reads phonemes, which are aligned by other tools, such as the Montreal "
+                f"--backbone {self.name} reads phonemes, which are aligned by other tools, such as the Montreal "
                 "Forced Aligner; give the durations in a file: --task_options durations=FILE."
             )
-        begins = [times[place] for place, _ in backbone.feature_extractor.placed(text)]
+        begins = [times[place] for place, _ in self.processor.placed(text)]
         # What comes before the first token that the model reads belongs to it.
         edges = np.minimum([0.0, *begins[1:], seconds], seconds) * (_LOG_MEL.rate / _LOG_MEL.hop)
         return np.diff(np.round(edges).astype(int)).tolist()
 
-    def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:
+    def example(self, seconds: int, device: torch.device) -> dict[str, Tensor]:
+        config = self.config
         tokens = torch.ones(1, seconds * CHARACTERS_PER_SECOND, dtype=torch.long, device=device)
         durations = torch.full_like(tokens, round(_LOG_MEL.rate / _LOG_MEL.hop / CHARACTERS_PER_SECOND))
         nothing = torch.zeros(*tokens.shape, 1, device=device)
@@ -286,7 +288,6 @@ class _Attention(FastSpeech2ConformerAttention):
         output_attentions: bool = False,
     ) -> tuple[Tensor, None]:
         """`attention_mask` (batch, 1, frames), `pos_emb` (1, 2 * frames - 1, width)."""
-        batch, frames, width = hidden_states.shape
         query, key, value, positions = (
             projected.view(len(projected), -1, self.num_heads, self.head_dim)
             for projected in (
@@ -298,18 +299,17 @@ class _Attention(FastSpeech2ConformerAttention):
         )
         scaling = self.head_dim**-0.5
         relative = (query + self.pos_bias_v).transpose(1, 2) @ positions.permute(0, 2, 3, 1)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, sdpa_attention_forward)
-        attended, _ = attend(
+        attended = attend(
             self,
             (query + self.pos_bias_u).transpose(1, 2),
             key.transpose(1, 2),
             value.transpose(1, 2),
             None if attention_mask is None else attention_mask.bool().unsqueeze(1),
-            dropout=self.dropout.p if self.training else 0.0,
+            dropout=self.dropout.p,
             scaling=scaling,
             position_bias=self.shift_relative_position_tensor(relative) * scaling,
         )
-        return self.linear_out(attended.reshape(batch, frames, width)), None
+        return self.linear_out(attended), None
 
 
 def _aligned(

@@ -1,7 +1,7 @@
 """HuBERT (Hsu et al. 2021)."""
 
-from sure.backbone import Family
+from sure.backbones.wav2vec2 import Wav2Vec2
 
 
-class Hubert(Family):
-    """The tree that `Family` describes."""
+class Hubert(Wav2Vec2):
+    """The tree of wav2vec 2.0."""

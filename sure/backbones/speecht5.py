@@ -16,15 +16,12 @@ import torch
 from torch import Tensor
 from transformers import (
     PreTrainedConfig,
-    PreTrainedModel,
     SpeechT5ForTextToSpeech,
     SpeechT5HifiGan,
     SpeechT5Processor,
 )
 from transformers.cache_utils import EncoderDecoderCache
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_outputs import Seq2SeqSpectrogramOutput
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.speecht5.modeling_speecht5 import (
     SpeechT5Attention,
     SpeechT5ScaledPositionalEncoding,
@@ -32,9 +29,9 @@ from transformers.models.speecht5.modeling_speecht5 import (
 )
 
 from sure.audio.log_mel import LogMel
-from sure.backbone import Backbone
-from sure.backbone.padding import Padding, fix_batch_norms, zero_padding
-from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeechFamily, padded_labels
+from sure.backbone.attention import attend
+from sure.backbone.padding import fix_batch_norms, zero_padding
+from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeech, padded_labels
 from sure.errors import SureError
 
 # Slow speech has eight characters a second, of eight frames each; with the library's own limit of 20, a model that has
@@ -57,14 +54,16 @@ _PARTS = {
         "key": rf"{_ATTENTION[part]}\.k_proj",
         "value": rf"{_ATTENTION[part]}\.v_proj",
         "output": rf"{_ATTENTION[part]}\.out_proj",
+        "ffn": rf"{layer}\.feed_forward",
         "ffn_in": rf"{layer}\.feed_forward\.intermediate_dense",
         "ffn_out": rf"{layer}\.feed_forward\.output_dense",
+        "norm": rf"{layer}\.(?:self_attn_|encoder_attn_|final_)?layer_norm",
     }
     for part, layer in (("encoder", _ENCODER), ("decoder", _DECODER))
 }
 
 
-class SpeechT5(TextToSpeechFamily):
+class SpeechT5(TextToSpeech):
     """The text-to-speech model of SpeechT5's several."""
 
     roles: ClassVar[dict[str, str]] = (
@@ -75,14 +74,16 @@ class SpeechT5(TextToSpeechFamily):
     autoregressive = True
     vocoder_class = SpeechT5HifiGan
 
-    def processor(self, name: str, revision: str | None) -> SpeechT5Processor:
+    @classmethod
+    def read_processor(cls, place: str, revision: str | None) -> SpeechT5Processor:
         try:
-            return SpeechT5Processor.from_pretrained(name, revision=revision)
+            return SpeechT5Processor.from_pretrained(place, revision=revision)
         except ImportError:
             raise SureError('SpeechT5 reads text with sentencepiece: pip install "sure-bench[tts]".') from None
 
-    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
+    def prepare(self) -> None:
         """Nothing reads padding, nothing is skipped at random, and adapters reach the attention."""
+        model = self.model
         model.__class__ = _SpeechT5
         model.speecht5.decoder.prenet.encode_positions.__class__ = _Positions
         model.speech_decoder_postnet.__class__ = _Postnet
@@ -95,8 +96,8 @@ class SpeechT5(TextToSpeechFamily):
             if isinstance(module, SpeechT5Attention):
                 module.__class__, module.config = _Attention, config
 
-    def log_mel(self, backbone: Backbone) -> LogMel:
-        extractor = backbone.feature_extractor.feature_extractor
+    def log_mel(self) -> LogMel:
+        extractor = self.processor.feature_extractor
         return LogMel(
             rate=extractor.sampling_rate,
             fft=extractor.n_fft,
@@ -108,28 +109,29 @@ class SpeechT5(TextToSpeechFamily):
             floor=extractor.mel_floor,
         )
 
-    def speaker_width(self, config: PreTrainedConfig) -> int:
-        return config.speaker_embedding_dim
+    def speaker_width(self) -> int:
+        return self.config.speaker_embedding_dim
 
-    def text_inputs(self, backbone: Backbone, texts: Sequence[str]) -> dict[str, Tensor]:
-        inputs = backbone.feature_extractor.tokenizer(list(texts), padding=True, return_tensors="pt")
-        longest = backbone.model.config.max_text_positions
+    def text_inputs(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        inputs = self.processor.tokenizer(list(texts), padding=True, return_tensors="pt")
+        longest = self.config.max_text_positions
         for text, tokens in zip(texts, inputs["attention_mask"].sum(dim=1).tolist(), strict=True):
             if tokens > longest:
                 raise SureError(
-                    f"{text[:40]!r}...: {tokens} tokens, and {backbone.name} reads at most {longest}. Shorten it, and "
+                    f"{text[:40]!r}...: {tokens} tokens, and {self.name} reads at most {longest}. Shorten it, and "
                     "its recording where it has one."
                 )
         return {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
 
-    def targets(self, backbone: Backbone, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def targets(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """Spectrograms of `SpeechT5FeatureExtractor`, cut to whole steps of the decoder, and their mask."""
-        log_mel, step = self.log_mel(backbone), backbone.model.config.reduction_factor
+        log_mel, step = self.log_mel(), self.config.reduction_factor
         spectrograms = [log_mel(row["waveform"]) for row in rows]
         labels, mask = padded_labels([spectrogram[: len(spectrogram) // step * step] for spectrogram in spectrograms])
         return {"labels": labels, "decoder_attention_mask": mask}
 
-    def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Tensor]:
+    def example(self, seconds: int, device: torch.device) -> dict[str, Tensor]:
+        config = self.config
         frames = int(seconds * _FRAMES_PER_SECOND) // config.reduction_factor * config.reduction_factor
         length = min(seconds * CHARACTERS_PER_SECOND, config.max_text_positions)
         tokens = torch.full((1, length), config.vocab_size - 1, device=device)
@@ -249,7 +251,7 @@ class _Attention(SpeechT5Attention):
             return super().forward(
                 hidden_states, key_value_states, past_key_values, attention_mask, position_bias, output_attentions
             )
-        batch, frames, width = hidden_states.shape
+        batch, frames, _ = hidden_states.shape
         query, key, value = (
             projection(hidden_states).view(batch, frames, self.num_heads, self.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -259,15 +261,7 @@ class _Attention(SpeechT5Attention):
         bias = None
         if position_bias is not None:
             bias = torch.einsum("bhqd,qkd->bhqk", query * self.scaling, position_bias)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, sdpa_attention_forward)
-        attended, _ = attend(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=self.dropout if self.training else 0.0,
-            scaling=self.scaling,
-            position_bias=bias,
+        attended = attend(
+            self, query, key, value, attention_mask, dropout=self.dropout, scaling=self.scaling, position_bias=bias
         )
-        return self.out_proj(attended.reshape(batch, frames, width)), None
+        return self.out_proj(attended), None

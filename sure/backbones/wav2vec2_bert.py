@@ -1,16 +1,22 @@
 """wav2vec2-BERT 2.0, a conformer on log-mel features (Seamless Communication et al. 2023)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, SeamlessM4TFeatureExtractor
 
-from sure.backbone import Family
-from sure.backbone.padding import Padding
+from sure.backbone import Backbone
+
+# The extractor stacks two frames of 10 ms.
+_FRAMES_PER_SECOND = 50
 
 
-class Wav2Vec2Bert(Family):
-    """Two feed-forward blocks a layer, no CNN on the waveform, and as many frames out as in."""
+class Wav2Vec2Bert(Backbone):
+    """Two feed-forward blocks a layer, no CNN on the waveform, and as many frames out as in.
+
+    Its convolutions are causal and mask the padding themselves.
+    """
 
     roles: ClassVar[dict[str, str]] = {
         "layer": r"encoder\.layers\.\d+",
@@ -19,13 +25,26 @@ class Wav2Vec2Bert(Family):
         "key": r"encoder\.layers\.\d+\.self_attn\.linear_k",
         "value": r"encoder\.layers\.\d+\.self_attn\.linear_v",
         "output": r"encoder\.layers\.\d+\.self_attn\.linear_out",
+        "ffn": r"encoder\.layers\.\d+\.ffn[12]",
         "ffn_in": r"encoder\.layers\.\d+\.ffn[12]\.intermediate_dense",
         "ffn_out": r"encoder\.layers\.\d+\.ffn[12]\.output_dense",
+        "norm": r"encoder\.layers\.\d+\.(?:(?:ffn[12]|self_attn|final)_|conv_module\.(?:depthwise_)?)layer_norm",
+    }
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {
+            "hidden_size": 128,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "intermediate_size": 512,
+            "feature_projection_input_dim": 160,
+        }
     }
     shortest_batch: ClassVar[int] = 12
 
-    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
-        """Nothing: its convolutions are causal and mask the padding themselves."""
+    @classmethod
+    def new_processor(cls, config: PreTrainedConfig) -> SeamlessM4TFeatureExtractor:
+        return SeamlessM4TFeatureExtractor()
 
-    def frame_mask(self, model: PreTrainedModel, inputs: Tensor, attention_mask: Tensor) -> Tensor:
-        return attention_mask.bool()
+    def example(self, seconds: int, device: torch.device) -> dict[str, Tensor]:
+        frames = (1, seconds * _FRAMES_PER_SECOND, self.config.feature_projection_input_dim)
+        return {"input_features": torch.zeros(frames, device=device)}

@@ -1,28 +1,32 @@
 """WavLM (Chen et al. 2022)."""
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
-from sure.backbone import Family
-from sure.backbone.padding import Padding
+from sure.backbone.attention import attend
+from sure.backbones.wav2vec2 import Wav2Vec2
 
 
-class WavLM(Family):
-    """The tree that `Family` describes, with an attention of its own.
+class WavLM(Wav2Vec2):
+    """The tree of wav2vec 2.0, with an attention of its own.
 
     `WavLMAttention` hands the weights of its projections to one fused function and never calls the projections, so
     that an adapter around them would be passed over in silence. The attention here computes the same by calling them.
     """
 
-    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
-        super().prepare(model, padding)
-        for layer in model.encoder.layers:
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        name: values | ({"num_buckets": 16, "max_bucket_distance": 32} if "tiny" in name else {})
+        for name, values in Wav2Vec2.sizes.items()
+    }
+
+    def prepare(self) -> None:
+        super().prepare()
+        for layer in self.model.encoder.layers:
             layer.attention.__class__ = _Attention
-            layer.attention.config = model.config
+            layer.attention.config = self.config
 
 
 class _Attention(WavLMAttention):
@@ -33,21 +37,19 @@ class _Attention(WavLMAttention):
     def torch_multi_head_self_attention(
         self, hidden_states: Tensor, attention_mask: Tensor | None, gated_position_bias: Tensor
     ) -> tuple[Tensor, None]:
-        batch, frames, width = hidden_states.shape
-        heads = (batch, frames, self.num_heads, self.head_dim)
+        batch, frames, _ = hidden_states.shape
         query, key, value = (
-            projection(hidden_states).view(heads).transpose(1, 2)
+            projection(hidden_states).view(batch, frames, self.num_heads, self.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, sdpa_attention_forward)
-        attended, _ = attend(
+        attended = attend(
             self,
             query,
             key,
             value,
             None if attention_mask is None else attention_mask.to(torch.bool)[:, None, None, :],
-            dropout=self.dropout if self.training else 0.0,
+            dropout=self.dropout,
             scaling=self.scaling,
             position_bias=gated_position_bias.view(batch, self.num_heads, frames, frames).to(query.dtype),
         )
-        return self.out_proj(attended.reshape(batch, frames, width)), None
+        return self.out_proj(attended), None

@@ -1,104 +1,217 @@
 """Whisper, an encoder-decoder that writes what it hears (Radford et al. 2022, arXiv 2212.04356).
 
-`layer` means the layers of both; any role behind `encoder_` or `decoder_` (`encoder_layer`, `decoder_query`) is of one
-alone, and `cross_attention` is the decoder's attention to the encoder, whose projections count among its others.
+Where a task puts a head on it, its encoder alone counts; otherwise `layer` means the layers of both, any role behind
+`encoder_` or `decoder_` (`encoder_layer`, `decoder_query`) is of one alone, and `cross_attention` is the decoder's
+attention to the encoder, whose projections count among its others. Its layers have no feed-forward block of their own:
+only its two projections can be named.
 
-Every utterance is padded with silence or cut to the length of the model's window (30 s), as in pretraining.
+Every utterance is padded with silence or cut to the length of the model's window, 30 s as in pretraining. The encoder
+hears the silence, and what comes after it is as if it had not been padded in the head: means are over real frames.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel, WhisperProcessor
+from tokenizers import pre_tokenizers
+from torch import Tensor, nn
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperProcessor,
+    WhisperTokenizer,
+)
 
 from sure.audio import SAMPLE_RATE
-from sure.backbone import Backbone
-from sure.backbone.padding import Padding
-from sure.backbone.speech_to_text import TOKENS_PER_SECOND, SpeechToTextFamily
+from sure.backbone.speech_to_text import TOKENS_PER_SECOND, SpeechToText
 from sure.errors import SureError
 
 # Of mel frames (10 ms) the encoder makes half as many.
 _STRIDE = 2
+_FRAMES_PER_SECOND = 50
 
 _ROLES = {
-    "layer": r"model\.{part}\.layers\.\d+",
-    "attention": r"model\.{part}\.layers\.\d+\.self_attn",
-    "query": r"model\.{part}\.layers\.\d+\.(?:self|encoder)_attn\.q_proj",
-    "key": r"model\.{part}\.layers\.\d+\.(?:self|encoder)_attn\.k_proj",
-    "value": r"model\.{part}\.layers\.\d+\.(?:self|encoder)_attn\.v_proj",
-    "output": r"model\.{part}\.layers\.\d+\.(?:self|encoder)_attn\.out_proj",
-    "ffn_in": r"model\.{part}\.layers\.\d+\.fc1",
-    "ffn_out": r"model\.{part}\.layers\.\d+\.fc2",
+    "layer": r"layers\.\d+",
+    "attention": r"layers\.\d+\.self_attn",
+    "query": r"layers\.\d+\.(?:self|encoder)_attn\.q_proj",
+    "key": r"layers\.\d+\.(?:self|encoder)_attn\.k_proj",
+    "value": r"layers\.\d+\.(?:self|encoder)_attn\.v_proj",
+    "output": r"layers\.\d+\.(?:self|encoder)_attn\.out_proj",
+    "ffn_in": r"layers\.\d+\.fc1",
+    "ffn_out": r"layers\.\d+\.fc2",
+    "norm": r"layers\.\d+\.(?:self_attn|encoder_attn|final)_layer_norm",
 }
+_CNN = r"conv[12]"
+_PARTS = {"": "(?:encoder|decoder)", "encoder_": "encoder", "decoder_": "decoder"}
+
 # Where the model's code is not that of ISO 639-1.
 _CODES = {"jv": "jw"}
 
-_PARTS = {"": "(?:encoder|decoder)", "encoder_": "encoder", "decoder_": "decoder"}
+# What a model of a named size writes with: bytes, and the special tokens that are asked for.
+_SPECIAL = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>")
+_SPECIAL += ("<|startofprev|>", "<|nospeech|>", "<|notimestamps|>")
 
 
-class Whisper(SpeechToTextFamily):
+@dataclass
+class WhisperOptions:
+    """What can be chosen of a Whisper model."""
+
+    window: float | None = field(
+        default=None,
+        metadata={
+            "help": "Seconds that are heard of each utterance; as pretrained (30) by default. A shorter one cuts the "
+            "table of positions, and costs in proportion."
+        },
+    )
+    encoder_only: bool = field(
+        default=False, metadata={"help": "In speech recognition too: CTC on the encoder, and no decoder."}
+    )
+
+
+class Whisper(SpeechToText):
     """Texts follow the prompt <|startoftranscript|><|language|><|transcribe|><|notimestamps|>.
 
     The two in the middle are left out where the model knows one language only, or not this one.
     """
 
     roles: ClassVar[dict[str, str]] = {
-        f"{prefix}{role}": pattern.replace("{part}", part)
+        f"{prefix}{role}": rf"model\.{part}\.{pattern}"
         for prefix, part in _PARTS.items()
         for role, pattern in _ROLES.items()
-    } | {"cross_attention": r"model\.decoder\.layers\.\d+\.encoder_attn"}
+    } | {"cross_attention": r"model\.decoder\.layers\.\d+\.encoder_attn", "cnn": rf"model\.encoder\.{_CNN}"}
+    options_class = WhisperOptions
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        # It hears five seconds.
+        "tiny": {
+            "d_model": 64,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 128,
+            "decoder_ffn_dim": 128,
+            "max_source_positions": 250,
+            "max_target_positions": 64,
+            "vocab_size": 256 + len(_SPECIAL),
+        },
+        # Of the released whisper-base (Radford et al. 2022, table 1).
+        "base": {
+            "d_model": 512,
+            "encoder_layers": 6,
+            "decoder_layers": 6,
+            "encoder_attention_heads": 8,
+            "decoder_attention_heads": 8,
+            "encoder_ffn_dim": 2048,
+            "decoder_ffn_dim": 2048,
+            "vocab_size": 51_865,
+        },
+    }
 
-    def processor(self, name: str, revision: str | None) -> WhisperProcessor:
-        processor = WhisperProcessor.from_pretrained(name, revision=revision)
+    @classmethod
+    def new_config(cls, **values: Any) -> PreTrainedConfig:
+        end, start = 256, 257
+        tokens = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
+        return WhisperConfig(**tokens, **values)
+
+    @classmethod
+    def new_model(cls, config: PreTrainedConfig) -> PreTrainedModel:
+        model = super().new_model(config)
+        model.generation_config.lang_to_id = {"<|en|>": 256 + _SPECIAL.index("<|en|>")}
+        return model
+
+    @classmethod
+    def read_processor(cls, place: str, revision: str | None) -> WhisperProcessor:
+        processor = WhisperProcessor.from_pretrained(place, revision=revision)
         # Where its files are missing, `transformers` makes an empty one.
         if "<|startoftranscript|>" not in processor.tokenizer.get_vocab():
-            raise SureError(f"--backbone {name}: no tokenizer of Whisper's beside its weights (tokenizer.json).")
+            raise SureError(f"--backbone {place}: no tokenizer of Whisper's beside its weights (tokenizer.json).")
         return processor
 
-    def prepare(self, model: PreTrainedModel, padding: Padding) -> None:
-        """Nothing reads padding, since there is none; no layer is skipped at random."""
-        model.model.encoder.layerdrop = model.model.decoder.layerdrop = 0.0
+    @classmethod
+    def new_processor(cls, config: PreTrainedConfig) -> WhisperProcessor:
+        # The smallest tokenizer that writes any text.
+        letters = {byte: index for index, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+        tokenizer = WhisperTokenizer(vocab=letters, merges=[], extra_special_tokens=list(_SPECIAL[1:]))
+        seconds = config.max_source_positions // _FRAMES_PER_SECOND
+        return WhisperProcessor(WhisperFeatureExtractor(config.num_mel_bins, chunk_length=seconds), tokenizer)
 
-    def inputs(self, processor: WhisperProcessor, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """`input_features` of shape (batch, bins, frames); of longer utterances the beginning."""
-        return dict(processor.feature_extractor(list(waveforms), sampling_rate=SAMPLE_RATE, return_tensors="pt"))
+    def prepare(self) -> None:
+        """No layer is skipped at random, the window is cut, and of a model for a head the encoder is left."""
+        model = self.model.model
+        model.encoder.layerdrop = model.decoder.layerdrop = 0.0
+        if self.options.window is not None:
+            self._cut(model.encoder, self.options.window)
+        self.window = self.config.max_source_positions / _FRAMES_PER_SECOND
+        if self.head or self.options.encoder_only:
+            self.model = model.encoder
+            self.headless = self.autoregressive = False
+            self.roles = _ROLES | {"cnn": _CNN}
 
-    def prompt(self, backbone: Backbone, language: str | None) -> list[int]:
-        languages = getattr(backbone.model.generation_config, "lang_to_id", {})
+    def _cut(self, encoder: nn.Module, seconds: float) -> None:
+        """The first positions of the table, as many as so many seconds have frames."""
+        positions, longest = math.ceil(seconds * _FRAMES_PER_SECOND), self.config.max_source_positions
+        if not 1 <= positions <= longest:
+            raise SureError(
+                f"--backbone_options window={seconds:g}: {self.name} hears from {1 / _FRAMES_PER_SECOND:g} to "
+                f"{longest / _FRAMES_PER_SECOND:g} seconds."
+            )
+        encoder.embed_positions = nn.Embedding.from_pretrained(encoder.embed_positions.weight[:positions].detach())
+        encoder.max_source_positions = self.config.max_source_positions = positions
+        if self.processor is not None:
+            extractor = self.processor.feature_extractor
+            extractor.nb_max_frames = positions * _STRIDE
+            extractor.n_samples = extractor.nb_max_frames * extractor.hop_length
+
+    def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        """`input_features` of shape (batch, bins, frames); of longer utterances the beginning. For a head, also
+        `attention_mask` (batch, frames)."""
+        return dict(
+            self.processor.feature_extractor(
+                list(waveforms),
+                sampling_rate=SAMPLE_RATE,
+                return_tensors="pt",
+                return_attention_mask=not self.headless,
+            )
+        )
+
+    def frame_mask(self, inputs: Tensor, attention_mask: Tensor) -> Tensor:
+        return attention_mask[:, ::_STRIDE].bool()
+
+    def prompt(self, language: str | None) -> list[int]:
+        languages = getattr(self.model.generation_config, "lang_to_id", {})
         language = _CODES.get(language, language)
         middle = [f"<|{language}|>", "<|transcribe|>"] if f"<|{language}|>" in languages else []
         tokens = ["<|startoftranscript|>", *middle, "<|notimestamps|>"]
-        return backbone.feature_extractor.tokenizer.convert_tokens_to_ids(tokens)
+        return self.processor.tokenizer.convert_tokens_to_ids(tokens)
 
-    def labels(self, backbone: Backbone, texts: Sequence[str], language: str | None) -> Tensor:
-        tokens = self._tokens(backbone, texts, language)
-        labels = [torch.tensor(ids[: backbone.model.config.max_target_positions]) for ids in tokens]
-        return torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
+    def labels(self, texts: Sequence[str], language: str | None) -> Tensor:
+        labels = [torch.tensor(ids[: self.config.max_target_positions]) for ids in self._tokens(texts, language)]
+        return nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
 
-    def too_long(
-        self, backbone: Backbone, samples: Sequence[int], texts: Sequence[str], language: str | None
-    ) -> list[bool]:
-        window, most = (
-            backbone.feature_extractor.feature_extractor.n_samples,
-            backbone.model.config.max_target_positions,
-        )
-        tokens = self._tokens(backbone, texts, language)
+    def too_long(self, samples: Sequence[int], texts: Sequence[str], language: str | None) -> list[bool]:
+        window, most = self.window * SAMPLE_RATE, self.config.max_target_positions
+        tokens = self._tokens(texts, language)
         return [length > window or len(ids) > most for length, ids in zip(samples, tokens, strict=True)]
 
-    def _tokens(self, backbone: Backbone, texts: Sequence[str], language: str | None) -> list[list[int]]:
-        tokenizer = backbone.feature_extractor.tokenizer
-        _, *prompt = self.prompt(backbone, language)
+    def _tokens(self, texts: Sequence[str], language: str | None) -> list[list[int]]:
+        tokenizer = self.processor.tokenizer
+        _, *prompt = self.prompt(language)
         # Whisper's own texts begin with a space.
         tokens = tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
         return [[*prompt, *ids, tokenizer.eos_token_id] for ids in tokens]
 
-    def text(self, backbone: Backbone, tokens: Sequence[int]) -> str:
-        return backbone.feature_extractor.tokenizer.decode(tokens, skip_special_tokens=True)
+    def text(self, tokens: Sequence[int]) -> str:
+        return self.processor.tokenizer.decode(tokens, skip_special_tokens=True)
 
-    def example(self, config: PreTrainedConfig, seconds: int, device: torch.device) -> dict[str, Any]:
-        features = torch.zeros(1, config.num_mel_bins, config.max_source_positions * _STRIDE, device=device)
-        tokens = min(seconds * TOKENS_PER_SECOND, config.max_target_positions)
-        return {"input_features": features, "labels": torch.zeros(1, tokens, dtype=torch.long, device=device)}
+    def example(self, seconds: int, device: torch.device) -> dict[str, Tensor]:
+        frames = self.config.max_source_positions * _STRIDE
+        example = {"input_features": torch.zeros(1, self.config.num_mel_bins, frames, device=device)}
+        if self.headless:
+            tokens = min(seconds * TOKENS_PER_SECOND, self.config.max_target_positions)
+            example["labels"] = torch.zeros(1, tokens, dtype=torch.long, device=device)
+        return example

@@ -8,7 +8,7 @@ import peft
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from sure import registry
-from sure.backbone import Backbone, skip_frozen_cnn
+from sure.backbone import Backbone
 from sure.errors import SureError
 from sure.method import MethodConfig
 from sure.model import SpeechModel
@@ -41,9 +41,9 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     """
     options = dict(options or {})
     chosen = config_class(name)
-    if backbone.family.headless and getattr(chosen, "needs_head", False):
+    if backbone.headless and getattr(chosen, "needs_head", False):
         raise SureError(
-            f"--method {name} trains a task's head on a backbone that stays as it is; {backbone.family_name} models "
+            f"--method {name} trains a task's head on a backbone that stays as it is; {backbone.family()} models "
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
     roles = options.pop("roles", None) or getattr(chosen, "roles", LINEAR_ROLES)
@@ -66,7 +66,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     if hasattr(config, "feedforward_modules"):
         # IA3 scales the input of these instead of their output (Liu et al. 2022, section 3.3).
         config.feedforward_modules = backbone.modules("ffn_out")
-    config.modules_to_save = None if backbone.family.headless else ["head"]
+    if not backbone.headless:
+        config.modules_to_save = sorted({"head", *(config.modules_to_save or [])})
     config.revision = backbone.revision
     return config
 
@@ -87,5 +88,5 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
         ) from None
     # An encoder has no token embeddings; PEFT would ask the hub about their size at every save.
     adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)
-    skip_frozen_cnn(adapted)
+    model.source.skip_frozen_cnn(adapted)
     return adapted

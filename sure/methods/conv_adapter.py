@@ -38,15 +38,8 @@ class ConvAdapter(MethodConfig):
 
     def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> str:
         """In a model that says one thing after another, parts of its encoder alone: convolutions read ahead."""
-        if backbone.family.autoregressive:
-            for role in roles:
-                if role.startswith(("decoder", "cross")):
-                    raise SureError(
-                        f"--method_options roles={','.join(roles)}: conv_adapter convolves over time, and would read "
-                        f"what a {backbone.family_name} decoder has yet to say. Choose encoder_layer."
-                    )
-            roles = tuple(f"encoder_{role.removeprefix('encoder_')}" for role in roles)
-        return super().targets(backbone, roles)
+        why = "conv_adapter convolves over time, and would read what"
+        return super().targets(backbone, backbone.encoder_roles(roles, why))
 
 
 class SqueezeExcitation(nn.Module):

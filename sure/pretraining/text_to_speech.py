@@ -183,13 +183,13 @@ class Utterances(torch.utils.data.Dataset):
             raise IndexError(index)
         backbone = _untrained(self.folder)
         text, speaker, waveform, times = utterance(self.seed, index)
-        durations = backbone.family.durations(backbone, text, times, len(waveform) / SAMPLE_RATE)
+        durations = backbone.durations(text, times, len(waveform) / SAMPLE_RATE)
         row = {"id": str(index), "text": text, "waveform": waveform, "durations": durations}
-        made = backbone.family.targets(backbone, [row])
+        made = backbone.targets([row])
         return {
             "text": text,
             "speaker": speaker,
-            "input_ids": backbone.family.text_inputs(backbone, [text])["input_ids"][0].numpy(),
+            "input_ids": backbone.text_inputs([text])["input_ids"][0].numpy(),
             "tokens": made["durations"].shape[1],
             **{name: made[name].flatten().numpy() for name in ("labels", "durations", "pitch", "energy")},
         }

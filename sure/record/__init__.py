@@ -50,6 +50,11 @@ class BackboneInfo(_Strict):
     family: str
     revision: str = Field(description="Hub commit, or SHA-256 of the weights of a local folder.")
     pretrained: bool = Field(description="False where the weights are random.")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        exclude_if=lambda options: not options,
+        description="What was chosen of what the family leaves to choose.",
+    )
 
 
 class MethodInfo(_Strict):

@@ -28,6 +28,10 @@ class RunArguments:
         },
     )
     backbone_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the hub."})
+    backbone_options: list[str] = field(
+        default_factory=list,
+        metadata={"help": "What its family leaves to choose, such as window=6; see `sure backbones NAME`."},
+    )
     method: str = field(default="conv_adapter", metadata={"help": "Name of the method; `sure methods` lists them."})
     method_options: list[str] = field(
         default_factory=list,

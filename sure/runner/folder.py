@@ -13,6 +13,8 @@ from sure.record import RESULT, RUN, Result, Run
 from sure.record.provenance import provenance
 from sure.runner.arguments import RunArguments, TrainerArguments
 
+_DEFAULTS = {"backbone_options": []}
+
 
 def complete_or_prepared(
     output_dir: Path, run: RunArguments, args: TrainerArguments, chosen: dict[str, Any]
@@ -27,7 +29,8 @@ def complete_or_prepared(
         if not (output_dir / RUN).exists():
             return None
         before = json.loads((output_dir / RUN).read_text(encoding="utf-8"))["arguments"]
-        differing = [name for name, value in as_json(chosen).items() if before.get(name) != value]
+        # A setting that there was not when that run began was as it is by default.
+        differing = [name for name, value in as_json(chosen).items() if before.get(name, _DEFAULTS.get(name)) != value]
         if differing:
             changes = "; ".join(f"{name}: {before.get(name)!r} there, {chosen[name]!r} now" for name in differing)
             raise SureError(

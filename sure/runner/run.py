@@ -82,7 +82,12 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         return done
 
     set_seed(args.seed)
-    backbone = loading.load(run.backbone, run.backbone_revision)
+    backbone = loading.load(
+        run.backbone,
+        run.backbone_revision,
+        options=parse_options(run.backbone_options, "--backbone_options"),
+        head=task.with_head,
+    )
     config = applying.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
     training = Utterances(splits["train"], task.augment, args.seed if args.data_seed is None else args.data_seed)
     evaluations = {
@@ -101,9 +106,10 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         data=_data(run, task, splits, fingerprint),
         backbone=BackboneInfo(
             name=backbone.name,
-            family=backbone.family_name,
+            family=backbone.family(),
             revision=backbone.revision,
             pretrained=backbone.pretrained,
+            options=backbone.options_given(),
         ),
         method=MethodInfo(name=run.method, config=as_json(config.to_dict())),
         seed=args.seed,

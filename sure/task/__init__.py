@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 import numpy as np
 
 from sure import registry
+from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Task(ABC):
     # Whether scores are meant to tell how a method does on speakers that it has not learnt from.
     for_new_speakers: ClassVar[bool] = True
 
+    # Whether it puts a head on every backbone, of an encoder-decoder on the encoder; others take models as they are.
+    with_head: ClassVar[bool] = False
+
     # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
     patience: ClassVar[int] = 5
 
@@ -81,10 +85,6 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def build_head(self, width: int) -> "nn.Module":
-        """A new head on hidden states of shape (batch, frames, `width`); see `sure.heads`."""
-
-    @abstractmethod
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
         """What the head's loss needs, batched: for classification `labels` of shape (batch,)."""
 
@@ -95,15 +95,19 @@ class Task(ABC):
         A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
         """
 
+    @abstractmethod
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
-        """The model that a method adapts: the backbone with a new head."""
-        from sure.model import SpeechModel
-
-        return SpeechModel(backbone, self.build_head(backbone.width))
+        """The model that a method adapts."""
 
     def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
         """What of the decoded splits the backbone cannot hear or learn, for whoever starts a run."""
-        yield from ()
+        for name, split in splits.items() if backbone.window else ():
+            many = sum(samples > backbone.window * SAMPLE_RATE for samples in split["samples"][:])
+            if many:
+                yield (
+                    f"{many} of the {len(split)} {name} utterances are longer than the {backbone.window:g} s that "
+                    f"{backbone.name} hears: their ends do not count."
+                )
 
     def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """A training utterance, shape (samples,), as this epoch hears it; all chance comes from `generator`."""
@@ -177,6 +181,22 @@ class Task(ABC):
     def metric_named(self, name: str) -> "Metric":
         """The metric object, made once."""
         return _metric(name)
+
+
+class TaskWithHead(Task):
+    """A task that puts a head of its own on every backbone."""
+
+    with_head: ClassVar[bool] = True
+
+    @abstractmethod
+    def build_head(self, width: int) -> "nn.Module":
+        """A new head on hidden states of shape (batch, frames, `width`); see `sure.heads`."""
+
+    def build_model(self, backbone: "Backbone") -> "SpeechModel":
+        """The backbone with a new head."""
+        from sure.model import ModelWithHead
+
+        return ModelWithHead(backbone, self.build_head(backbone.width))
 
 
 def evenly_spread(count: int, most: int) -> list[int]:

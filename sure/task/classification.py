@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-from sure.task import Task
+from sure.task import TaskWithHead
 
 
 @dataclass
-class ClassificationTask(Task):
+class ClassificationTask(TaskWithHead):
     """One label per utterance.
 
     `labels` is sorted, so that a label's id never depends on files; subclasses give it a default or fill it from the

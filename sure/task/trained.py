@@ -22,7 +22,12 @@ def load(adapter: Path) -> tuple[Task, Backbone, PeftModel, float | None]:
         arguments, recorded = run["arguments"], run["backbone"]
     except (ValueError, KeyError) as error:
         raise SureError(f"{adapter / 'run.json'} is not a run of `sure train` ({error!r}).") from None
-    backbone = loading.load(recorded["name"], arguments["backbone_revision"])
+    backbone = loading.load(
+        recorded["name"],
+        arguments["backbone_revision"],
+        options=recorded.get("options", {}),
+        head=task.with_head,
+    )
     if backbone.revision != recorded["revision"]:
         raise SureError(
             f"Backbone {backbone.name} is not the one this adapter was trained on: revision {backbone.revision[:12]}, "

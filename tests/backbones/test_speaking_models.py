@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from sure import budget, registry
 from sure.backbone import loading
-from sure.backbone.text_to_speech import TextToSpeechFamily
+from sure.backbone.text_to_speech import TextToSpeech
 from sure.errors import SureError
 from sure.method import applying
 from sure.task.text_to_speech import vocoders
@@ -50,8 +50,8 @@ def adapted_model(family, method, options=None):
 
 
 def inputs(backbone, texts=TEXTS):
-    batch = backbone.family.text_inputs(backbone, texts)
-    width = backbone.family.speaker_width(backbone.model.config)
+    batch = backbone.text_inputs(texts)
+    width = backbone.speaker_width()
     generator = torch.Generator().manual_seed(0)
     return batch | {"speaker_embeddings": torch.randn(len(texts), width, generator=generator)}
 
@@ -59,8 +59,7 @@ def inputs(backbone, texts=TEXTS):
 def targets(backbone, texts=TEXTS):
     generator = np.random.default_rng(0)
     lengths = (9000, 14000, 6000)
-    return backbone.family.targets(
-        backbone,
+    return backbone.targets(
         [
             {
                 "id": text,
@@ -90,7 +89,7 @@ pytestmark = pytest.mark.parametrize("family", FAMILIES)
 
 def test_every_family_that_speaks_is_here(family):
     families = {name: registry.get("backbone", name) for name in registry.names("backbone")}
-    assert set(FAMILIES) == {name for name, kind in families.items() if issubclass(kind, TextToSpeechFamily)}
+    assert set(FAMILIES) == {name for name, kind in families.items() if issubclass(kind, TextToSpeech)}
 
 
 @pytest.mark.parametrize("method", APPLICABLE)
@@ -179,11 +178,11 @@ def test_a_probe_says_that_there_is_no_head_to_train(family, method):
 
 def test_a_head_is_refused(family):
     from sure.heads import ClassificationHead
-    from sure.model import SpeechModel
+    from sure.model import ModelWithHead
 
     backbone = load(family)
     with pytest.raises(SureError, match=f"{family} models are whole and take no task's head"):
-        SpeechModel(backbone, ClassificationHead(backbone.width, 3))
+        ModelWithHead(backbone, ClassificationHead(backbone.width, 3))
 
 
 def test_waveforms_end_where_the_sentence_does_and_chance_is_left_alone(family):
@@ -208,7 +207,7 @@ def spectrograms_of(model, batch):
 
 
 def frame_rate(backbone):
-    log_mel = backbone.family.log_mel(backbone)
+    log_mel = backbone.log_mel()
     return log_mel.rate / log_mel.hop
 
 

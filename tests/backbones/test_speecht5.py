@@ -69,7 +69,7 @@ def test_targets_are_the_feature_extractors_cut_to_whole_steps(backbone):
     waveforms = [
         np.random.default_rng(0).normal(scale=0.1, size=length).astype(np.float32) for length in (9000, 14_100)
     ]
-    made = backbone.family.targets(backbone, [{"waveform": waveform} for waveform in waveforms])
+    made = backbone.targets([{"waveform": waveform} for waveform in waveforms])
     for index, waveform in enumerate(waveforms):
         expected = SpeechT5FeatureExtractor()(audio_target=waveform, sampling_rate=16_000)["input_values"][0]
         whole = len(expected) // 2 * 2
@@ -129,7 +129,7 @@ def test_a_convolution_has_no_place_in_the_decoder(backbone, role):
 
 def test_a_text_that_is_too_long_is_named(backbone):
     with pytest.raises(SureError, match=r"'a dog a dog .*'\.\.\.: \d+ tokens, and .* reads at most 200"):
-        backbone.family.text_inputs(backbone, ["short", "a dog " * 50])
+        backbone.text_inputs(["short", "a dog " * 50])
 
 
 class TestVocoders:
@@ -142,7 +142,7 @@ class TestVocoders:
     def test_griffin_lim_gives_back_what_a_spectrogram_was_made_of(self, backbone):
         time = np.arange(16_000) / 16_000
         tone = (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
-        log_mel = backbone.family.log_mel(backbone)
+        log_mel = backbone.log_mel()
         waveform = vocoders.load("griffin_lim", backbone)(torch.from_numpy(log_mel(tone)))
         assert len(waveform) == pytest.approx(len(tone), abs=256)
         strongest = np.abs(np.fft.rfft(waveform)).argmax() * 16_000 / len(waveform)

@@ -35,7 +35,7 @@ def folder_of(multilingual: bool = True) -> Path:
 
 def load(multilingual: bool = True):
     backbone = loading.load(str(folder_of(multilingual)))
-    return backbone, TranscribingModel(backbone, backbone.family.prompt(backbone, "en"))
+    return backbone, TranscribingModel(backbone, backbone.prompt("en"))
 
 
 def adapted(method: str, **options):
@@ -63,19 +63,19 @@ def tokens(*names):
 class TestText:
     def test_a_text_follows_the_prompt_of_its_language_and_is_read_back(self):
         backbone, _ = load()
-        labels = backbone.family.labels(backbone, TEXTS, "en")
+        labels = backbone.labels(TEXTS, "en")
         prompt = tokens("<|en|>", "<|transcribe|>", "<|notimestamps|>")
         assert labels[:, :3].tolist() == [prompt, prompt]
         for text, row in zip(TEXTS, labels, strict=True):
             row = row[row >= 0].tolist()
             assert row[-1:] == tokens("<|endoftext|>")
-            assert backbone.family.text(backbone, row) == f" {text}"
+            assert backbone.text(row) == f" {text}"
 
     @pytest.mark.parametrize(("multilingual", "language"), [(True, None), (True, "fr"), (False, "en")])
     def test_a_language_that_the_model_does_not_tell_apart_is_not_named(self, multilingual, language):
         backbone, _ = load(multilingual)
         prompt = tokens("<|startoftranscript|>", "<|notimestamps|>")
-        assert backbone.family.prompt(backbone, language) == prompt
+        assert backbone.prompt(language) == prompt
 
     @pytest.mark.parametrize(
         ("task", "options", "language"),
@@ -160,7 +160,7 @@ class TestModel:
 
     def test_the_loss_of_training_and_of_evaluation_is_the_same(self):
         backbone, model = load()
-        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.family.labels(backbone, TEXTS, "en")}
+        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.labels(TEXTS, "en")}
         loss = model.train()(**inputs).loss
         with torch.no_grad():
             torch.testing.assert_close(model.eval()(**inputs).loss, loss)
@@ -171,7 +171,7 @@ class TestModel:
         short, long = waveforms(0.5, 2.1)
         cut, expected = backbone.inputs([short, long]), backbone.inputs([short, long[: 2 * 16_000]])
         assert torch.equal(cut["input_features"], expected["input_features"])
-        labels = backbone.family.labels(backbone, ["one " * 30], "en")
+        labels = backbone.labels(["one " * 30], "en")
         assert labels.shape == (1, 24)
         task = make_task("asr_fleurs", {})
         task.build_model(backbone)
@@ -188,7 +188,7 @@ class TestMatrix:
     def test_only_the_method_learns_and_all_of_it_does(self, method):
         backbone, model = adapted(method)
         before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.family.labels(backbone, TEXTS, "en")}
+        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.labels(TEXTS, "en")}
         model.train()(**inputs).loss.backward()
         trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == trainable
@@ -200,7 +200,7 @@ class TestMatrix:
 
     def test_saved_and_loaded_it_writes_the_same(self, method, tmp_path):
         backbone, model = adapted(method)
-        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.family.labels(backbone, TEXTS, "en")}
+        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.labels(TEXTS, "en")}
         said = written(model, inputs)
         with torch.no_grad():
             loss = model(**inputs).loss
@@ -219,7 +219,7 @@ class TestMatrix:
 
     def test_disabled_it_gives_back_the_backbone(self, method):
         backbone, plain = load()
-        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.family.labels(backbone, TEXTS, "en")}
+        inputs = backbone.inputs(waveforms(0.5, 1.9)) | {"labels": backbone.labels(TEXTS, "en")}
         with torch.no_grad():
             expected = plain.eval()(**inputs).loss
         _, model = adapted(method)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from sure.backbone import loading
 from sure.corpus import cache
 from sure.method import applying
-from sure.model import SpeechModel
+from sure.model import ModelWithHead
 from sure.runner.arguments import TrainerArguments
 from sure.runner.batches import Collator, TrainingOrder, Utterances
 from sure.runner.trainer import BenchmarkTrainer, callbacks
@@ -60,7 +60,7 @@ def noise_corpus(folder: Path, utterances: int):
 def adapted(task, method: str):
     torch.manual_seed(0)
     backbone = loading.load("tiny")
-    model = SpeechModel(backbone, task.build_head(backbone.width))
+    model = ModelWithHead(backbone, task.build_head(backbone.width))
     return backbone, applying.apply(model, applying.configure(method, backbone))
 
 

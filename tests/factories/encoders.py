@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, SeamlessM4TFeatureExtractor, Wav
 
 from sure.backbone import loading
 from sure.heads import ClassificationHead
-from sure.model import SpeechModel
+from sure.model import ModelWithHead
 
 # One configuration per family; wav2vec 2.0 and HuBERT in both shapes that their releases have.
 FAMILIES = {
@@ -52,10 +52,10 @@ def save_backbone(folder: Path, family: str) -> Path:
     return folder
 
 
-def speech_model(backbone: loading.Backbone, labels: int = 3) -> SpeechModel:
+def speech_model(backbone: loading.Backbone, labels: int = 3) -> ModelWithHead:
     """A model with a classification head whose weights are always the same."""
     torch.manual_seed(1)
-    return SpeechModel(backbone, ClassificationHead(backbone.width, labels))
+    return ModelWithHead(backbone, ClassificationHead(backbone.width, labels))
 
 
 def waveforms(*seconds: float) -> list[np.ndarray]:

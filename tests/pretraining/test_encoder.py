@@ -36,10 +36,10 @@ def test_it_leaves_a_small_encoder_that_loads_and_its_card(made):
     assert (made / "model.safetensors").stat().st_size < 8_000_000
     backbone = loading.load(str(made))
     assert backbone.pretrained
-    assert backbone.family_name == "hubert"
+    assert backbone.family() == "hubert"
     assert {parameter.dtype for parameter in backbone.model.parameters()} == {torch.float32}
     assert backbone.model.config.hidden_dropout == 0.1
-    assert backbone.feature_extractor.do_normalize
+    assert backbone.processor.do_normalize
     # The shortest recording that `sure.audio` takes.
     hidden = backbone.model(torch.randn(1, 400)).last_hidden_state
     assert hidden.shape == (1, 1, backbone.width)
@@ -159,7 +159,7 @@ def test_what_is_shipped_is_small_pretrained_and_has_a_card(name, family):
     folder = loading.SHIPPED[name]
     assert (folder / "model.safetensors").stat().st_size <= 8_000_000
     backbone = loading.load(name)
-    assert backbone.family_name == family
+    assert backbone.family() == family
     assert backbone.pretrained
     record = json.loads((folder / "pretraining.json").read_text())
     card = (folder / "README.md").read_text()

@@ -40,11 +40,11 @@ def test_it_leaves_a_small_model_that_speaks_and_its_card(made):
     assert {tensor.dtype for tensor in load_file(made / "model.safetensors").values()} <= {torch.float16, torch.int64}
     backbone = loading.load(str(made))
     assert backbone.pretrained
-    assert backbone.family_name == "fastspeech2_conformer"
+    assert backbone.family() == "fastspeech2_conformer"
     # Not as it was pretrained.
     assert backbone.model.config.encoder_config["dropout_rate"] == 0.1
     backbone.model.eval()
-    inputs = backbone.family.text_inputs(backbone, ["One, two."])
+    inputs = backbone.text_inputs(["One, two."])
     (said,) = backbone.model(**inputs, speaker_embeddings=torch.zeros(1, 64))
     assert said.isfinite().all()
     record = json.loads((made / "pretraining.json").read_text())

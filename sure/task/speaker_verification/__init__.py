@@ -15,7 +15,7 @@ import numpy as np
 
 from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
 from sure.errors import SureError
-from sure.task import Task
+from sure.task import TaskWithHead
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -39,7 +39,7 @@ _CHOICES = {
 
 
 @dataclass
-class SpeakerVerificationTask(Task):
+class SpeakerVerificationTask(TaskWithHead):
     """A subclass yields `utterances`, each with its speaker, and where it has a list of trials gives `test_trials`."""
 
     metrics: ClassVar[tuple[str, ...]] = (
@@ -164,10 +164,10 @@ class SpeakerVerificationTask(Task):
         return SpeakerHead(EMBEDDERS[self.head](width), self.training_speakers, self.margin, self.scale, states)
 
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
-        from sure.model import SpeechModel
+        from sure.model import ModelWithHead
 
-        states = backbone.model.config.num_hidden_layers + 1 if self.layers == "weighted_sum" else 0
-        return SpeechModel(backbone, self.build_head(backbone.width, states))
+        states = backbone.states if self.layers == "weighted_sum" else 0
+        return ModelWithHead(backbone, self.build_head(backbone.width, states))
 
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
         """`labels` of shape (batch,), -100 for who is no training speaker."""

@@ -10,8 +10,7 @@ FLEURS' 2,602 English utterances) 4,100 - 1,000 - 1,640 are left to fall in:
 The release cuts utterances at 12.5 s and keeps their whole texts; here utterances are whole.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,22 +22,16 @@ import soxr
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 from sure.task import Task
+from sure.task.speech_recognition.normalisation import normalise
+from sure.task.speech_recognition.tokens import CHARACTERS, CTC, Tokens, Units, Written
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from sure.backbone import Backbone
     from sure.model import SpeechModel
     from sure.task.speech_recognition.beam_search import BeamSearch
-from sure.task.speech_recognition.normalisation import SEPARATOR, normalise
-
-# The CTC blank is token 0.
-BLANK = "<blank>"
-
-
-# Samples between two frames of every encoder.
-_FRAME = 320
 
 # Languages whose writing does not part words: their errors are counted by the character.
 _UNPARTED = frozenset(("ja", "km", "lo", "my", "th", "yue", "zh"))
@@ -62,8 +55,11 @@ class SpeechRecognitionTask(Task):
     # The language as ISO 639-1 has it, for models that want to know; None where it is not known.
     spoken_language: ClassVar[str | None] = None
 
-    # An encoder-decoder that writes with tokens of its own, once the model is built; not part of what is saved.
-    _writer = None
+    # How CTC parts texts.
+    units: ClassVar[Units] = CHARACTERS
+
+    # What stands between texts and tokens; another one once a backbone that writes is known. Not part of what is saved.
+    _tokens: ClassVar[Tokens | None] = None
 
     vocabulary: list[str] = field(
         default_factory=list,
@@ -114,27 +110,32 @@ class SpeechRecognitionTask(Task):
             texts = [normalise(text) for text in rows["text"]]
             splits[split] = rows.remove_columns("text").add_column("text", texts)
         if not self.vocabulary:
-            characters = set().union(*splits["train"]["text"])
-            if not characters:
+            if not any(splits["train"]["text"]):
                 raise SureError(f"{data_dir}: every text of the training split is empty.")
-            self.vocabulary = [BLANK, *sorted(characters | {SEPARATOR})]
+            self.vocabulary = self.units.vocabulary(splits["train"]["text"])
         if self.decoder == "beam":
             self.language_model_sha256 = self._beam_search().language_model_sha256
         return splits
 
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
         """CTC on an encoder; an encoder-decoder as it is. Raises `SureError` for a beam search with the latter."""
-        from sure.backbone.speech_to_text import SpeechToTextFamily
-        from sure.task.speech_recognition.model import TranscribingModel
+        from sure.backbone.speech_to_text import SpeechToText
 
-        if not isinstance(backbone.family, SpeechToTextFamily):
-            return super().build_model(backbone)
-        if self.decoder == "beam":
-            raise SureError(
-                f"--task_options decoder=beam searches what CTC says; {backbone.family_name} models write themselves."
-            )
-        self._writer = backbone
-        return TranscribingModel(backbone, backbone.family.prompt(backbone, self.spoken_language))
+        self._tokens = None
+        if isinstance(backbone, SpeechToText) and backbone.headless:
+            if self.decoder == "beam":
+                raise SureError(
+                    f"--task_options decoder=beam searches what CTC says; {backbone.family()} models write themselves."
+                )
+            self._tokens = Written(backbone, self.spoken_language)
+        return self.tokens.model(backbone)
+
+    @property
+    def tokens(self) -> Tokens:
+        """What stands between texts and tokens."""
+        if self._tokens is None:
+            self._tokens = CTC(self.vocabulary, self.units, self._beam_search() if self.decoder == "beam" else None)
+        return self._tokens
 
     def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """Faster or slower, which changes pitch and formants too (Ko et al. 2015), as if another person spoke."""
@@ -143,53 +144,27 @@ class SpeechRecognitionTask(Task):
         speed = generator.uniform(1 - self.speed_perturbation, 1 + self.speed_perturbation)
         return soxr.resample(waveform, SAMPLE_RATE * speed, SAMPLE_RATE)
 
-    def build_head(self, width: int) -> "nn.Module":
-        from sure.heads import CTCHead
-
-        return CTCHead(width, len(self.vocabulary))
-
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
         """`labels` of shape (batch, longest text), token ids padded with -100."""
-        import torch
-
-        if self._writer is not None:
-            texts = [row["text"] for row in rows]
-            return {"labels": self._writer.family.labels(self._writer, texts, self.spoken_language)}
-        ids = {character: index for index, character in enumerate(self.vocabulary)}
-        labels = [torch.tensor([ids[c] for c in row["text"] if c in ids], dtype=torch.long) for row in rows]
-        return {"labels": torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)}
+        return {"labels": self.tokens.labels([row["text"] for row in rows])}
 
     def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
+        if not isinstance(self.tokens, Written):
+            yield from super().warnings(backbone, splits)
         for name, split in splits.items():
-            samples, texts = split["samples"][:], split["text"][:]
-            if self._writer is not None:
-                many = sum(backbone.family.too_long(backbone, samples, texts, self.spoken_language))
-                reason = f"are longer than {backbone.name} hears or writes at a time: their ends do not count"
-            else:
-                many = sum(_frames_needed(text) > length // _FRAME for length, text in zip(samples, texts, strict=True))
-                reason = "have more text than CTC can align to their frames of 20 ms: they count nothing in the loss"
+            many, reason = self.tokens.unlearnable(split["samples"][:], split["text"][:])
             if many:
                 yield f"{many} of the {len(split)} {name} utterances {reason}."
 
     def reduce(self, logits: "Tensor") -> "Tensor":
-        """For greedy decoding the likeliest token of each frame, (batch, frames), -100 where no frame is."""
-        from sure.heads import NO_FRAME
-
-        if self._writer is not None or self.decoder != "greedy":
-            return logits
-        return logits.argmax(dim=-1).masked_fill((logits == NO_FRAME).all(dim=-1), int(NO_FRAME))
+        return self.tokens.reduce(logits)
 
     def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Outputs are tokens of shape (utterances, frames), or of an encoder-decoder (utterances, tokens), then -100.
-
-        For a beam search they are log probabilities of shape (utterances, frames, tokens), -100 throughout where no
-        frame is. Predictions are normalised.
-        """
-        decode = self._decoder()
+        """Outputs are what `Tokens.reduce` leaves of each utterance. Predictions are normalised."""
         predictions = []
         for row, output in zip(rows, outputs, strict=True):
             prediction = {"id": row["id"], "speaker": row.get("speaker"), "reference": row.get("text")}
-            prediction["prediction"] = normalise(decode(output))
+            prediction["prediction"] = normalise(self.tokens.text(output))
             predictions.append({key: value for key, value in prediction.items() if value is not None})
         return predictions
 
@@ -200,21 +175,6 @@ class SpeechRecognitionTask(Task):
                 if not isinstance(row.get(key), str):
                     raise SureError(f"Prediction {row.get('id')!r}: {key} {row.get(key)!r} is not a text.")
         return super().comparable(rows)
-
-    def _decoder(self) -> Callable[[np.ndarray], str]:
-        """What makes a text of the outputs for one utterance."""
-        if (writer := self._writer) is not None:
-            return lambda tokens: writer.family.text(writer, tokens[tokens >= 0].astype(int).tolist())
-        if self.decoder == "greedy":
-            return lambda tokens: self._collapsed(tokens[tokens >= 0].astype(int))
-        from sure.heads import NO_FRAME
-
-        search = self._beam_search()
-        return lambda frames: search(frames[(frames != NO_FRAME).any(axis=-1)])
-
-    def _collapsed(self, frames: np.ndarray) -> str:
-        tokens = (token for token, _ in itertools.groupby(frames))
-        return "".join(self.vocabulary[token] for token in tokens if self.vocabulary[token] != BLANK)
 
     def _beam_search(self) -> "BeamSearch":
         search = _beam_search(tuple(self.vocabulary), self.language_model, self.language_model_weight)
@@ -228,8 +188,3 @@ def _beam_search(vocabulary: tuple[str, ...], language_model: str | None, weight
     from sure.task.speech_recognition.beam_search import BeamSearch
 
     return BeamSearch(vocabulary, language_model, weight)
-
-
-def _frames_needed(text: str) -> int:
-    """One for each token, and a blank between two that are alike."""
-    return len(text) + sum(one == other for one, other in itertools.pairwise(text))

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from sure.backbone import Backbone
@@ -16,13 +15,8 @@ class TranscribingModel(SpeechModel):
     """Runs a `backbone` that needs no head: in training mode for its loss, in evaluation mode it writes too."""
 
     def __init__(self, backbone: Backbone, prompt: list[int]) -> None:
-        PreTrainedModel.__init__(self, backbone.model.config)
-        self.backbone = backbone.model
-        self.padding = backbone.padding
-        self.main_input_name = backbone.model.main_input_name
-        self.name_or_path = backbone.name
+        super().__init__(backbone)
         self.prompt = prompt
-        self._example = backbone.family.example
 
     def forward(self, input_features: Tensor, labels: Tensor | None = None) -> SequenceClassifierOutput:
         """`input_features` of shape (batch, bins, frames); `labels` (batch, tokens), padded with -100.
@@ -60,4 +54,4 @@ class TranscribingModel(SpeechModel):
 
     def run_example(self, seconds: int) -> None:
         """Over the model's window and the text of so many seconds at once, as in training."""
-        self.backbone(**self._example(self.config, seconds, self.device), use_cache=False)
+        self.backbone(**self.source.example(seconds, self.device), use_cache=False)

@@ -21,7 +21,7 @@ from sure.task.text_to_speech.speaker_embeddings import CODES, by_speaker, code
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from sure.backbone import Backbone
     from sure.model import SpeechModel
@@ -120,31 +120,27 @@ class TextToSpeechTask(Task):
             self.judges = self._digests()
         return splits
 
-    def build_head(self, width: int) -> "nn.Module":
-        """There is none: the backbone speaks by itself."""
-        raise TypeError("a text-to-speech task has no head")
-
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
         """Raises `SureError` where the backbone does not speak, or vocoder, embeddings or texts do not fit it."""
-        from sure.backbone.text_to_speech import TextToSpeechFamily
+        from sure.backbone.text_to_speech import TextToSpeech
         from sure.task.text_to_speech import vocoders
         from sure.task.text_to_speech.model import SpeakingModel
 
-        if not isinstance(backbone.family, TextToSpeechFamily):
+        if not isinstance(backbone, TextToSpeech):
             raise SureError(
-                f"--backbone {backbone.name}: {backbone.family_name} models do not speak; {self.name} needs one that "
+                f"--backbone {backbone.name}: {backbone.family()} models do not speak; {self.name} needs one that "
                 "does, such as sure-mini-tts or microsoft/speecht5_tts."
             )
         if self._longest is not None:
             try:
-                backbone.family.text_inputs(backbone, [self._longest["text"]])
+                backbone.text_inputs([self._longest["text"]])
             except SureError as error:
                 raise SureError(f"{self._longest['path']}: {error}") from None
-        if self.durations is not None and not backbone.family.needs_durations:
+        if self.durations is not None and not backbone.needs_durations:
             raise SureError(
-                f"--task_options durations={self.durations}: {backbone.family_name} models need none; leave it out."
+                f"--task_options durations={self.durations}: {backbone.family()} models need none; leave it out."
             )
-        width = backbone.family.speaker_width(backbone.model.config)
+        width = backbone.speaker_width()
         if width is None and len(self.voices) > 1:
             raise SureError(
                 f"--backbone {backbone.name} reads no speaker embeddings and can learn one voice only; choose one of "
@@ -158,7 +154,7 @@ class TextToSpeechTask(Task):
                 )
         if self._durations:
             self._refuse_other_tokens(backbone)
-        if backbone.family.needs_durations and self._training is not None and not self._durations:
+        if backbone.needs_durations and self._training is not None and not self._durations:
             self._durations = aligned(backbone, self._training)
         return SpeakingModel(backbone, vocoders.load(self.vocoder, backbone))
 
@@ -172,14 +168,13 @@ class TextToSpeechTask(Task):
         """Texts and speakers, and in training what they should sound like."""
         import torch
 
-        family = backbone.family
-        inputs = family.text_inputs(backbone, [row["text"] for row in rows]) | self.targets(rows)
-        width = family.speaker_width(backbone.model.config)
+        inputs = backbone.text_inputs([row["text"] for row in rows]) | self.targets(rows)
+        width = backbone.speaker_width()
         if width is not None:
             vectors = np.stack([self._embedding(row["speaker"], width) for row in rows])
             inputs["speaker_embeddings"] = torch.from_numpy(vectors)
         if all(row.get("split") == "train" for row in rows):
-            inputs |= family.targets(backbone, [row | {"durations": self._durations.get(row["id"])} for row in rows])
+            inputs |= backbone.targets([row | {"durations": self._durations.get(row["id"])} for row in rows])
         return inputs
 
     def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -216,7 +211,7 @@ class TextToSpeechTask(Task):
     def _refuse_other_tokens(self, backbone: "Backbone") -> None:
         """Raises `SureError` where the durations of an utterance are not those of its text's tokens."""
         for row in self._training:
-            frames, inputs = self._durations[row["id"]], backbone.family.text_inputs(backbone, [row["text"]])
+            frames, inputs = self._durations[row["id"]], backbone.text_inputs([row["text"]])
             if len(frames) != inputs["input_ids"].shape[1]:
                 raise SureError(
                     f"{self.durations}: {len(frames)} durations of {row['id']}, whose text has "

@@ -35,11 +35,11 @@ def aligned(backbone: "Backbone", training: "Dataset") -> dict[str, list[int]]:
     from sure.task.text_to_speech.alignment import VOICE
 
     # Whoever needs a file is told before the corpus is aligned.
-    backbone.family.durations(backbone, "", np.zeros(1), 0.0)
+    backbone.durations("", np.zeros(1), 0.0)
     key = [_ALIGNMENT, asdict(VOICE), *([row["text"], *_content(row)] for row in training)]
     aligned = cache.remembered("alignments", key, lambda: _all_times(training))
     return {
-        row["id"]: backbone.family.durations(backbone, row["text"], np.array(times), seconds)
+        row["id"]: backbone.durations(row["text"], np.array(times), seconds)
         for row, (times, seconds) in zip(training, aligned, strict=True)
     }
 

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from sure.backbone import Backbone
@@ -18,13 +17,8 @@ class SpeakingModel(SpeechModel):
     """Runs a `backbone` that needs no head: in training mode for its loss, in evaluation mode for speech."""
 
     def __init__(self, backbone: Backbone, vocoder: Vocoder) -> None:
-        PreTrainedModel.__init__(self, backbone.model.config)
-        self.backbone = backbone.model
-        self.padding = backbone.padding
-        self.main_input_name = backbone.model.main_input_name
-        self.name_or_path = backbone.name
+        super().__init__(backbone)
         self.vocoder = vocoder
-        self._example = backbone.family.example
 
     def forward(
         self,
@@ -57,7 +51,7 @@ class SpeakingModel(SpeechModel):
     def run_example(self, seconds: int) -> None:
         """Over a text of so many seconds and its spectrogram at once, as in training; leaves it in that mode."""
         self.train()
-        self.backbone(**self._example(self.config, seconds, self.device))
+        self.backbone(**self.source.example(seconds, self.device))
 
     def _say(self, spectrogram: Tensor) -> np.ndarray:
         if not spectrogram.isfinite().all():

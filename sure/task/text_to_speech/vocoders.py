@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sure.audio import SAMPLE_RATE
 from sure.audio.log_mel import LogMel
-from sure.backbone import Backbone
 from sure.backbone.loading import from_pretrained
+from sure.backbone.text_to_speech import TextToSpeech
 from sure.errors import SureError
 
 GRIFFIN_LIM = "griffin_lim"
@@ -19,20 +19,20 @@ GRIFFIN_LIM = "griffin_lim"
 Vocoder = Callable[[Tensor], np.ndarray]
 
 
-def load(name: str, backbone: Backbone) -> Vocoder:
+def load(name: str, backbone: TextToSpeech) -> Vocoder:
     """`griffin_lim`, which needs no weights, or a HiFi-GAN that reads the backbone's spectrograms.
 
     Raises `SureError` where there is no such vocoder, or it reads other spectrograms.
     """
-    log_mel = backbone.family.log_mel(backbone)
+    log_mel = backbone.log_mel()
     if name == GRIFFIN_LIM:
         return lambda spectrogram: log_mel.to_waveform(spectrogram.float().cpu().numpy())
     try:
-        model = from_pretrained(backbone.family.vocoder_class, name)
+        model = from_pretrained(backbone.vocoder_class, name)
     except (OSError, ValueError) as error:
         raise SureError(
             f"--task_options vocoder={name}: {str(error).splitlines()[0]} Expected {GRIFFIN_LIM}, or a folder or hub "
-            f"id of a {backbone.family.vocoder_class.__name__} with config.json and model.safetensors."
+            f"id of a {backbone.vocoder_class.__name__} with config.json and model.safetensors."
         ) from None
     _refuse_others(name, model, log_mel)
     model.eval().requires_grad_(False)

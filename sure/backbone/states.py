@@ -1,0 +1,39 @@
+"""The hidden states of a backbone, as its layers hand them on."""
+
+import re
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+
+class RecordStates:
+    """Around each forward pass that asks for hidden states: give what each layer hands to the next.
+
+    `transformers` records what its own layers return, which leaves out what a method around a layer makes of it.
+    """
+
+    def __init__(self, layers: str) -> None:
+        """`layers` is the regular expression for their names."""
+        self.layer = re.compile(layers)
+        self.states: list[Tensor] = []
+        self.hooks: list[RemovableHandle] = []
+
+    def start(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        if kwargs.get("output_hidden_states"):
+            layers = [module for name, module in model.named_modules() if self.layer.fullmatch(name)]
+            self.hooks = [layers[0].register_forward_pre_hook(lambda _, inputs: self.states.append(inputs[0]))]
+            self.hooks += [layer.register_forward_hook(self._keep) for layer in layers]
+
+    def stop(self, model: nn.Module, args: tuple, output: Any) -> None:
+        recorded, self.states = self.states, []
+        hooks, self.hooks = self.hooks, []
+        for hook in hooks:
+            hook.remove()
+        # None where the forward pass failed.
+        if hooks and output is not None:
+            # As SUPERB's toolkit s3prl has it, the last one has been through the encoder's last normalisation.
+            output.hidden_states = (*recorded[:-1], output.last_hidden_state)
+
+    def _keep(self, layer: nn.Module, args: tuple, output: Any) -> None:
+        self.states.append(output[0] if isinstance(output, tuple) else output)
