@@ -21,6 +21,7 @@ from sure.results import Result, read_predictions
 from sure.speak import speak
 from sure.task import make_task
 from sure.train import main
+from sure.trainer import newest_checkpoint
 from tests.factories import save_backbone
 from tests.speaking_factories import durations, save_fastspeech2_conformer, save_hifigan, save_speecht5
 
@@ -84,7 +85,8 @@ def run(command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        main(command(folder))
+        # Two, because of one the trainer leaves only the best, which has not seen a later epoch's score.
+        main(command(folder, "--save_total_limit", "2"))
     return folder
 
 
@@ -117,10 +119,12 @@ class TestRun:
         }
 
     def test_the_best_epoch_is_the_one_of_least_distortion(self, run):
-        state = json.loads(max(run.glob("checkpoint-*/trainer_state.json")).read_text())
-        seen = [step["eval_mel_cepstral_distortion"] for step in state["log_history"] if "eval_loss" in step]
-        assert len(seen) == 2
+        state = json.loads((newest_checkpoint(run) / "trainer_state.json").read_text())
+        evaluations = [step for step in state["log_history"] if "eval_loss" in step]
+        seen = [step["eval_mel_cepstral_distortion"] for step in evaluations]
+        assert len(set(seen)) == 2
         assert state["best_metric"] == min(seen)
+        assert state["best_global_step"] == evaluations[seen.index(min(seen))]["step"]
         assert values(Result.read(run / "result.json"), "validation")["mel_cepstral_distortion"] == pytest.approx(
             min(seen)
         )
