@@ -2,25 +2,45 @@
 
 PYTHON ?= python3
 VENV := .venv
+NEWEST := .venv-newest
 INSTALLED := $(VENV)/.installed
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# Resolves for every platform and Python at once, which pip does not.
+UV := uv==0.13.9
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-newest lint lock bench clean
 
-setup: $(INSTALLED)  ## make .venv and install the package with what its tests need
+setup: $(INSTALLED)  ## make .venv and install what requirements.lock pins, with what the tests need
 
-$(INSTALLED): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+$(INSTALLED): pyproject.toml requirements.lock | $(VENV)/bin/python
 	@echo "Installing (PyTorch is large: a minute or more)"
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(PIP_INSTALL) --require-hashes --requirement requirements.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+lock: | $(VENV)/bin/python  ## write requirements.lock anew: the newest releases within the ranges of pyproject.toml
+	$(PIP_INSTALL) $(UV)
+	$(VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --upgrade \
+		--custom-compile-command "make lock" --extra dev --output-file requirements.lock pyproject.toml
 
 demo: setup  ## four families of tasks on synthetic corpora, to the leaderboard page, on any laptop
 	$(IN_VENV) bash recipes/demo.sh
 
 test: setup
 	$(VENV)/bin/python -m pytest
+
+test-newest: | $(VENV)/bin/python  ## the tests beyond the ranges of pyproject.toml, in an environment of their own
+	$(PIP_INSTALL) $(UV)
+	$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(NEWEST)
+	sed -E 's/,<[0-9.]+//g' pyproject.toml > $(NEWEST)/pyproject.toml
+	$(VENV)/bin/uv pip install --python $(NEWEST) --requirements $(NEWEST)/pyproject.toml --extra dev
+	$(VENV)/bin/uv pip install --python $(NEWEST) --no-deps --no-build-isolation --editable .
+	$(NEWEST)/bin/python -m pytest
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -30,4 +50,4 @@ bench: setup  ## overhead of the runner over a bare PyTorch loop
 	$(VENV)/bin/python tests/benchmarks/runner_overhead.py
 
 clean:  ## remove what the targets above made
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) $(NEWEST) out build *.egg-info

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from shutil import copytree, ignore_patterns
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
 
 import sure
 from sure import registry
@@ -151,3 +153,27 @@ def test_tasks_are_imported_as_sure_tasks_for_there_is_no_other_name_once_instal
     }
     assert {name: found for name, found in named.items() if found} == {}
     assert "sure.corpus.folders" in imports(REPOSITORY / "tasks" / "esd_emotion.py")
+
+
+def test_the_lock_file_pins_every_requirement_within_its_range():
+    """By `make lock` after every change of a range; with hashes, without which pip refuses the whole file."""
+    text = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+    pins = {}
+    # One block a pin; another version of the same package is for another Python.
+    for block in re.findall(r"^\S.*(?:\n .*)*", re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE), re.MULTILINE):
+        pin, *hashes = (line.removesuffix("\\").strip() for line in block.split("\n"))
+        pin = Requirement(pin)
+        ((operator, locked),) = ((one.operator, one.version) for one in pin.specifier)
+        assert operator == "==", pin
+        assert hashes, pin
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes), pin
+        pins.setdefault(pin.name, []).append(locked)
+    ranges = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"]]
+    ranges += [one for extra in PROJECT["project"]["optional-dependencies"].values() for one in extra]
+    required = [one for one in map(Requirement, ranges) if one.name != PROJECT["project"]["name"]]
+    wrong = {str(one): pins.get(one.name) for one in required if not _pinned_within(one, pins)}
+    assert wrong == {}, "make lock"
+
+
+def _pinned_within(requirement, pins):
+    return requirement.name in pins and all(requirement.specifier.contains(one) for one in pins[requirement.name])

@@ -185,10 +185,10 @@ class _SpeechT5(SpeechT5ForTextToSpeech):
                 hidden_states=hidden_states,
                 encoder_hidden_states=encoded,
                 encoder_attention_mask=attention_mask,
-                past_key_values=cache,
+                cache=cache,
                 use_cache=True,
             )
-            cache, last = output.past_key_values, output.last_hidden_state[:, 0]
+            cache, last = output.cache, output.last_hidden_state[:, 0]
             frames.append(postnet.feat_out(last).view(len(last), step, -1))
             frame = frames[-1][:, -1:]
             stops = postnet.prob_out(last).sigmoid().sum(dim=-1) >= _STOP
@@ -240,24 +240,26 @@ class _Attention(SpeechT5Attention):
         self,
         hidden_states: Tensor,
         key_value_states: Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         attention_mask: Tensor | None = None,
         position_bias: Tensor | None = None,
         output_attentions: bool = False,
-        **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """`position_bias` are embeddings of relative positions, (frames, frames, width of a head)."""
+        """`position_bias` are embeddings of relative positions, (frames, frames, width of a head).
+
+        It takes nothing else: an argument under a new name, left unread, would change what is said and no more.
+        """
         if key_value_states is not None:
             return super().forward(
-                hidden_states, key_value_states, past_key_values, attention_mask, position_bias, output_attentions
+                hidden_states, key_value_states, cache, attention_mask, position_bias, output_attentions
             )
         batch, frames, _ = hidden_states.shape
         query, key, value = (
             projection(hidden_states).view(batch, frames, self.num_heads, self.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        if past_key_values is not None:
-            key, value = past_key_values.self_attention_cache.update(key, value, self.layer_idx)
+        if cache is not None:
+            key, value = cache.self_attention_cache.update(key, value, self.layer_idx)
         bias = None
         if position_bias is not None:
             bias = torch.einsum("bhqd,qkd->bhqk", query * self.scaling, position_bias)

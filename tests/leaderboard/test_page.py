@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import time
 
 import pytest
 
@@ -107,13 +106,25 @@ def browser(board, tmp_path_factory):
     driver.quit()
 
 
+def wait_until(driver, condition):
+    """What `condition` gives as soon as it is true."""
+    from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    try:
+        # The page may take away an element that was found, when it draws its table or chart again.
+        waiting = WebDriverWait(driver, 30, ignored_exceptions=[StaleElementReferenceException])
+        return waiting.until(lambda _: condition())
+    except TimeoutException:
+        raise AssertionError(f"not within 30 s; the console says {driver.get_log('browser')}") from None
+
+
 def wait_for(driver, selector, count=1):
-    for _ in range(100):
+    def enough():
         found = driver.find_elements("css selector", selector)
-        if len(found) >= count:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"no {count} of {selector} after 10 s: {driver.get_log('browser')}")
+        return found if len(found) >= count else None
+
+    return wait_until(driver, enough)
 
 
 def column(driver, number):
@@ -141,25 +152,28 @@ def test_a_click_sorts_by_number(browser):
     wait_for(browser, ".dt-search input")
     header = browser.find_elements("css selector", "table.board thead th")[4]
     assert header.text.strip() == "Trainable parameters"
+
+    def parameters():
+        return [cell for cell in column(browser, 5) if cell[:1].isdigit()]
+
     header.click()
-    ascending = [cell for cell in column(browser, 5) if cell[0].isdigit()]
-    assert ascending == ["900", "5,000", "30,000"]
+    wait_until(browser, lambda: parameters() == ["900", "5,000", "30,000"])
     header.click()
-    assert [cell for cell in column(browser, 5) if cell[0].isdigit()] == ascending[::-1]
+    wait_until(browser, lambda: parameters() == ["30,000", "5,000", "900"])
 
 
 def test_typing_filters(browser):
     (search,) = wait_for(browser, ".dt-search input")
     search.send_keys("conv_ad")
-    assert [text.split("\n")[0] for text in column(browser, 2)] == ["conv_adapter"]
+    wait_until(browser, lambda: [text.split("\n")[0] for text in column(browser, 2)] == ["conv_adapter"])
     search.clear()
     search.send_keys(" ")
-    assert len(column(browser, 2)) == 4
+    wait_until(browser, lambda: len(column(browser, 2)) == 4)
 
 
 def test_the_chart_is_drawn_and_the_console_is_quiet(browser):
     marks = wait_for(browser, ".chart svg .mark-symbol.role-mark path", count=3)
     assert len(marks) == 3
-    assert len(browser.find_elements("css selector", ".chart svg .mark-line.role-mark path")) == 1
-    assert marks[0].size["width"] > 2
+    assert len(wait_for(browser, ".chart svg .mark-line.role-mark path")) == 1
+    wait_until(browser, lambda: marks[0].size["width"] > 2)
     assert not [line for line in browser.get_log("browser") if line["level"] in ("SEVERE", "WARNING")]

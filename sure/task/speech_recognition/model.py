@@ -45,7 +45,7 @@ class TranscribingModel(SpeechModel):
             output = self.backbone(
                 encoder_outputs=heard,
                 decoder_input_ids=token.unsqueeze(1),
-                past_key_values=output.past_key_values,
+                cache=output.cache,
                 use_cache=True,
             )
         # A batch in which nothing is said still has a column, for the trainer to put beside others.

@@ -19,6 +19,7 @@ from sure.errors import SureError
 from sure.leaderboard import submission
 from sure.predict import predict, speak
 from sure.record import Result, read_predictions
+from sure.runner.folder import newest_checkpoint
 from sure.runner.run import main
 from sure.task import make_task
 from sure.task.text_to_speech import durations, measures
@@ -86,7 +87,8 @@ def run(command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        main(command(folder))
+        # Two, because of one the trainer leaves only the best, which has not seen a later epoch's score.
+        main(command(folder, "--save_total_limit", "2"))
     return folder
 
 
@@ -119,10 +121,12 @@ class TestRun:
         }
 
     def test_the_best_epoch_is_the_one_of_least_distortion(self, run):
-        state = json.loads(max(run.glob("checkpoint-*/trainer_state.json")).read_text())
-        seen = [step["eval_mel_cepstral_distortion"] for step in state["log_history"] if "eval_loss" in step]
-        assert len(seen) == 2
+        state = json.loads((newest_checkpoint(run) / "trainer_state.json").read_text())
+        evaluations = [step for step in state["log_history"] if "eval_loss" in step]
+        seen = [step["eval_mel_cepstral_distortion"] for step in evaluations]
+        assert len(set(seen)) == 2
         assert state["best_metric"] == min(seen)
+        assert state["best_global_step"] == evaluations[seen.index(min(seen))]["step"]
         assert values(Result.read(run / "result.json"), "validation")["mel_cepstral_distortion"] == pytest.approx(
             min(seen)
         )
