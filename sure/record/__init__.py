@@ -80,7 +80,9 @@ class Run(_Strict):
     arguments: dict[str, Any] = Field(description="Every training argument.")
     # Left out where there is none: records made before there were plug-ins keep their names on a board.
     plugins: list[PluginFile] = Field(
-        default_factory=list, exclude_if=lambda plugins: not plugins, description="Those that took part."
+        default_factory=list,
+        exclude_if=lambda plugins: not plugins,
+        description="Those that took part; absent where there is none.",
     )
 
 

@@ -32,8 +32,8 @@ def check(where: object, recorded: Iterable[PluginFile], kinds: tuple[Kind, ...]
     if missing:
         files = ", ".join(repr(f"{plugin.kind}s/{plugin.name}.py") for plugin in missing)
         raise SureError(
-            f"{where}: made with plug-ins that are not there: {files}. Set {VARIABLE} to the folder that holds them, or "
-            "install their package."
+            f"{where}: made with plug-ins that are not there: {files}. Set {VARIABLE} to the folder that holds them, "
+            "or install their package."
         )
     for plugin in needed:
         if _sha256(plugin.kind, plugin.name) != plugin.sha256:

@@ -48,8 +48,8 @@ def refuse_other_plugins(output_dir: Path, record: Run) -> None:
         changed = [f"{plugin.kind} {plugin.name}" for plugin in record.plugins if plugin not in before]
         if changed:
             raise SureError(
-                f"--output_dir {output_dir} holds a run of other plug-ins ({', '.join(changed)} changed). Choose another "
-                "folder, or --restart True to discard that run."
+                f"--output_dir {output_dir} holds a run of other plug-ins ({', '.join(changed)} changed). Choose "
+                "another folder, or --restart True to discard that run."
             )
 
 
