@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 
 from sure import registry
 from sure.errors import SureError
@@ -22,7 +23,7 @@ def took_part(*members: tuple[Kind, str]) -> list[PluginFile]:
     ]
 
 
-def check(where: object, recorded: Iterable[PluginFile], kinds: tuple[Kind, ...]) -> None:
+def check(where: str | Path, recorded: Iterable[PluginFile], kinds: tuple[Kind, ...]) -> None:
     """Raises `SureError` where a plug-in of these kinds is not there; warns where its file has changed.
 
     `where` says in the message who needs it.
