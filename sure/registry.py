@@ -1,4 +1,7 @@
-"""Tasks, methods, backbones and metrics, found by the names of their files; listing them imports none of them."""
+"""Tasks, methods, backbones and metrics, found by the names of their files; listing them imports none of them.
+
+Ours lie in this package, those of plug-ins in their folders (`sure.plugins`).
+"""
 
 import ast
 import dataclasses
@@ -9,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from sure import plugins
 from sure.errors import SureError
+from sure.files import read_text
 
 Kind = Literal["task", "method", "backbone", "metric"]
 
@@ -21,34 +26,67 @@ _FOLDERS = {
     "metric": ("sure.metrics", ("sure.metric", "Metric")),
 }
 
+# Tuners that PEFT has and that need no file here: they adapt linear layers, and nothing but the loss trains them.
+# (AdaLoRA changes its ranks as it trains; PEFT's prompt-learning methods never reach an encoder.)
+FROM_PEFT = ("boft", "fourierft", "hra", "ia3", "loha", "lokr", "oft", "randlora", "vera")
+
 
 def names(kind: Kind) -> list[str]:
-    """Sorted names of everything of one kind; a file whose name starts with an underscore is not counted."""
-    return sorted(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_"))
+    """Sorted names of everything of one kind; a file whose name starts with an underscore is not counted.
+
+    Raises `SureError` where a plug-in has a name that is taken.
+    """
+    return sorted(name for name in _files(kind) if not name.startswith("_"))
+
+
+def file(kind: Kind, name: str) -> Path:
+    """The file that defines `name`. Raises `SureError` for an unknown name, with the nearest and all the right ones."""
+    known = names(kind)
+    if name not in known:
+        raise unknown(kind, name, known)
+    return _files(kind)[name]
+
+
+def origin(kind: Kind, name: str) -> str | None:
+    """Where a plug-in is from, as a listing says it; None for what is ours, PEFT's or unknown."""
+    path = _files(kind).get(name)
+    found = plugins.folders(f"{kind}s")
+    if path is None or str(path.parent) not in found:
+        return None
+    package = found[str(path.parent)]
+    return f"from package {package}" if package else f"from {path}"
 
 
 def summary(kind: Kind, name: str) -> str:
     """First line of the docstring of the file, read without importing it."""
-    docstring = ast.get_docstring(ast.parse(_path(kind, name).read_text(encoding="utf-8"))) or ""
+    path = file(kind, name)
+    try:
+        docstring = ast.get_docstring(ast.parse(read_text(path))) or ""
+    except SyntaxError as error:
+        raise SureError(f"{path}, line {error.lineno}: not Python ({error.msg}).") from None
     return docstring.partition("\n")[0]
 
 
 def get(kind: Kind, name: str) -> type:
     """The class that the file `name` defines; imports that one file.
 
-    Raises `SureError` for an unknown name, with the nearest and all the right ones.
+    Raises `SureError` for an unknown name, with the nearest and all the right ones, and for a plug-in that cannot be
+    imported or does not define one class.
     """
-    _path(kind, name)
-    package, (base_module, base_name) = _FOLDERS[kind]
+    path = file(kind, name)
+    base_module, base_name = _FOLDERS[kind][1]
     base = getattr(importlib.import_module(base_module), base_name)
-    module = importlib.import_module(f"{package}.{name}")
-    return _only_subclass(module, base)
+    found = _public_subclasses(_imported(kind, name), base)
+    if len(found) != 1:
+        wrong = f"{path} must define one public subclass of {base_module}.{base_name}, found {len(found)}."
+        raise SureError(wrong) if origin(kind, name) else TypeError(wrong)
+    return found[0]
 
 
 def import_all(kind: Kind) -> None:
     """Import every file of a kind: PEFT must know our methods before it can read an adapter of theirs."""
     for name in names(kind):
-        importlib.import_module(f"{_FOLDERS[kind][0]}.{name}")
+        _imported(kind, name)
 
 
 def unknown(what: str, name: str, known: list[str]) -> SureError:
@@ -83,11 +121,36 @@ def checked(what: str, value: Any, kind: Any) -> Any:
         return value
 
 
-def _path(kind: Kind, name: str) -> Path:
-    known = names(kind)
-    if name not in known:
-        raise unknown(kind, name, known)
-    return _folder(kind) / f"{name}.py"
+def _files(kind: Kind) -> dict[str, Path]:
+    """By name every file of one kind, those included that others import and whose names start with an underscore.
+
+    Raises `SureError` for a plug-in's file whose name is taken: only one of the two could be imported. Case does not
+    tell names apart, neither for PEFT nor on every disk.
+    """
+    files = {path.stem: path for path in _folder(kind).glob("*.py")}
+    taken = {name.lower(): str(path) for name, path in files.items()}
+    if kind == "method":
+        taken |= {name: f"PEFT's own {name}" for name in FROM_PEFT}
+    for folder in plugins.folders(f"{kind}s"):
+        for path in sorted(Path(folder).glob("*.py")):
+            if path.stem == "__init__":
+                continue
+            if other := taken.get(path.stem.lower()):
+                raise SureError(f"{path}: the name of this plug-in is taken by {other}; give the file another.")
+            files[path.stem] = path
+            taken[path.stem.lower()] = str(path)
+    return files
+
+
+def _imported(kind: Kind, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"{_FOLDERS[kind][0]}.{name}")
+    except Exception as error:
+        if origin(kind, name) is None:
+            raise
+        raise SureError(
+            f"{file(kind, name)}: this plug-in cannot be imported ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _folder(kind: Kind) -> Path:
@@ -99,8 +162,8 @@ def _folder(kind: Kind) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _only_subclass(module: ModuleType, base: type) -> type:
-    found = [
+def _public_subclasses(module: ModuleType, base: type) -> list[type]:
+    return [
         value
         for name, value in vars(module).items()
         if isinstance(value, type)
@@ -108,6 +171,3 @@ def _only_subclass(module: ModuleType, base: type) -> type:
         and value.__module__ == module.__name__
         and not name.startswith("_")
     ]
-    if len(found) != 1:
-        raise TypeError(f"{module.__file__} must define one public subclass of {base.__name__}, found {len(found)}.")
-    return found[0]

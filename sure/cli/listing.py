@@ -1,4 +1,4 @@
-"""`sure tasks`, `sure methods`, `sure backbones`."""
+"""`sure tasks`, `sure methods`, `sure backbones`, `sure metrics`."""
 
 import argparse
 import json
@@ -8,7 +8,8 @@ from sure import registry
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Its parser, as a subcommand of `sure`."""
-    for kind, text in (("task", "tasks"), ("method", "methods"), ("backbone", "backbone families")):
+    texts = {"task": "tasks", "method": "methods", "backbone": "backbone families", "metric": "metrics"}
+    for kind, text in texts.items():
         listing = commands.add_parser(f"{kind}s", help=f"list the {text}, or say more about one")
         listing.add_argument("name", nargs="?", help=f"a {kind}")
         listing.set_defaults(run=_list, kind=kind)
@@ -19,9 +20,11 @@ def _list(arguments: argparse.Namespace) -> None:
 
     kind, name = arguments.kind, arguments.name
     if name is None:
-        print(tabulate([[name, registry.summary(kind, name)] for name in registry.names(kind)], tablefmt="plain"))
+        rows = [[name, registry.summary(kind, name), registry.origin(kind, name)] for name in registry.names(kind)]
+        # No third column where there is no plug-in.
+        print(tabulate([[cell for cell in row if cell is not None] for row in rows], tablefmt="plain"))
         if kind == "method":
-            print("\nAlso, from PEFT: boft, fourierft, hra, ia3, loha, lokr, oft, randlora, vera.")
+            print(f"\nAlso, from PEFT: {', '.join(registry.FROM_PEFT)}.")
         if kind == "backbone":
             print(
                 "\nAny model of these families: a hub id or a folder. Shipped, small, pretrained on synthetic speech:\n"
@@ -42,7 +45,7 @@ def _describe(kind: str, name: str) -> None:
     else:
         described = registry.get(kind, name)
     print((modules.modules[described.__module__].__doc__ or "").strip())
-    if kind == "backbone":
+    if kind in ("backbone", "metric"):
         return
     print(f"\nOptions (--{kind}_options name=value ...):")
     inherited = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}

@@ -20,6 +20,9 @@ from sure.leaderboard.entries import BOARD, Entry, groups, options_differ, rank_
 from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
 from sure.record import RESULT, Result
 
+# Of leaderboard.json: 2 names the versions and plug-ins behind each entry.
+SCHEMA_VERSION = 2
+
 logger = logging.getLogger(__name__)
 
 
@@ -60,7 +63,7 @@ def add(record: Path, board: Path = BOARD) -> Path:
 def validate(board: Path = BOARD) -> int:
     """Check every submission and the files built from them; gives the number of submissions.
 
-    Raises one `SureError` that lists every problem, each with its file.
+    Raises one `SureError` that lists every problem, each with its file; warns where an earlier SURE built the board.
     """
     problems = []
     sound = []
@@ -73,6 +76,9 @@ def validate(board: Path = BOARD) -> int:
     built = {"schema.json": schema()}
     if not problems:
         built["leaderboard.json"] = leaderboard_json(read_entries(board))
+    if _built_earlier(board):
+        logger.warning("%s was built by an earlier SURE: run `sure leaderboard build --board %s`.", board, board)
+        built = {}
     for name, text in built.items():
         path = Path(board) / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -123,7 +129,14 @@ def schema() -> str:
 def leaderboard_json(entries: list[Entry]) -> str:
     """The text of `leaderboard.json`."""
     rows = [entry.model_dump(mode="json") for entry in entries]
-    return json.dumps({"schema_version": 1, "entries": rows}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"schema_version": SCHEMA_VERSION, "entries": rows}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _built_earlier(board: Path) -> bool:
+    try:
+        return json.loads((Path(board) / "leaderboard.json").read_bytes()).get("schema_version", 0) < SCHEMA_VERSION
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
 
 
 def _text_table(group: list[Entry]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from sure.leaderboard.submission import folders, read
-from sure.record import RESULT, BackboneInfo, Cost, Interval, MethodInfo, Result, Score
+from sure.record import RESULT, BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Result, Score
 
 BOARD = Path("leaderboard")
 
@@ -33,6 +33,8 @@ class Entry(BaseModel):
     interval: Interval | None
     cost: Cost | None
     trainable_parameters_without_head: int | None
+    provenance: Provenance
+    plugins: list[PluginFile]
     status: Literal["complete", "failed"]
     error: str | None
     submission: str
@@ -131,6 +133,8 @@ def _entry(submission: str, result: Result) -> Entry:
         interval=result.interval,
         cost=cost,
         trainable_parameters_without_head=cost and cost.trainable_parameters - cost.head_parameters,
+        provenance=result.provenance,
+        plugins=run.plugins,
         status=result.status,
         error=result.error,
         submission=submission,

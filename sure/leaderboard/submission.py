@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sure.errors import SureError
-from sure.record import RESULT, Interval, Result, Score, read_predictions
+from sure.record import RESULT, Interval, Result, Score, plugins, read_predictions
 from sure.task import Task, make_task
 from sure.task.scoring import RESAMPLES, score_with_intervals
 
@@ -68,6 +68,7 @@ def rescore(record: Path, result: Result) -> dict[str, Rows]:
     """The predictions by split. Raises `SureError` where they do not give the record's scores and intervals."""
     if result.status == "failed":
         return {}
+    plugins.check(record, result.run.plugins, ("task", "metric"))
     task = _task(record, result)
     if result.metric != task.metric:
         raise SureError(f"{record}: {result.metric} does not rank {task.name}; {task.metric} does.")

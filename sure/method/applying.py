@@ -12,13 +12,10 @@ from sure.backbone import Backbone
 from sure.errors import SureError
 from sure.method import MethodConfig
 from sure.model import SpeechModel
+from sure.registry import FROM_PEFT
 
 # Where a method of PEFT goes unless `roles` says otherwise: every linear projection of a layer.
 LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
-
-# Tuners that PEFT has and that need no file here: they adapt linear layers, and nothing but the loss trains them.
-# (AdaLoRA changes its ranks as it trains; PEFT's prompt-learning methods never reach an encoder.)
-FROM_PEFT = ("boft", "fourierft", "hra", "ia3", "loha", "lokr", "oft", "randlora", "vera")
 
 
 def names() -> list[str]:
@@ -58,6 +55,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         config = chosen(**options)
     except (TypeError, ValueError) as error:
         raise SureError(f"--method_options of {name}: {error}") from None
+    if config.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        raise SureError(f"{registry.file('method', name)}: not known to PEFT; end it with `register(Config, Layer)`.")
     if config.target_modules is None:
         targets = getattr(config, "targets", None)
         config.target_modules = (

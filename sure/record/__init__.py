@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sure.errors import SureError
 from sure.files import write_atomically
+from sure.registry import Kind
 
 SCHEMA_VERSION = 1
 
@@ -64,6 +65,14 @@ class MethodInfo(_Strict):
     config: dict[str, Any]
 
 
+class PluginFile(_Strict):
+    """The file of a task, method, backbone or metric that is not SURE's own."""
+
+    kind: Kind
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class Run(_Strict):
     """What ran."""
 
@@ -74,6 +83,12 @@ class Run(_Strict):
     method: MethodInfo
     seed: int
     arguments: dict[str, Any] = Field(description="Every training argument.")
+    # Left out where there is none: records made before there were plug-ins keep their names on a board.
+    plugins: list[PluginFile] = Field(
+        default_factory=list,
+        exclude_if=lambda plugins: not plugins,
+        description="Those that took part; absent where there is none.",
+    )
 
 
 class Memory(_Strict):

@@ -44,6 +44,18 @@ def complete_or_prepared(
     return None
 
 
+def refuse_other_plugins(output_dir: Path, record: Run) -> None:
+    """Raises `SureError` where a run would go on with a plug-in that has changed since it was interrupted."""
+    if (output_dir / RUN).exists():
+        before = Run.model_validate_json((output_dir / RUN).read_bytes()).plugins
+        changed = [f"{plugin.kind} {plugin.name}" for plugin in record.plugins if plugin not in before]
+        if changed:
+            raise SureError(
+                f"--output_dir {output_dir} holds a run of other plug-ins ({', '.join(changed)} changed). Choose "
+                "another folder, or --restart True to discard that run."
+            )
+
+
 @contextmanager
 def failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metric: str, started: str):
     """A run that breaks leaves a record that says so; running it again resumes."""

@@ -33,12 +33,20 @@ from sure.record import (
     Result,
     Run,
     SplitSize,
+    plugins,
     write_predictions,
 )
 from sure.record.provenance import device_name, now, provenance
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
-from sure.runner.folder import as_json, complete_or_prepared, failure_recorded, newest_checkpoint, stopped_early
+from sure.runner.folder import (
+    as_json,
+    complete_or_prepared,
+    failure_recorded,
+    newest_checkpoint,
+    refuse_other_plugins,
+    stopped_early,
+)
 from sure.runner.trainer import BenchmarkTrainer, callbacks
 from sure.task import Task
 from sure.task.classification import ClassificationTask, class_weights
@@ -114,7 +122,14 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         method=MethodInfo(name=run.method, config=as_json(config.to_dict())),
         seed=args.seed,
         arguments=as_json(args.to_dict()) | chosen,
+        plugins=plugins.took_part(
+            ("task", task.name),
+            ("method", run.method),
+            ("backbone", backbone.family_name),
+            *(("metric", name) for name in task.metrics),
+        ),
     )
+    refuse_other_plugins(output_dir, record)
     if args.should_save:
         write_atomically(output_dir / RUN, record.model_dump_json(indent=2) + "\n")
 

@@ -8,6 +8,7 @@ from peft import PeftModel
 from sure import registry
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
+from sure.record import PluginFile, plugins
 from sure.task import Task, make_task
 
 
@@ -18,6 +19,8 @@ def load(adapter: Path) -> tuple[Task, Backbone, PeftModel, float | None]:
             raise SureError(f"--adapter {adapter}: no {name}; expected the output folder of a finished `sure train`.")
     try:
         run = json.loads((adapter / "run.json").read_text(encoding="utf-8"))
+        needed = [PluginFile.model_validate(plugin) for plugin in run.get("plugins", [])]
+        plugins.check(f"--adapter {adapter}", needed, ("task", "method", "backbone"))
         task = make_task(run["task"], run["task_options"])
         arguments, recorded = run["arguments"], run["backbone"]
     except (ValueError, KeyError) as error:
