@@ -125,7 +125,7 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
         plugins=plugins.took_part(
             ("task", task.name),
             ("method", run.method),
-            ("backbone", backbone.family_name),
+            ("backbone", backbone.family()),
             *(("metric", name) for name in task.metrics),
         ),
     )
