@@ -37,9 +37,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
     from sure.check import check
     from sure.runner.arguments import parse_options
-    from sure.task import make_task
+    from sure.task import task_with_options
 
-    task = make_task(arguments.task, parse_options(arguments.task_options, "--task_options"))
+    task = task_with_options(arguments.task, parse_options(arguments.task_options, "--task_options"))
     report = check(task, arguments.data_dir, max_seconds=arguments.max_seconds)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False))

@@ -1,7 +1,7 @@
 """What a task module must say: where its utterances, splits and labels are, and how its predictions are scored.
 
-A task is a dataclass: its fields are its options (`--task_options language=mandarin`) and whatever it learns from the
-training split (labels), so that a task written as JSON beside an adapter is the task that reads it again.
+A task is a dataclass: its fields are its options (`--task_options language=mandarin`) and what it has from its corpus
+(`learned`: labels), so that a task written as JSON beside an adapter is the task that reads it again.
 """
 
 import dataclasses
@@ -185,8 +185,32 @@ def evenly_spread(count: int, most: int) -> list[int]:
     return [index * count // chosen for index in range(chosen)]
 
 
+def learned(help: str) -> dict[str, Any]:
+    """Metadata of a field that users do not choose: what a task has from its corpus, learned from it or known of it.
+
+    Records keep such fields; a command line may not give them.
+    """
+    return {"help": help, "learned": True}
+
+
+def task_with_options(name: str, options: dict[str, Any]) -> Task:
+    """A task as a command line asks for it. Raises `SureError` as `make_task`, and for what is no user's to choose."""
+    fields = dataclasses.fields(registry.get("task", name))
+    choices = [field.name for field in fields if not field.metadata.get("learned")]
+    for option in options:
+        if option in choices:
+            continue
+        if option in {field.name for field in fields}:
+            offered = f"its options are {', '.join(choices)}" if choices else "it has no options"
+            raise SureError(f"--task_options {option}: {name} has it from its corpus; {offered}.")
+        if not choices:
+            raise SureError(f"--task_options {option}: {name} has no options.")
+        raise registry.unknown(f"option of {name}:", option, choices)
+    return make_task(name, options)
+
+
 def make_task(name: str, options: dict[str, Any]) -> Task:
-    """A task from its name and fields, as a command line, `run.json` or a record has them.
+    """A task from its name and all of its fields, as `run.json` or a record has them.
 
     Raises `SureError` for an unknown task, an unknown option or a value that the task refuses.
     """

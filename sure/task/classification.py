@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
     from torch import Tensor, nn
 
-
-from sure.task import Task
+from sure.task import Task, learned
 
 
 @dataclass
@@ -27,7 +26,7 @@ class ClassificationTask(Task):
 
     metrics: ClassVar[tuple[str, ...]] = ("weighted_f1", "macro_f1", "accuracy", "unweighted_average_recall")
 
-    labels: list[str] = field(default_factory=list, metadata={"help": "The labels, sorted; set by the task."})
+    labels: list[str] = field(default_factory=list, metadata=learned("The labels, sorted."))
 
     def load(self, data_dir: Path) -> "DatasetDict":
         """As `Task.load`; raises `SureError` for a label outside the set, naming the file."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
 from sure.errors import SureError
-from sure.task import Task
+from sure.task import Task, learned
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -82,7 +82,7 @@ class SpeakerVerificationTask(Task):
     augmentation_probability: float = field(
         default=0.6, metadata={"help": "Share of training utterances that get a noise or a room, where there are any."}
     )
-    training_speakers: int = field(default=0, metadata={"help": "Their number; set by the task."})
+    training_speakers: int = field(default=0, metadata=learned("Their number."))
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

@@ -16,7 +16,7 @@ import numpy as np
 from sure import audio
 from sure.errors import SureError
 from sure.files import is_number
-from sure.task import Task, evenly_spread
+from sure.task import Task, evenly_spread, learned
 from sure.task.text_to_speech.speaker_embeddings import CODES, by_speaker, code
 
 if TYPE_CHECKING:
@@ -68,15 +68,11 @@ class TextToSpeechTask(Task):
             "that read characters."
         },
     )
-    voices: list[str] = field(
-        default_factory=list, metadata={"help": "The speakers of the training split, sorted; set by the task."}
-    )
+    voices: list[str] = field(default_factory=list, metadata=learned("The speakers of the training split, sorted."))
     embeddings: dict[str, list[float]] = field(
-        default_factory=dict, metadata={"help": "By speaker, where they are not codes; set by the task."}
+        default_factory=dict, metadata=learned("By speaker, where they are not codes.")
     )
-    judges: dict[str, str] = field(
-        default_factory=dict, metadata={"help": "SHA-256 of recogniser and verifier; set by the task."}
-    )
+    judges: dict[str, str] = field(default_factory=dict, metadata=learned("SHA-256 of recogniser and verifier."))
 
     def __post_init__(self) -> None:
         if not isinstance(self.validation_sentences, int) or self.validation_sentences < 1:
