@@ -49,6 +49,9 @@ class Task(ABC):
     # Whether scores are meant to tell how a method does on speakers that it has not learnt from.
     for_new_speakers: ClassVar[bool] = True
 
+    # Columns of an utterance that hold a label each.
+    label_columns: ClassVar[tuple[str, ...]] = ()
+
     # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
     patience: ClassVar[int] = 5
 
@@ -61,6 +64,11 @@ class Task(ABC):
     def name(self) -> str:
         """The name of the file that defines the task."""
         return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def smoothable(self) -> bool:
+        """Whether its loss is the cross-entropy of one label, which the trainer can smooth."""
+        return False
 
     @property
     def metric(self) -> str:
@@ -100,6 +108,13 @@ class Task(ABC):
         from sure.model import SpeechModel
 
         return SpeechModel(backbone, self.build_head(backbone.width))
+
+    def weigh_labels(self, model: "SpeechModel", rows: Sequence[dict[str, Any]]) -> None:
+        """Let labels count in the model's loss by the inverse of their frequency among `rows`.
+
+        Raises `SureError` where the task has no labels.
+        """
+        raise SureError(f"--class_weights balanced: {self.name} does not classify.")
 
     def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
         """What of the decoded splits the backbone cannot hear or learn, for whoever starts a run."""
