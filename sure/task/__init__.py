@@ -49,6 +49,9 @@ class Task(ABC):
     # Whether scores are meant to tell how a method does on speakers that it has not learnt from.
     for_new_speakers: ClassVar[bool] = True
 
+    # Whether it says texts rather than hears recordings: it has `voices` then, and `speech`.
+    speaks: ClassVar[bool] = False
+
     # Columns of an utterance that hold a label each.
     label_columns: ClassVar[tuple[str, ...]] = ()
 
@@ -102,6 +105,10 @@ class Task(ABC):
 
         A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
         """
+
+    def compared(self, row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+        """A row that `predict` gives for a new recording, with how it compares with the row of the first one."""
+        return row
 
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
         """The model that a method adapts: the backbone with a new head."""

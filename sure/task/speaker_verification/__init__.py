@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sure.audio.augmentation import Surroundings
     from sure.backbone import Backbone
     from sure.model import SpeechModel
-from sure.task.speaker_verification.scores import cosines, nearest_scores, normalised, unit
+from sure.task.speaker_verification.scores import cosine, cosines, nearest_scores, normalised, unit
 from sure.task.speaker_verification.trials import Trial, refuse_known, trials_by_rule
 
 _CHOICES = {
@@ -214,6 +214,10 @@ class SpeakerVerificationTask(Task):
                 }
             )
         return predictions
+
+    def compared(self, row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+        """Adds `cosine_with_first`, of both embeddings."""
+        return {"id": row["id"], "cosine_with_first": cosine(first["embedding"], row["embedding"]), **row}
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Scores and labels. Raises `SureError` for what is none, naming the row."""
