@@ -13,7 +13,7 @@ from sure import cli, leaderboard, registry
 from sure.backbone.padding import Padding
 from sure.errors import SureError
 from sure.heads import ClassificationHead
-from sure.predict import predict
+from sure.predict import predict, speak
 from sure.record import Result, read_predictions
 from sure.runner.run import main
 from sure.task import make_task
@@ -85,6 +85,8 @@ def test_from_recordings_to_the_board(command, corpus, tmp_path):
         assert set(row) == {"path", "prediction", "probabilities"}
         for column, shares in row["probabilities"].items():
             assert shares == pytest.approx(expected[row["path"].rpartition("/")[2][:-4]][column], abs=1e-5)
+    with pytest.raises(SureError, match="trained on test_classification, it hears; give it recordings, no texts"):
+        next(speak(folder, ["a fox"]))
 
     assert leaderboard.add(folder / "result.json", tmp_path / "board").is_dir()
     claimed = json.loads((folder / "result.json").read_text())
