@@ -122,14 +122,17 @@ class ClassificationTask(Task):
         return by_column if len(self.label_columns) > 1 else by_column[self.label_columns[0]]
 
     def _labels(self) -> dict[str, list[str]]:
-        """By column. Raises `SureError` where a record has them of other columns."""
-        if len(self.label_columns) == 1:
-            return {self.label_columns[0]: self.labels}
-        if not isinstance(self.labels, dict) or set(self.labels) != set(self.label_columns):
-            raise SureError(
-                f"labels of {self.name}: {self.labels!r}; expected lists by {', '.join(self.label_columns)}."
-            )
-        return {column: self.labels[column] for column in self.label_columns}
+        """By column. Raises `SureError` where a record has them in another shape."""
+        by_column, expected = {self.label_columns[0]: self.labels}, "a list"
+        if len(self.label_columns) > 1:
+            by_column, expected = self.labels, f"a list for each of {', '.join(self.label_columns)}"
+        if not (
+            isinstance(by_column, dict)
+            and set(by_column) == set(self.label_columns)
+            and all(isinstance(labels, list) for labels in by_column.values())
+        ):
+            raise SureError(f"The labels of {self.name} are {self.labels!r}; expected {expected}.")
+        return {column: by_column[column] for column in self.label_columns}
 
 
 def class_weights(targets: Sequence[int], labels: int) -> "Tensor":

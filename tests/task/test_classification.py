@@ -180,11 +180,17 @@ def test_a_row_is_right_where_all_of_its_labels_are():
         (COLUMNS, "on", "prediction 'on' is not a label for each of action, object, location"),
         (COLUMNS, {"action": "on"}, "is not a label for each of action, object, location"),
         (COLUMNS, INTENTS[0] | {"object": "door"}, "prediction of object 'door' is not one of heat, lamp, music"),
-        (["off", "on"], INTENTS[0], "labels of test_classification: .* expected lists by action, object, location"),
-        ({"action": ["on"]}, INTENTS[0], "expected lists by action, object, location"),
+        (["off", "on"], INTENTS[0], "labels of test_classification are .*; expected a list for each of action, object"),
+        ({"action": ["on"]}, INTENTS[0], "expected a list for each of action, object, location"),
     ],
 )
 def test_what_a_record_has_of_other_columns_is_refused(labels, prediction, message, known):
     task = make_task(known, {"labels": labels})
     with pytest.raises(SureError, match=message):
         task.comparable([{"id": "a", "reference": INTENTS[0], "prediction": prediction}])
+
+
+def test_labels_by_column_are_refused_where_there_is_one():
+    task = make_task("audio_classification", {"labels": {"no": ["a"], "yes": ["b"]}})
+    with pytest.raises(SureError, match=r"labels of audio_classification are .*; expected a list\."):
+        task.comparable([{"id": "a", "reference": "no", "prediction": "no"}])
