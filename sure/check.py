@@ -1,6 +1,7 @@
 """Look at a corpus before training on it: what is in each split, what is broken, what two splits share."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from sure.corpus import cache
 from sure.errors import SureError
@@ -17,7 +18,10 @@ from sure.task import Task
 
 @dataclass
 class SplitReport:
-    """One split. Durations are in seconds, as the files' headers have them; an unreadable file has none."""
+    """One split. Durations are in seconds, as the files' headers have them; an unreadable file has none.
+
+    `labels` are counted by column.
+    """
 
     utterances: int
     hours: float
@@ -27,7 +31,7 @@ class SplitReport:
     sample_rates: dict[int, int]
     channels: dict[int, int]
     speakers: int | None
-    labels: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,7 +47,7 @@ class Report:
 def check(task: Task, data_dir: Path, **decoding: Any) -> Report:
     """Read every file of the corpus once; what is decoded stays in the cache for training.
 
-    `decoding` are the keyword arguments of `sure.data.decode`. Where the layout or a label is wrong, that is the error,
+    `decoding` are the keyword arguments of `cache.decode`. Where the layout or a label is wrong, that is the error,
     and there are no splits.
     """
     errors: list[str] = []
@@ -60,17 +64,17 @@ def check(task: Task, data_dir: Path, **decoding: Any) -> Report:
         errors = unreadable.errors
     return Report(
         task=task.name,
-        splits={name: _describe(split) for name, split in splits.items()},
+        splits={name: _describe(split, task.label_columns) for name, split in splits.items()},
         errors=errors,
         warnings=[
             *(_shared_speakers(splits) if task.for_new_speakers else []),
             *_identical_audio(splits, digests),
-            *_rare_labels(splits),
+            *_rare_labels(splits, task.label_columns),
         ],
     )
 
 
-def _describe(split) -> SplitReport:
+def _describe(split: Dataset, label_columns: Sequence[str]) -> SplitReport:
     headers = [_header(row) for row in split]
     seconds = np.array([seconds for seconds, _, _ in headers if seconds is not None] or [0.0])
     speakers = set(split["speaker"])
@@ -83,7 +87,7 @@ def _describe(split) -> SplitReport:
         sample_rates=_counted(rate for _, rate, _ in headers if rate),
         channels=_counted(channels for _, _, channels in headers if channels),
         speakers=None if None in speakers else len(speakers),
-        labels=_counted(split["label"]) if "label" in split.column_names else {},
+        labels={column: _counted(split[column]) for column in label_columns},
     )
 
 
@@ -132,12 +136,14 @@ def _covers(copies: list[tuple[str, str]], one: str, other: str) -> bool:
     return names[one] > 1 if one == other else bool(names[one] and names[other])
 
 
-def _rare_labels(splits: DatasetDict) -> list[str]:
-    if "label" not in splits["train"].column_names:
-        return []
-    labels = {name: set(split["label"]) for name, split in splits.items()}
-    return [
-        f"Labels of train that {name} does not have: {', '.join(sorted(missing))}."
-        for name in labels
-        if (missing := labels["train"] - labels[name]) and len(missing) < len(labels["train"])
-    ]
+def _rare_labels(splits: DatasetDict, label_columns: Sequence[str]) -> list[str]:
+    warnings = []
+    for column in label_columns:
+        said = "Labels" if len(label_columns) == 1 else f"{column}: labels"
+        labels = {name: set(split[column]) for name, split in splits.items()}
+        warnings += [
+            f"{said} of train that {name} does not have: {', '.join(sorted(missing))}."
+            for name in labels
+            if (missing := labels["train"] - labels[name]) and len(missing) < len(labels["train"])
+        ]
+    return warnings

@@ -39,5 +39,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value read from JSON is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value read from JSON or YAML is a finite number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # JSON has integers of any length.
+        return False

@@ -25,22 +25,37 @@ class WeightedSum(nn.Module):
 
 
 class ClassificationHead(nn.Module):
-    """Projection, mean over the frames that are not padding, classifier (SURE, Li et al. 2023, section 3.1)."""
+    """Projection, mean over the frames that are not padding, classifier (SURE, Li et al. 2023, section 3.1).
 
-    def __init__(self, width: int, labels: int) -> None:
+    `labels` are the numbers of labels that are told apart, several where an utterance has a label in several columns:
+    a classifier each, side by side in one linear map.
+    """
+
+    def __init__(self, width: int, *labels: int) -> None:
         super().__init__()
+        self.labels = labels
         self.projector = nn.Linear(width, PROJECTION)
-        self.classifier = nn.Linear(PROJECTION, labels)
+        self.classifier = nn.Linear(PROJECTION, sum(labels))
         # How much each label counts in the loss; not part of what is saved.
-        self.register_buffer("label_weights", torch.ones(labels), persistent=False)
+        self.register_buffer("label_weights", torch.ones(sum(labels)), persistent=False)
 
     def forward(
         self, hidden_states: Tensor, padding: Padding, labels: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
-        """Gives the cross-entropy and logits of shape (batch, labels); `labels` has shape (batch,)."""
+        """Gives the cross-entropy, of several columns the sum of theirs, and logits of shape (batch, labels).
+
+        `labels` has shape (batch,), or of several columns (batch, columns).
+        """
         logits = self.classifier(padding.mean(self.projector(hidden_states)))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels, weight=self.label_weights)
-        return loss, logits
+        if labels is None:
+            return None, logits
+        columns = zip(
+            logits.split(self.labels, dim=-1),
+            labels.reshape(len(labels), -1).unbind(dim=-1),
+            self.label_weights.split(self.labels),
+            strict=True,
+        )
+        return sum(nn.functional.cross_entropy(part, own, weight=weight) for part, own, weight in columns), logits
 
 
 class CTCHead(nn.Module):

@@ -15,6 +15,7 @@ from typing import Any
 
 from sure.corpus.folders import audio_files
 from sure.errors import SureError
+from sure.task import learned
 from sure.task.classification import ClassificationTask
 
 _EMOTIONS = {
@@ -33,7 +34,7 @@ _NAME = re.compile(r"(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]")
 class EmoDB(ClassificationTask):
     """Files lie in `data_dir/wav`, or in `data_dir` itself."""
 
-    labels: list[str] = field(default_factory=lambda: sorted(_EMOTIONS.values()), metadata={"help": "Its emotions."})
+    labels: list[str] = field(default_factory=lambda: sorted(_EMOTIONS.values()), metadata=learned("Its emotions."))
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         folder = data_dir / "wav" if (data_dir / "wav").is_dir() else data_dir

@@ -17,6 +17,7 @@ from typing import Any
 
 from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
+from sure.task import learned
 from sure.task.classification import ClassificationTask
 
 _SPLITS = {"train": "train", "evaluation": "validation", "test": "test"}
@@ -30,7 +31,7 @@ _VALIDATION, _TEST, _ALL = 20, 30, 350
 class ESD(ClassificationTask):
     """`<speaker>/<Emotion>/<train|evaluation|test>/*.wav`, or `<speaker>/<Emotion>/*.wav`."""
 
-    labels: list[str] = field(default_factory=lambda: list(_LABELS), metadata={"help": "Its emotions."})
+    labels: list[str] = field(default_factory=lambda: list(_LABELS), metadata=learned("Its emotions."))
     language: str = field(
         default="english", metadata={"help": "english (speakers 0011 to 0020), mandarin (0001 to 0010) or all."}
     )

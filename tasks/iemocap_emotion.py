@@ -14,6 +14,7 @@ from typing import Any
 
 from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
+from sure.task import learned
 from sure.task.classification import ClassificationTask
 
 _LABELS = ["ang", "dis", "exc", "fea", "fru", "hap", "neu", "oth", "sad", "sur", "xxx"]
@@ -26,7 +27,7 @@ _LINE = re.compile(r"\[[\d.]+ - [\d.]+\]\t(?P<id>(?P<dialogue>Ses\d\d\w+)_(?P<se
 class IEMOCAP(ClassificationTask):
     """`Session{1..5}/dialog/EmoEvaluation/*.txt` and `Session{1..5}/sentences/wav/<dialogue>/<utterance>.wav`."""
 
-    labels: list[str] = field(default_factory=lambda: list(_LABELS), metadata={"help": "Its emotions."})
+    labels: list[str] = field(default_factory=lambda: list(_LABELS), metadata=learned("Its emotions."))
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         for session, split in _SPLITS.items():

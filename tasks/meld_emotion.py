@@ -15,6 +15,7 @@ from typing import Any
 from sure.audio import SUFFIXES
 from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
+from sure.task import learned
 from sure.task.classification import ClassificationTask
 
 _LABELS = ["anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise"]
@@ -32,7 +33,7 @@ _GAPS = {("train", "dia125_utt3"), ("validation", "dia110_utt7")}
 class MELD(ClassificationTask):
     """`{train,dev,test}_sent_emo.csv` and one folder of audio files per split."""
 
-    labels: list[str] = field(default_factory=lambda: list(_LABELS), metadata={"help": "Its emotions."})
+    labels: list[str] = field(default_factory=lambda: list(_LABELS), metadata=learned("Its emotions."))
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         for split, (table, names) in _SPLITS.items():

@@ -46,11 +46,11 @@ def test_a_sound_corpus_is_counted(corpus):
     found = report(corpus)
     assert (found.errors, found.warnings) == ([], [])
     train = found.splits["train"]
-    assert (train.utterances, train.speakers, train.labels) == (4, 2, {"angry": 2, "sad": 2})
+    assert (train.utterances, train.speakers, train.labels) == (4, 2, {"label": {"angry": 2, "sad": 2}})
     assert (train.sample_rates, train.channels) == ({8000: 4}, {1: 4})
     assert train.hours == pytest.approx(4 / 3600)
     assert (train.shortest, train.median, train.longest) == (1.0, 1.0, 1.0)
-    assert found.splits["test"].labels == {"angry": 1, "sad": 1}
+    assert found.splits["test"].labels == {"label": {"angry": 1, "sad": 1}}
 
 
 def test_every_broken_file_is_an_error(corpus):
@@ -143,7 +143,7 @@ def test_the_command_prints_a_table_or_json_and_fails_where_training_would(corpu
     assert all(word in table for word in ("train", "validation", "8000 Hz", "angry", "Training can start"))
     with pytest.raises(SystemExit):
         main([*command, "--json"])
-    assert json.loads(capsys.readouterr().out)["splits"]["train"]["labels"] == {"angry": 2, "sad": 2}
+    assert json.loads(capsys.readouterr().out)["splits"]["train"]["labels"] == {"label": {"angry": 2, "sad": 2}}
     (corpus / "5.wav").write_bytes(b"")
     with pytest.raises(SystemExit) as exit:
         main(command)

@@ -37,9 +37,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
     from sure.check import check
     from sure.runner.arguments import parse_options
-    from sure.task import make_task
+    from sure.task import task_with_options
 
-    task = make_task(arguments.task, parse_options(arguments.task_options, "--task_options"))
+    task = task_with_options(arguments.task, parse_options(arguments.task_options, "--task_options"))
     report = check(task, arguments.data_dir, max_seconds=arguments.max_seconds)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False))
@@ -59,10 +59,12 @@ def _check(arguments: argparse.Namespace) -> None:
     if rows:
         headers = ["split", "utterances", "speakers", "hours", "shortest / median / longest s", "sample rates"]
         print(tabulate(rows, headers=[*headers, "channels"], disable_numparse=True))
-    labels = sorted({label for split in report.splits.values() for label in split.labels})
-    if 0 < len(labels) <= _MOST_LABELS:
-        rows = [[label, *(split.labels.get(label, 0) for split in report.splits.values())] for label in labels]
-        print("\n" + tabulate(rows, headers=["label", *report.splits]))
+    for column in task.label_columns:
+        counts = [split.labels[column] for split in report.splits.values()]
+        labels = sorted(set().union(*counts))
+        if 0 < len(labels) <= _MOST_LABELS:
+            rows = [[label, *(count.get(label, 0) for count in counts)] for label in labels]
+            print("\n" + tabulate(rows, headers=[column, *report.splits]))
     for warning in report.warnings:
         print(f"\nwarning: {warning}")
     for error in report.errors:

@@ -50,7 +50,7 @@ def _describe(kind: str, name: str) -> None:
     print(f"\nOptions (--{kind}_options name=value ...):")
     inherited = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
     for field in dataclasses.fields(described):
-        if field.name not in inherited and field.init:
+        if field.name not in inherited and field.init and not field.metadata.get("learned"):
             default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
             help_text = " ".join(str(field.metadata.get("help", "")).split())
             print(f"  {field.name}={json.dumps(default, default=str)}  {help_text}")

@@ -31,6 +31,9 @@ _FORMAT = 3
 _ARROW = "audio.arrow"
 _REPORTED_ERRORS = 10
 
+# Columns that say where a corpus lies, or what a run made of it.
+_NOT_OF_THE_CORPUS = {"path", "waveform", "samples"}
+
 # Waveforms in memory before they go to disk.
 _ROWS_AT_A_TIME = 64
 
@@ -92,16 +95,17 @@ def remembered(kind: str, key: list, make: Callable[[], Any]) -> Any:
 
 
 def fingerprint(splits: DatasetDict, trials: dict[str, list] | None = None) -> str:
-    """SHA-256 over every utterance's split, id, label or text, times and file contents, and over the trial lists.
+    """SHA-256 over all that is said of every utterance, its file's contents among it, and over the trial lists.
 
-    It does not depend on paths, nor on how many evaluations score the same trials.
+    It does not depend on paths, on how much of an utterance is heard, or on how many evaluations score the same
+    trials; nor on the order of columns, and a value that is not there is as good as None.
     """
-    columns = ("id", "label", "text", "sha256", "start", "end")
-    lines = [
-        json.dumps([name, *(row.get(column) for column in columns)], ensure_ascii=False)
-        for name, split in splits.items()
-        for row in split.remove_columns("waveform")
-    ]
+    lines = []
+    for name, split in splits.items():
+        columns = sorted(set(split.column_names) - _NOT_OF_THE_CORPUS)
+        for row in split.select_columns(columns):
+            said = {column: row[column] for column in columns if row[column] is not None}
+            lines.append(json.dumps([name, said], ensure_ascii=False))
     lines += {json.dumps(sorted(listed), ensure_ascii=False) for listed in (trials or {}).values()}
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 

@@ -36,7 +36,7 @@ class SplitSize(_Strict):
 class Data(_Strict):
     """The corpus: its fingerprint is the same wherever it lies, and differs when any file, label or split does."""
 
-    fingerprint: str = Field(description="SHA-256 over every utterance's id, split, label and file contents.")
+    fingerprint: str = Field(description="SHA-256 over all that is said of every utterance, and its file's contents.")
     synthetic: bool = Field(description="Whether the speech was made by a synthesiser.")
     splits: dict[str, SplitSize]
     trials: dict[str, int] | None = Field(

@@ -9,7 +9,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from sure.errors import SureError
-from sure.task import Task, make_task
+from sure.task import Task, task_with_options
 
 
 @dataclass
@@ -70,7 +70,7 @@ class RunArguments:
 
     def make_task(self) -> Task:
         """The task with its options. Raises `SureError` for an unknown task or option."""
-        return make_task(self.task, parse_options(self.task_options, "--task_options"))
+        return task_with_options(self.task, parse_options(self.task_options, "--task_options"))
 
 
 @dataclass

@@ -21,7 +21,6 @@ from sure.corpus.folders import SYNTHETIC_MARKER
 from sure.errors import SureError
 from sure.files import write_atomically
 from sure.method import applying
-from sure.model import SpeechModel
 from sure.record import (
     RESULT,
     RUN,
@@ -49,7 +48,6 @@ from sure.runner.folder import (
 )
 from sure.runner.trainer import BenchmarkTrainer, callbacks
 from sure.task import Task
-from sure.task.classification import ClassificationTask, class_weights
 from sure.task.scoring import RESAMPLES, score_with_intervals
 
 _log = logging.getLogger("sure")
@@ -105,7 +103,8 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     if args.should_log:
         for warning in task.warnings(backbone, splits):
             _log.warning(warning)
-    _weigh_labels(run, task, model, training)
+    if run.class_weights == "balanced":
+        task.weigh_labels(model, training.rows)
     model = applying.apply(model, config)
     args.label_names = list(task.targets(training.rows[:1]))
     record = Run(
@@ -160,10 +159,10 @@ def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
         run.early_stopping_patience = 0 if args.eval_strategy == "no" else task.patience
     if run.early_stopping_patience and args.eval_strategy == "no":
         raise SureError("--early_stopping_patience needs evaluations: --eval_strategy epoch or steps.")
-    if args.label_smoothing_factor and (not isinstance(task, ClassificationTask) or run.class_weights != "none"):
+    if args.label_smoothing_factor and (not task.smoothable or run.class_weights != "none"):
         raise SureError(
             f"--label_smoothing_factor {args.label_smoothing_factor:g}: it would replace the loss of {task.name}; only "
-            "tasks that classify have one to smooth, without --class_weights."
+            "tasks with one label an utterance have one to smooth, without --class_weights."
         )
     args.metric_for_best_model = args.metric_for_best_model or task.metric
     metric = args.metric_for_best_model.removeprefix("eval_")
@@ -235,13 +234,6 @@ def _finish(
     )
     result.write(output_dir / RESULT)
     return result
-
-
-def _weigh_labels(run: RunArguments, task: Task, model: SpeechModel, training: Utterances) -> None:
-    if run.class_weights == "balanced":
-        if not isinstance(task, ClassificationTask):
-            raise SureError(f"--class_weights balanced: {task.name} does not classify.")
-        model.head.label_weights.copy_(class_weights(task.targets(training.rows)["labels"], len(task.labels)))
 
 
 def _data(run: RunArguments, task: Task, splits: DatasetDict, fingerprint: str) -> Data:

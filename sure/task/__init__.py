@@ -1,7 +1,7 @@
 """What a task module must say: where its utterances, splits and labels are, and how its predictions are scored.
 
-A task is a dataclass: its fields are its options (`--task_options language=mandarin`) and whatever it learns from the
-training split (labels), so that a task written as JSON beside an adapter is the task that reads it again.
+A task is a dataclass: its fields are its options (`--task_options language=mandarin`) and what it has from its corpus
+(`learned`: labels), so that a task written as JSON beside an adapter is the task that reads it again.
 """
 
 import dataclasses
@@ -53,6 +53,12 @@ class Task(ABC):
     # Whether it puts a head on every backbone, of an encoder-decoder on the encoder; others take models as they are.
     with_head: ClassVar[bool] = False
 
+    # Whether it says texts rather than hears recordings: it has `voices` then, and `speech`.
+    speaks: ClassVar[bool] = False
+
+    # Columns of an utterance that hold a label each.
+    label_columns: ClassVar[tuple[str, ...]] = ()
+
     # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
     patience: ClassVar[int] = 5
 
@@ -65,6 +71,11 @@ class Task(ABC):
     def name(self) -> str:
         """The name of the file that defines the task."""
         return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def smoothable(self) -> bool:
+        """Whether its loss is the cross-entropy of one label, which the trainer can smooth."""
+        return False
 
     @property
     def metric(self) -> str:
@@ -95,9 +106,20 @@ class Task(ABC):
         A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
         """
 
+    def compared(self, row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+        """A row that `predict` gives for a new recording, with how it compares with the row of the first one."""
+        return row
+
     @abstractmethod
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
         """The model that a method adapts."""
+
+    def weigh_labels(self, model: "SpeechModel", rows: Sequence[dict[str, Any]]) -> None:
+        """Let labels count in the model's loss by the inverse of their frequency among `rows`.
+
+        Raises `SureError` where the task has no labels.
+        """
+        raise SureError(f"--class_weights balanced: {self.name} does not classify.")
 
     def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
         """What of the decoded splits the backbone cannot hear or learn, for whoever starts a run."""
@@ -205,8 +227,32 @@ def evenly_spread(count: int, most: int) -> list[int]:
     return [index * count // chosen for index in range(chosen)]
 
 
+def learned(help: str) -> dict[str, Any]:
+    """Metadata of a field that users do not choose: what a task has from its corpus, learned from it or known of it.
+
+    Records keep such fields; a command line may not give them.
+    """
+    return {"help": help, "learned": True}
+
+
+def task_with_options(name: str, options: dict[str, Any]) -> Task:
+    """A task as a command line asks for it. Raises `SureError` as `make_task`, and for what is no user's to choose."""
+    fields = dataclasses.fields(registry.get("task", name))
+    choices = [field.name for field in fields if not field.metadata.get("learned")]
+    for option in options:
+        if option in choices:
+            continue
+        if option in {field.name for field in fields}:
+            offered = f"its options are {', '.join(choices)}" if choices else "it has no options"
+            raise SureError(f"--task_options {option}: {name} has it from its corpus; {offered}.")
+        if not choices:
+            raise SureError(f"--task_options {option}: {name} has no options.")
+        raise registry.unknown(f"option of {name}:", option, choices)
+    return make_task(name, options)
+
+
 def make_task(name: str, options: dict[str, Any]) -> Task:
-    """A task from its name and fields, as a command line, `run.json` or a record has them.
+    """A task from its name and all of its fields, as `run.json` or a record has them.
 
     Raises `SureError` for an unknown task, an unknown option or a value that the task refuses.
     """

@@ -1,4 +1,4 @@
-"""Classification: one label per utterance."""
+"""Classification: one label per utterance, or one in each of several columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,78 +8,131 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sure.errors import SureError
+from sure.task import learned
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
     from torch import Tensor, nn
 
-
-from sure.task import TaskWithHead
+    from sure.model import SpeechModel
 
 
 @dataclass
 class ClassificationTask(TaskWithHead):
-    """One label per utterance.
+    """One label per utterance, or one in each of the `label_columns` of a subclass, such as an intent's action,
+    object and location.
+
+    Several columns have a classifier each and one loss, the sum of theirs, as in SUPERB's intent classification (Yang
+    et al. 2021; s3prl's `downstream/fluent_commands`), and an utterance is right where all of its labels are. Averages
+    over labels say little then, so that such a task has `metrics = ("accuracy",)`. What is one column's alone
+    otherwise is a dictionary by column: `labels`, and `reference`, `prediction` and `probabilities` of a row.
 
     `labels` is sorted, so that a label's id never depends on files; subclasses give it a default or fill it from the
     training split.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("weighted_f1", "macro_f1", "accuracy", "unweighted_average_recall")
+    label_columns: ClassVar[tuple[str, ...]] = ("label",)
 
-    labels: list[str] = field(default_factory=list, metadata={"help": "The labels, sorted; set by the task."})
+    labels: list[str] | dict[str, list[str]] = field(default_factory=list, metadata=learned("The labels, sorted."))
+
+    @property
+    def smoothable(self) -> bool:
+        return len(self.label_columns) == 1
 
     def load(self, data_dir: Path) -> "DatasetDict":
         """As `Task.load`; raises `SureError` for a label outside the set, naming the file."""
         splits = super().load(data_dir)
         if not self.labels:
-            self.labels = sorted(set(splits["train"]["label"]))
+            self.labels = self._one_or_all({name: sorted(set(splits["train"][name])) for name in self.label_columns})
         for split, rows in splits.items():
-            for path, label in zip(rows["path"], rows["label"], strict=True):
-                if label not in self.labels:
-                    raise SureError(
-                        f"{path}: label {label!r} ({split}) is not one of {self.name}'s: {', '.join(self.labels)}."
-                    )
+            for column, labels in self._labels().items():
+                for path, label in zip(rows["path"], rows[column], strict=True):
+                    if label not in labels:
+                        raise SureError(
+                            f"{path}: {column} {label!r} ({split}) is not one of {self.name}'s: {', '.join(labels)}."
+                        )
         return splits
 
     def build_head(self, width: int) -> "nn.Module":
         from sure.heads import ClassificationHead
 
-        return ClassificationHead(width, len(self.labels))
+        return ClassificationHead(width, *map(len, self._labels().values()))
 
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
+        """`labels`, ids of shape (batch,), or of several columns (batch, columns)."""
         import torch
 
-        return {"labels": torch.tensor([self.labels.index(row["label"]) for row in rows])}
+        columns = self._labels().items()
+        ids = torch.tensor([[labels.index(row[column]) for column, labels in columns] for row in rows])
+        return {"labels": ids.squeeze(-1)}
+
+    def weigh_labels(self, model: "SpeechModel", rows: Sequence[dict[str, Any]]) -> None:
+        """Of several columns, each column's labels by themselves."""
+        import torch
+
+        ids = self.targets(rows)["labels"].reshape(len(rows), -1).T
+        weights = [class_weights(own, len(labels)) for own, labels in zip(ids, self._labels().values(), strict=True)]
+        model.head.label_weights.copy_(torch.cat(weights))
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """Label ids. Raises `SureError` for a label outside the set, naming the row."""
-        ids = {label: index for index, label in enumerate(self.labels)}
-        for row in rows:
-            for key in ("prediction", "reference"):
-                if row.get(key) not in ids:
-                    raise SureError(
-                        f"Prediction {row.get('id')!r}: {key} {row.get(key)!r} is not one of {', '.join(self.labels)}."
-                    )
-        return (
-            np.array([ids[row["prediction"]] for row in rows]),
-            np.array([ids[row["reference"]] for row in rows]),
-        )
+        """Label ids, of several columns one for all labels of a row, so that it is right where they all are.
+
+        Raises `SureError` for a label outside the set, naming the row.
+        """
+        columns = self._labels()
+        known = {name: {label: index for index, label in enumerate(labels)} for name, labels in columns.items()}
+        ids = [[_ids(row, key, known) for key in ("prediction", "reference")] for row in rows]
+        counts = [len(labels) for labels in columns.values()]
+        by_key = np.array(ids, dtype=np.int64).reshape(len(rows), 2, len(counts)).transpose(1, 2, 0)
+        predictions, references = (np.ravel_multi_index(tuple(of_columns), counts) for of_columns in by_key)
+        return predictions, references
 
     def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Outputs are logits of shape (utterances, labels); a row adds `probabilities` by label."""
+        """Outputs are logits of shape (utterances, labels), one column's after another's.
+
+        A row adds `probabilities` by label.
+        """
+        columns = self._labels()
         logits = np.asarray(outputs, dtype=np.float64)
-        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        ends = np.cumsum([len(labels) for labels in columns.values()])
+        by_column = [_softmax(part) for part in np.split(logits, ends[:-1], axis=-1)]
         predictions = []
-        for row, shares in zip(rows, probabilities, strict=True):
-            prediction = {"id": row["id"], "speaker": row.get("speaker"), "reference": row.get("label")}
-            prediction["prediction"] = self.labels[int(shares.argmax())]
-            prediction["probabilities"] = {
-                label: round(float(share), 6) for label, share in zip(self.labels, shares, strict=True)
+        for row, *parts in zip(rows, *by_column, strict=True):
+            chosen, probabilities = {}, {}
+            for (column, labels), shares in zip(columns.items(), parts, strict=True):
+                chosen[column] = labels[int(shares.argmax())]
+                probabilities[column] = {
+                    label: round(float(share), 6) for label, share in zip(labels, shares, strict=True)
+                }
+            # New recordings have no labels.
+            told = {column: row[column] for column in columns if row.get(column) is not None}
+            prediction = {
+                "id": row["id"],
+                "speaker": row.get("speaker"),
+                "reference": self._one_or_all(told) if told else None,
+                "prediction": self._one_or_all(chosen),
+                "probabilities": self._one_or_all(probabilities),
             }
             predictions.append({key: value for key, value in prediction.items() if value is not None})
         return predictions
+
+    def _one_or_all(self, by_column: dict[str, Any]) -> Any:
+        """What rows and records hold: of one column what it has, of several a dictionary."""
+        return by_column if len(self.label_columns) > 1 else by_column[self.label_columns[0]]
+
+    def _labels(self) -> dict[str, list[str]]:
+        """By column. Raises `SureError` where a record has them in another shape."""
+        by_column, expected = {self.label_columns[0]: self.labels}, "a list"
+        if len(self.label_columns) > 1:
+            by_column, expected = self.labels, f"a list for each of {', '.join(self.label_columns)}"
+        if not (
+            isinstance(by_column, dict)
+            and set(by_column) == set(self.label_columns)
+            and all(isinstance(labels, list) for labels in by_column.values())
+        ):
+            raise SureError(f"The labels of {self.name} are {self.labels!r}; expected {expected}.")
+        return {column: by_column[column] for column in self.label_columns}
 
 
 def class_weights(targets: Sequence[int], labels: int) -> "Tensor":
@@ -88,3 +141,22 @@ def class_weights(targets: Sequence[int], labels: int) -> "Tensor":
 
     counts = np.bincount(np.asarray(targets), minlength=labels)
     return torch.tensor(len(targets) / (labels * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _ids(row: dict[str, Any], key: str, known: dict[str, dict[str, int]]) -> list[int]:
+    """The ids of a prediction row's `prediction` or `reference`, one for each column."""
+    told = row.get(key)
+    if len(known) == 1:
+        told = dict.fromkeys(known, told)
+    elif not isinstance(told, dict) or set(told) != set(known):
+        raise SureError(f"Prediction {row.get('id')!r}: {key} {told!r} is not a label for each of {', '.join(known)}.")
+    for column, ids in known.items():
+        if told[column] not in ids:
+            of = f"{key} of {column}" if len(known) > 1 else key
+            raise SureError(f"Prediction {row.get('id')!r}: {of} {told[column]!r} is not one of {', '.join(ids)}.")
+    return [ids[told[column]] for column, ids in known.items()]

@@ -1,5 +1,6 @@
 """The command line: it answers at once, and a mistake gets a message with what would be right, and status 2."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -96,6 +97,19 @@ def test_options_are_described_with_their_defaults(sure):
     assert "peft_type" not in described
 
 
+@pytest.mark.parametrize("name", registry.names("task"))
+def test_what_a_task_has_from_its_corpus_is_no_option(name, sure, refused):
+    learned = {
+        *("labels", "vocabulary", "language_model_sha256", "training_speakers", "voices", "embeddings", "judges"),
+    } & {field.name for field in dataclasses.fields(registry.get("task", name))}
+    assert learned
+    described = sure("tasks", name)
+    for option in learned:
+        assert f"\n  {option}=" not in described
+        said = refused("train", "--task", name, "--data_dir", "x", "--task_options", f"{option}=1")
+        assert f"--task_options {option}: {name} has it from its corpus; it" in said
+
+
 def test_methods_of_peft_that_are_named_are_known(sure):
     named = sure("methods").rpartition("Also, from PEFT: ")[2].strip(" .\n").split(", ")
     assert len(named) == 9
@@ -142,11 +156,23 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
         ("train --task esd_emotion --data_dir x --class_weights some", "invalid choice: 'some' (choose from"),
         (
             "train --task esd_emotion --data_dir x --task_options lang=all",
-            "Unknown option of esd_emotion: 'lang'. Did you mean 'language'? Choose one of: labels, language.",
+            "Unknown option of esd_emotion: 'lang'. Did you mean 'language'? Choose one of: language.",
         ),
         (
             "train --task esd_emotion --data_dir x --task_options language=german",
             "--task_options language=german: choose one of mandarin, english, all.",
+        ),
+        (
+            "train --task esd_emotion --data_dir x --task_options labels=[Sad]",
+            "--task_options labels: esd_emotion has it from its corpus; its options are language.",
+        ),
+        (
+            "data check --task emodb_emotion --data_dir x --task_options labels=[fear]",
+            "--task_options labels: emodb_emotion has it from its corpus; it has no options.",
+        ),
+        (
+            "train --task emodb_emotion --data_dir x --task_options language=german",
+            "--task_options language: emodb_emotion has no options.",
         ),
         ("train --task esd_emotion --data_dir x --task_options language", "language: expected name=value."),
         ("train --task esd_emotion --data_dir x --task_options language=[a,b]", "['a', 'b']: Input should be a valid"),

@@ -385,28 +385,43 @@ print(cache.fingerprint(cache.decode(splits, cache_dir=cache_dir, workers=1)))
     assert len(entries(cache_dir)) == 1
 
 
-def test_a_fingerprint_does_not_know_paths_order_or_what_else_a_row_says(splits, cache_dir):
+def test_a_fingerprint_does_not_know_paths_order_or_what_is_not_said(splits, cache_dir):
     first = cache.decode(splits, cache_dir=cache_dir)
     expected = cache.fingerprint(first)
     assert len(expected) == 64
     assert cache.fingerprint(moved(first, Path("/nowhere"))) == expected
     backwards = {name: split.select(range(len(split))[::-1]) for name, split in reversed(first.items())}
     assert cache.fingerprint(DatasetDict(backwards)) == expected
-    assert cache.fingerprint(changed(first, lambda row: row | {"page": 3})) == expected
+    assert cache.fingerprint(changed(first, lambda row: row | {"page": None})) == expected
+    assert cache.fingerprint(changed(first, lambda row: row | {"samples": 3})) == expected
+    turned = {name: split.select_columns(split.column_names[::-1]) for name, split in first.items()}
+    assert cache.fingerprint(DatasetDict(turned)) == expected
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("id", "other"), ("label", "other"), ("text", "other"), ("sha256", "0" * 64), ("start", 0.0), ("end", 0.2)],
+    [
+        *(("id", "other"), ("label", "other"), ("text", "other"), ("sha256", "0" * 64), ("start", 0.0), ("end", 0.2)),
+        *(("speaker", "other"), ("page", 4), ("page", None), ("location", "other"), ("split", "other")),
+    ],
 )
 def test_a_fingerprint_depends_on_every_value_that_counts(column, value, splits, cache_dir):
     first = cache.decode(splits, cache_dir=cache_dir)
-    with_all = changed(first, lambda row: {"text": "a", "start": 0.1, "end": 0.3} | row)
+    more = {"text": "a", "start": 0.1, "end": 0.3, "speaker": "a", "page": 3, "location": "a"}
+    with_all = changed(first, lambda row: more | row)
     assert cache.fingerprint(set_value(with_all, column, value)) != cache.fingerprint(with_all)
 
 
-def test_a_fingerprint_knows_which_row_holds_a_value(splits, cache_dir):
+def test_a_fingerprint_does_not_know_how_much_is_heard(splits, cache_dir):
+    whole, cut = (cache.decode(splits, cache_dir=cache_dir, max_seconds=seconds) for seconds in (None, 0.1))
+    assert whole["train"]["samples"][:] != cut["train"]["samples"][:]
+    assert cache.fingerprint(whole) == cache.fingerprint(cut)
+
+
+def test_a_fingerprint_knows_which_row_and_column_holds_a_value(splits, cache_dir):
     first = cache.decode(splits, cache_dir=cache_dir)
+    one, other = (changed(first, lambda row, said=said: row | {said: "on"}) for said in ("action", "object"))
+    assert cache.fingerprint(one) != cache.fingerprint(other)
     one, other = (first["train"][number]["sha256"] for number in (0, 1))
     exchanged = set_value(set_value(first, "sha256", other, number=0), "sha256", one, number=1)
     assert cache.fingerprint(exchanged) != cache.fingerprint(first)

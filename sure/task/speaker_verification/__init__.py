@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
+from sure.audio import LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_SAMPLES
 from sure.errors import SureError
-from sure.task import TaskWithHead
+from sure.files import is_number
+from sure.task import TaskWithHead, learned
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
     from sure.audio.augmentation import Surroundings
     from sure.backbone import Backbone
     from sure.model import SpeechModel
-from sure.task.speaker_verification.scores import cosines, nearest_scores, normalised, unit
+from sure.task.speaker_verification.scores import cosine, cosines, nearest_scores, normalised, unit
 from sure.task.speaker_verification.trials import Trial, refuse_known, trials_by_rule
-
-# A number of this size is no score and no setting.
-_LARGEST = 1e100
-
 
 _CHOICES = {
     "head": ("ecapa", "xvector", "mean"),
@@ -82,7 +79,7 @@ class SpeakerVerificationTask(TaskWithHead):
     augmentation_probability: float = field(
         default=0.6, metadata={"help": "Share of training utterances that get a noise or a room, where there are any."}
     )
-    training_speakers: int = field(default=0, metadata={"help": "Their number; set by the task."})
+    training_speakers: int = field(default=0, metadata=learned("Their number."))
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -92,13 +89,13 @@ class SpeakerVerificationTask(TaskWithHead):
             self.segments = [self.segments]
         frame = SHORTEST_SAMPLES / SAMPLE_RATE
         for name, value, least, most in (
-            ("crop_seconds", self.crop_seconds, frame, np.inf),
-            *(("segments", seconds, frame, np.inf) for seconds in self.segments),
+            ("crop_seconds", self.crop_seconds, frame, LONGEST_SECONDS),
+            *(("segments", seconds, frame, LONGEST_SECONDS) for seconds in self.segments),
             ("margin", self.margin, 0, np.pi / 2),
             ("scale", self.scale, 1, np.inf),
             ("augmentation_probability", self.augmentation_probability, 0, 1),
         ):
-            if not _is_number(value) or not least <= value <= most:
+            if not is_number(value) or not least <= value <= most:
                 raise _refused(name, value, f"give a number of at least {least:g} and at most {most:g}")
         self._speaker_ids: dict[str, int] = {}
         self._trials: dict[str, list[Trial]] = {}
@@ -218,10 +215,14 @@ class SpeakerVerificationTask(TaskWithHead):
             )
         return predictions
 
+    def compared(self, row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+        """Adds `cosine_with_first`, of both embeddings."""
+        return {"id": row["id"], "cosine_with_first": cosine(first["embedding"], row["embedding"]), **row}
+
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Scores and labels. Raises `SureError` for what is none, naming the row."""
         for row in rows:
-            if not _is_number(row.get("prediction")):
+            if not is_number(row.get("prediction")):
                 raise SureError(f"Prediction {row.get('id')!r}: the score {row.get('prediction')!r} is not a number.")
             if row.get("reference") not in (0, 1):
                 raise SureError(
@@ -234,11 +235,6 @@ def _named(split: "Dataset", trials: list[Trial]) -> "Dataset":
     """The utterances of a split that are in a trial."""
     named = {identity for enrolment, test, _ in trials for identity in (enrolment, test)}
     return split.select([index for index, identity in enumerate(split["id"]) if identity in named])
-
-
-def _is_number(value: Any) -> bool:
-    # JSON has integers that no float can hold; NaN fails every comparison.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _refused(option: str, value: Any, right: str) -> SureError:

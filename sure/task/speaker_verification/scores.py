@@ -10,6 +10,12 @@ _NEAREST = 300
 _AT_A_TIME = 16_384
 
 
+def cosine(one: list[float], other: list[float]) -> float:
+    """Of two embeddings of any length, to six digits; 0 where one is 0."""
+    product = np.dot(one, other) / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12)
+    return round(float(product), 6)
+
+
 def cosines(embeddings: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """Of unit embeddings (utterances, size) and the two indices of each trial (trials, 2): scores (trials,)."""
     parts = [sides[start : start + _AT_A_TIME].T for start in range(0, len(sides), _AT_A_TIME)]

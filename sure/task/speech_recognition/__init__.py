@@ -21,7 +21,7 @@ import soxr
 
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
-from sure.task import Task
+from sure.task import Task, learned
 from sure.task.speech_recognition.normalisation import normalise
 from sure.task.speech_recognition.tokens import CHARACTERS, CTC, Tokens, Units, Written
 
@@ -63,7 +63,7 @@ class SpeechRecognitionTask(Task):
 
     vocabulary: list[str] = field(
         default_factory=list,
-        metadata={"help": "The tokens: blank, then the sorted characters of the training texts; set by the task."},
+        metadata=learned("The tokens: blank, then the sorted characters of the training texts."),
     )
     decoder: str = field(
         default="greedy", metadata={"help": "greedy (the likeliest token of each frame) or beam (beam search)."}
@@ -75,7 +75,7 @@ class SpeechRecognitionTask(Task):
     language_model_weight: float = field(
         default=2.0, metadata={"help": "How much the language model's log probabilities count."}
     )
-    language_model_sha256: str | None = field(default=None, metadata={"help": "Of that file; set by the task."})
+    language_model_sha256: str | None = field(default=None, metadata=learned("Of that file."))
     speed_perturbation: float = field(
         default=0.0,
         metadata={"help": "Play training utterances up to this share faster or slower, at random (usual: 0.1)."},

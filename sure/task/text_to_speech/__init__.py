@@ -16,7 +16,7 @@ import numpy as np
 from sure import audio
 from sure.errors import SureError
 from sure.files import is_number
-from sure.task import Task, evenly_spread
+from sure.task import Task, evenly_spread, learned
 from sure.task.text_to_speech.speaker_embeddings import CODES, by_speaker, code
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class TextToSpeechTask(Task):
     metrics: ClassVar[tuple[str, ...]] = ("mel_cepstral_distortion", "f0_error", "voicing_error")
     whole_utterances: ClassVar[bool] = True
     for_new_speakers: ClassVar[bool] = False
+    speaks: ClassVar[bool] = True
 
     vocoder: str = field(
         default="griffin_lim", metadata={"help": "griffin_lim, or a folder or hub id of the backbone's HiFi-GAN."}
@@ -68,15 +69,11 @@ class TextToSpeechTask(Task):
             "that read characters."
         },
     )
-    voices: list[str] = field(
-        default_factory=list, metadata={"help": "The speakers of the training split, sorted; set by the task."}
-    )
+    voices: list[str] = field(default_factory=list, metadata=learned("The speakers of the training split, sorted."))
     embeddings: dict[str, list[float]] = field(
-        default_factory=dict, metadata={"help": "By speaker, where they are not codes; set by the task."}
+        default_factory=dict, metadata=learned("By speaker, where they are not codes.")
     )
-    judges: dict[str, str] = field(
-        default_factory=dict, metadata={"help": "SHA-256 of recogniser and verifier; set by the task."}
-    )
+    judges: dict[str, str] = field(default_factory=dict, metadata=learned("SHA-256 of recogniser and verifier."))
 
     def __post_init__(self) -> None:
         if not isinstance(self.validation_sentences, int) or self.validation_sentences < 1:
@@ -181,7 +178,7 @@ class TextToSpeechTask(Task):
         """Outputs are waveforms of shape (utterances, samples), each ended by -100; a prediction is its measures."""
         from sure.task.text_to_speech.measures import analyse, compare
 
-        waveforms = [trimmed(output) for output in outputs]
+        waveforms = self.speech(outputs)
         judged = self._judged(waveforms, rows)
         predictions = []
         for index, (waveform, row) in enumerate(zip(waveforms, rows, strict=True)):
@@ -192,10 +189,14 @@ class TextToSpeechTask(Task):
             predictions[-1]["prediction"] = measures
         return predictions
 
+    def speech(self, outputs: np.ndarray) -> list[np.ndarray]:
+        """The waveforms, each of shape (samples,), without what follows their ends."""
+        return [output[output >= -1.0] for output in outputs]
+
     def keep(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]], folder: Path) -> None:
         """What was said, as `audio/<id>.wav`, 16 kHz, 16 bits."""
-        for output, row in zip(outputs, rows, strict=True):
-            audio.write(folder / "audio" / f"{row['id']}.wav", trimmed(output))
+        for waveform, row in zip(self.speech(outputs), rows, strict=True):
+            audio.write(folder / "audio" / f"{row['id']}.wav", waveform)
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Measures and texts. Raises `SureError` where a measure is missing or no number, naming the row."""
@@ -254,8 +255,3 @@ def _analysis(path: str, start: float | None, end: float | None) -> "Analysis":
     from sure.task.text_to_speech.measures import analyse
 
     return analyse(audio.load(path, start=start, end=end))
-
-
-def trimmed(output: np.ndarray) -> np.ndarray:
-    """A waveform without what follows its end."""
-    return output[output >= -1.0]

@@ -12,15 +12,15 @@ from typing import Any
 
 import jiwer
 import numpy as np
-import torch
 
-from sure import predict
 from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
 from sure.errors import SureError
+from sure.record import RUN
 from sure.task import Task
 from sure.task.speaker_verification import SpeakerVerificationTask
 from sure.task.speech_recognition import SpeechRecognitionTask
 from sure.task.speech_recognition.normalisation import normalise
+from sure.task.trained import TrainedModel
 
 _AT_A_TIME = 8
 
@@ -30,28 +30,18 @@ class Judge:
 
     def __init__(self, folder: Path, kind: type[Task], option: str) -> None:
         try:
-            self.task, self.backbone, self.model, max_seconds = predict.load(folder)
+            self._trained = TrainedModel.load(folder)
         except SureError as error:
             raise SureError(f"--task_options {option}={folder}: {error}") from None
-        if not isinstance(self.task, kind):
-            raise SureError(f"--task_options {option}={folder}: trained on {self.task.name}; expected {_WANTED[kind]}.")
-        self.longest = None if max_seconds is None else round(max_seconds * SAMPLE_RATE)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model.to(self.device).eval().requires_grad_(False)
+        task, seconds = self._trained.task, self._trained.max_seconds
+        if not isinstance(task, kind):
+            raise SureError(f"--task_options {option}={folder}: trained on {task.name}; expected {_WANTED[kind]}.")
+        self._longest = None if seconds is None else round(seconds * SAMPLE_RATE)
 
     def rows(self, waveforms: Sequence[np.ndarray]) -> list[dict[str, Any]]:
         """What its task predicts for waveforms of shape (samples,), 16 kHz, in their order."""
-        rows = []
-        for start in range(0, len(waveforms), _AT_A_TIME):
-            batch = [_long_enough(waveform[: self.longest]) for waveform in waveforms[start : start + _AT_A_TIME]]
-            inputs = self.backbone.inputs(batch)
-            with torch.inference_mode():
-                outputs = self.model(**{name: tensor.to(self.device) for name, tensor in inputs.items()}).logits
-                outputs = self.task.reduce(outputs)
-            rows += self.task.predict(
-                outputs.float().cpu().numpy(), [{"id": str(index)} for index in range(len(batch))]
-            )
-        return rows
+        rows = [{"id": str(place), "waveform": waveform} for place, waveform in enumerate(waveforms)]
+        return list(self._trained.hear(rows, lambda row: _long_enough(row["waveform"][: self._longest]), _AT_A_TIME))
 
 
 _WANTED = {
@@ -74,7 +64,7 @@ def verifier(folder: str, option: str = "verifier") -> Judge:
 
 def digest(folder: str) -> str:
     """SHA-256 over a judge's description and weights."""
-    files = ("run.json", "adapter_model.safetensors")
+    files = (RUN, "adapter_model.safetensors")
     return hashlib.sha256(b"".join((Path(folder) / name).read_bytes() for name in files)).hexdigest()
 
 

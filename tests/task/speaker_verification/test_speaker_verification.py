@@ -21,6 +21,7 @@ from tests.factories.speakers import FourSpeakers, cosine, loaded, rows_of
         ({"score_normalization": "s"}, "score_normalization=s: choose one of none, adaptive"),
         ({"crop_seconds": 0.01}, "crop_seconds=0.01: give a number of at least 0.025"),
         ({"crop_seconds": "long"}, "crop_seconds=long"),
+        ({"crop_seconds": 1e305}, "crop_seconds=1e.305: give a number of at least 0.025 and at most 60"),
         ({"segments": [1, 0]}, "segments=0: give a number of at least 0.025"),
         ({"segments": [True]}, "segments=True"),
         ({"margin": -0.1}, "margin=-0.1: give a number of at least 0 and at most 1.57"),
