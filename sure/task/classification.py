@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sure.errors import SureError
-from sure.task import learned
+from sure.task import TaskWithHead, learned
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
