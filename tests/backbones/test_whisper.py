@@ -289,10 +289,6 @@ def corpus(tmp_path_factory):
 
 
 class TestRuns:
-    @pytest.fixture(autouse=True)
-    def cache(self, tmp_path_factory, monkeypatch):
-        monkeypatch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
     @staticmethod
     def run(corpus, output_dir, *more, method="lora", epochs=2):
         command = f"--task asr_fleurs --data_dir {corpus} --backbone {folder_of()} --method {method} --use_cpu True"

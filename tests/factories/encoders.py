@@ -1,6 +1,7 @@
 """Small real encoders for the tests: every family's own tiny sizes, smaller still, saved in the real format."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,14 @@ def roughen(model: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm1d):
             nn.init.normal_(module.running_mean, std=0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
+
+
+def without_chance(folder: Path) -> Path:
+    """No dropout, and nothing masked: draws differ between one process and two."""
+    config = json.loads((folder / "config.json").read_text())
+    drawn = ("dropout", "mask_time_prob", "mask_feature_prob")
+    (folder / "config.json").write_text(json.dumps(config | {key: 0.0 for key in config if key.endswith(drawn)}))
+    return folder
 
 
 @cache

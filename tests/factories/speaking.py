@@ -120,7 +120,7 @@ def save_fastspeech2_conformer(folder: Path, **changes) -> Path:
     model = FastSpeech2ConformerModel(FastSpeech2ConformerConfig(**(sizes | changes)))
     roughen(model)
     # Or it would say nothing: some frames for each token.
-    torch.nn.init.constant_(model.duration_predictor.linear.bias, 1.5)
+    torch.nn.init.constant_(model.duration_predictor.linear.bias, 0.5)
     model.save_pretrained(folder)
     return folder
 
