@@ -25,6 +25,7 @@ _PREFIX = "sure_"
 class MethodConfig(peft.PeftConfig):
     """Configuration of a method of ours; a subclass adds its paper's hyper-parameters as fields."""
 
+    # The parts of the backbone that it adapts unless a user names others; a property where an option decides.
     roles: ClassVar[tuple[str, ...]] = ("layer",)
 
     # Whether it is made for a head: without one, nothing but it or nothing at all would train.
