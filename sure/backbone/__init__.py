@@ -49,8 +49,8 @@ class Backbone:
     # A dataclass of what the family leaves to choose (`--backbone_options name=value`).
     options_class: ClassVar[type] = NoOptions
 
-    # What of `transformers` makes the model of a configuration and reads its weights; or a `PreTrainedModel`, which says
-    # what its configuration is.
+    # What of `transformers` makes the model of a configuration and reads its weights; or a `PreTrainedModel`, which has
+    # the class of its configuration.
     model_class: ClassVar[type] = AutoModel
 
     # A batch has at least this many samples (or feature frames), so that SpecAugment's spans of ten frames fit.

@@ -10,7 +10,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from sure import registry
 from sure.backbone import Backbone
 from sure.errors import SureError
-from sure.method import MethodConfig
+from sure.method import MethodConfig, Published
 from sure.model import SpeechModel
 from sure.registry import FROM_PEFT
 
@@ -28,6 +28,11 @@ def config_class(name: str) -> type[peft.PeftConfig]:
     if name not in names():
         raise registry.unknown("method", name, names())
     return PEFT_TYPE_TO_CONFIG_MAPPING[name.upper()] if name in FROM_PEFT else registry.get("method", name)
+
+
+def published(name: str) -> tuple[Published, ...]:
+    """What papers count of a method; PEFT's have no paper's count here. Raises `SureError` for an unknown name."""
+    return getattr(config_class(name), "published", ())
 
 
 def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = None) -> peft.PeftConfig:
