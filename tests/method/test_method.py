@@ -202,6 +202,12 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("conv_adapter", {"bottleneck_dimension": 5}, "bottleneck_dimension .5. must divide the width .32."),
         ("lora", {"roles": "querry"}, "have no 'querry'; its roles: backbone, layer, attention, query"),
         ("prompt_tuning", {}, "Unknown method 'prompt_tuning'"),
+        (
+            "vera",
+            {"roles": "norm"},
+            "What was chosen cannot be adapted by this method. Name other parts of the backbone",
+        ),
+        ("lora", {"roles": "layer"}, ". cannot be adapted by this method. Name other parts"),
     ],
 )
 def test_wrong_options_are_named(method, options, message, backbone):
