@@ -1,4 +1,4 @@
-"""Every family of tasks is interrupted and resumed, and runs on several processes, as emotion is (`test_train.py`)."""
+"""Every family of tasks is interrupted and resumed, and runs on several processes, as emotion is (`test_run.py`)."""
 
 import os
 import signal
