@@ -8,6 +8,8 @@ IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # Resolves for every platform and Python at once, which pip does not.
 UV := uv==0.13.9
+# As many as there are cores; idle ones take over tests.
+WORKERS := -n auto --dist worksteal
 
 .PHONY: setup demo test test-newest lint lock bench clean
 
@@ -32,7 +34,7 @@ demo: setup  ## four families of tasks on synthetic corpora, to the leaderboard 
 	$(IN_VENV) bash recipes/demo.sh
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(WORKERS)
 
 test-newest: | $(VENV)/bin/python  ## the tests beyond the ranges of pyproject.toml, in an environment of their own
 	$(PIP_INSTALL) $(UV)
@@ -40,7 +42,7 @@ test-newest: | $(VENV)/bin/python  ## the tests beyond the ranges of pyproject.t
 	sed -E 's/,<[0-9.]+//g' pyproject.toml > $(NEWEST)/pyproject.toml
 	$(VENV)/bin/uv pip install --python $(NEWEST) --requirements $(NEWEST)/pyproject.toml --extra dev
 	$(VENV)/bin/uv pip install --python $(NEWEST) --no-deps --no-build-isolation --editable .
-	$(NEWEST)/bin/python -m pytest
+	$(NEWEST)/bin/python -m pytest $(WORKERS)
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -41,15 +41,13 @@ def shown(tmp_path_factory):
 
 
 @pytest.fixture
-def python(tmp_path_factory):
+def python():
     """Run Python, with these plug-ins; gives its output, or with `fails` its errors."""
 
     def run(*words, plugins=(), path=(), fails=False):
         environment = os.environ | {
             "SURE_PLUGINS": os.pathsep.join(map(str, plugins)),
-            "SURE_CACHE": str(tmp_path_factory.getbasetemp() / "cache"),
             "PYTHONPATH": os.pathsep.join(map(str, path)),
-            "OMP_NUM_THREADS": "1",
         }
         words = [sys.executable, *map(str, words)]
         done = subprocess.run(words, capture_output=True, text=True, env=environment)

@@ -74,7 +74,6 @@ def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_end
         "SURE_CACHE": str(tmp_path / "cache"),
         "BATCH_SIZE": "8",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
     }
 
     def run(**changes):

@@ -24,6 +24,9 @@ class WavLM(Wav2Vec2):
 
     def prepare(self) -> None:
         super().prepare()
+        # SpecAugment over features reads it, and of the family's configurations WavLM's alone lacks it.
+        if not hasattr(self.config, "mask_feature_min_masks"):
+            self.config.mask_feature_min_masks = 0
         for layer in self.model.encoder.layers:
             layer.attention.__class__ = _Attention
             layer.attention.config = self.config

@@ -1,36 +1,21 @@
 """What must hold of every method on every text-to-speech family, on tiny models saved and loaded in the real format."""
 
-import contextlib
-from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
-
-import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 
 from sure import budget, registry
-from sure.backbone import loading
 from sure.backbone.text_to_speech import TextToSpeech
 from sure.errors import SureError
 from sure.method import applying
 from sure.task.text_to_speech import vocoders
 from sure.task.text_to_speech.model import NO_SAMPLE, SpeakingModel
-from tests.factories.speaking import FAMILIES, even_durations
-from tests.test_matrix import METHODS
+from tests.factories.encoders import evaluation, stirred
+from tests.factories.speaking import FAMILIES, TEXTS, inputs, load, targets
 
-TEXTS = ["pack my box", "the quick brown fox jumps", "lazy dog"]
-APPLICABLE = [name for name in METHODS if not getattr(applying.config_class(name), "needs_head", False)]
-
-
-@cache
-def folder_of(family):
-    return FAMILIES[family](Path(mkdtemp(prefix=f"sure-{family}-")))
-
-
-def load(family):
-    return loading.load(str(folder_of(family)))
+APPLICABLE = [
+    name for name in registry.names("method") if not getattr(applying.config_class(name), "needs_head", False)
+]
 
 
 def speaking_model(backbone):
@@ -39,44 +24,7 @@ def speaking_model(backbone):
 
 def adapted_model(family, method, options=None):
     backbone = load(family)
-    adapted = applying.apply(speaking_model(backbone), applying.configure(method, backbone, options))
-    # Adapters that start as the identity or with zeros hide what the checks below look for.
-    torch.manual_seed(2)
-    with torch.no_grad():
-        for parameter in adapted.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.05 * torch.randn_like(parameter))
-    return backbone, adapted
-
-
-def inputs(backbone, texts=TEXTS):
-    batch = backbone.text_inputs(texts)
-    width = backbone.speaker_width()
-    generator = torch.Generator().manual_seed(0)
-    return batch | {"speaker_embeddings": torch.randn(len(texts), width, generator=generator)}
-
-
-def targets(backbone, texts=TEXTS):
-    generator = np.random.default_rng(0)
-    lengths = (9000, 14000, 6000)
-    return backbone.targets(
-        [
-            {
-                "id": text,
-                "text": text,
-                "waveform": generator.normal(scale=0.1, size=length).astype(np.float32),
-                "durations": even_durations(length, len(text) + 1),
-            }
-            for text, length in zip(texts, lengths, strict=False)
-        ],
-    )
-
-
-@contextlib.contextmanager
-def evaluation(model):
-    model.eval()
-    with torch.no_grad():
-        yield
+    return backbone, stirred(applying.apply(speaking_model(backbone), applying.configure(method, backbone, options)))
 
 
 def spectrograms(model, batch):

@@ -328,7 +328,7 @@ splits, cache_dir = load_from_disk(sys.argv[1]), Path(sys.argv[2])
 load = audio.load_or_error
 """
     command = [sys.executable, "-c", prelude + script, *map(str, arguments)]
-    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("moment", ["decoding", "renaming"])

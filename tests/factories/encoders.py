@@ -1,55 +1,84 @@
-"""Small real models for the tests: every backbone family with a few thousand parameters, saved in the real format."""
+"""Small real encoders for the tests: every family's own tiny sizes, smaller still, saved in the real format."""
 
+import contextlib
+import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
+from torch import nn
 
+from sure import registry
 from sure.backbone import loading
 from sure.heads import ClassificationHead
 from sure.model import ModelWithHead
 
-# One configuration per family; wav2vec 2.0 and HuBERT in both shapes that their releases have.
-FAMILIES = {
-    "wav2vec2": ("wav2vec2", {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}),
-    "wav2vec2_group_norm": ("wav2vec2", {}),
-    "hubert": ("hubert", {}),
-    "wavlm": ("wavlm", {"num_buckets": 16, "max_bucket_distance": 32}),
-    "wavlm_stable": (
-        "wavlm",
-        {
-            "num_buckets": 16,
-            "max_bucket_distance": 32,
-            "feat_extract_norm": "layer",
-            "do_stable_layer_norm": True,
-            "conv_bias": True,
-        },
-    ),
-    "data2vec_audio": ("data2vec-audio", {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}),
-    "unispeech_sat": ("unispeech-sat", {"num_clusters": 8}),
-    "wav2vec2_bert": ("wav2vec2-bert", {"feature_projection_input_dim": 160}),
+# `<family>:<size>` of every size for tests, such as wavlm:tiny_like_base; a family in a new file brings its own.
+SIZES = [
+    f"{family}:{size}"
+    for family in registry.names("backbone")
+    for size in registry.get("backbone", family).sizes
+    if size.startswith("tiny")
+]
+
+# Those that a task can put a head on, once they are loaded for one.
+ENCODERS = [name for name in SIZES if not loading.load(name, weights=False, head=True).headless]
+
+# Where a family has these values, tests need no more of them.
+_SMALLER = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "conv_dim": (16,) * 7,
 }
 
 
-def save_backbone(folder: Path, family: str) -> Path:
-    """Write a tiny model of a family as `save_pretrained` does: config, safetensors, preprocessor config."""
-    model_type, options = FAMILIES[family]
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-    if model_type == "wav2vec2-bert":
-        extractor = SeamlessM4TFeatureExtractor()
-    else:
-        sizes |= {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-        extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True)
+def save_backbone(folder: Path, name: str) -> Path:
+    """Write a model of a tiny size as `save_pretrained` does: config, safetensors, what makes its inputs."""
+    family, _, size = name.partition(":")
+    kind = registry.get("backbone", family)
+    values = kind.sizes[size or "tiny"]
+    config = kind.new_config(**values | {key: small for key, small in _SMALLER.items() if key in values})
     torch.manual_seed(0)
-    model = AutoModel.from_config(AutoConfig.for_model(model_type, **(sizes | options)))
-    # Fresh biases are zero, where mistakes with them would not show.
+    model = kind.new_model(config)
+    roughen(model)
+    model.save_pretrained(folder)
+    kind.new_processor(config).save_pretrained(folder)
+    return folder
+
+
+def roughen(model: nn.Module) -> None:
+    """Fresh biases are zero and fresh statistics trivial, where mistakes with them would not show."""
     for parameter in model.parameters():
         if parameter.ndim == 1:
-            torch.nn.init.normal_(parameter, mean=float(parameter.detach().mean()), std=0.1)
-    model.save_pretrained(folder)
-    extractor.save_pretrained(folder)
+            nn.init.normal_(parameter, mean=float(parameter.detach().mean()), std=0.1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+
+
+def without_chance(folder: Path) -> Path:
+    """No dropout, and nothing masked: draws differ between one process and two."""
+    config = json.loads((folder / "config.json").read_text())
+    drawn = ("dropout", "mask_time_prob", "mask_feature_prob")
+    (folder / "config.json").write_text(json.dumps(config | {key: 0.0 for key in config if key.endswith(drawn)}))
     return folder
+
+
+@cache
+def folder_of(name: str) -> Path:
+    """Such a model, saved once and only to be read."""
+    return save_backbone(Path(mkdtemp(prefix=f"sure-{name.replace(':', '-')}-")), name)
+
+
+def load(name: str, head: bool = True) -> loading.Backbone:
+    """One of `SIZES`, read anew, by default for a task that puts a head on it."""
+    return loading.load(str(folder_of(name)), head=head)
 
 
 def speech_model(backbone: loading.Backbone, labels: int = 3) -> ModelWithHead:
@@ -62,3 +91,21 @@ def waveforms(*seconds: float) -> list[np.ndarray]:
     """Noise of these lengths, each always the same."""
     generator = np.random.default_rng(0)
     return [generator.normal(size=int(16_000 * length)).astype(np.float32) for length in seconds]
+
+
+@contextlib.contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Without dropout and gradients."""
+    model.eval()
+    with torch.no_grad():
+        yield
+
+
+def stirred(model: nn.Module, by: float = 0.05) -> nn.Module:
+    """Adapters that start as the identity or with zeros would hide what tests look for."""
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(by * torch.randn_like(parameter))
+    return model

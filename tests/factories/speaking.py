@@ -1,10 +1,14 @@
-"""Small real text-to-speech models for the tests, saved in the real format."""
+"""Small real text-to-speech models for the tests, saved in the real format, and what they read and learn."""
 
 import json
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
+import numpy as np
 import sentencepiece
 import torch
+from torch import Tensor
 from transformers import (
     FastSpeech2ConformerConfig,
     FastSpeech2ConformerModel,
@@ -16,6 +20,9 @@ from transformers import (
     SpeechT5Processor,
     SpeechT5Tokenizer,
 )
+
+from sure.backbone import loading
+from tests.factories.encoders import roughen
 
 SENTENCES = ["The quick brown fox jumps over the lazy dog.", "pack my box, with five dozen liquor jugs"]
 
@@ -57,7 +64,7 @@ def save_speecht5(folder: Path, **changes) -> Path:
     }
     torch.manual_seed(0)
     model = SpeechT5ForTextToSpeech(SpeechT5Config(**(sizes | changes)))
-    _roughen(model)
+    roughen(model)
     # Or it would stop at once.
     torch.nn.init.constant_(model.speech_decoder_postnet.prob_out.bias, -2.0)
     model.save_pretrained(folder)
@@ -83,17 +90,6 @@ def even_durations(samples: int, tokens: int) -> list[int]:
     """Frames of 256 samples at 22.05 kHz, as many for each token as can be."""
     frames = 1 + round(samples * 22_050 / 16_000) // 256
     return [frames // tokens + (index < frames % tokens) for index in range(tokens)]
-
-
-def _roughen(model: torch.nn.Module) -> None:
-    """Fresh biases are zero and fresh statistics trivial, where mistakes with them would not show."""
-    for parameter in model.parameters():
-        if parameter.ndim == 1:
-            torch.nn.init.normal_(parameter, mean=float(parameter.detach().mean()), std=0.1)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            torch.nn.init.normal_(module.running_mean, std=0.2)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
 
 
 def save_fastspeech2_conformer(folder: Path, **changes) -> Path:
@@ -122,11 +118,47 @@ def save_fastspeech2_conformer(folder: Path, **changes) -> Path:
     }
     torch.manual_seed(0)
     model = FastSpeech2ConformerModel(FastSpeech2ConformerConfig(**(sizes | changes)))
-    _roughen(model)
+    roughen(model)
     # Or it would say nothing: some frames for each token.
-    torch.nn.init.constant_(model.duration_predictor.linear.bias, 1.5)
+    torch.nn.init.constant_(model.duration_predictor.linear.bias, 0.5)
     model.save_pretrained(folder)
     return folder
 
 
 FAMILIES = {"fastspeech2_conformer": save_fastspeech2_conformer, "speecht5": save_speecht5}
+TEXTS = ["pack my box", "the quick brown fox jumps", "lazy dog"]
+
+
+@cache
+def folder_of(family: str) -> Path:
+    """A model of a family, saved once and only to be read."""
+    return FAMILIES[family](Path(mkdtemp(prefix=f"sure-{family}-")))
+
+
+def load(family: str) -> loading.Backbone:
+    """A model of a family, read anew."""
+    return loading.load(str(folder_of(family)))
+
+
+def inputs(backbone: loading.Backbone, texts: list[str] = TEXTS) -> dict[str, Tensor]:
+    """A batch of texts, and a voice for each."""
+    generator = torch.Generator().manual_seed(0)
+    voices = torch.randn(len(texts), backbone.speaker_width(), generator=generator)
+    return backbone.text_inputs(texts) | {"speaker_embeddings": voices}
+
+
+def targets(backbone: loading.Backbone, texts: list[str] = TEXTS) -> dict[str, Tensor]:
+    """What a model learns of recordings of these texts, which are noise."""
+    generator = np.random.default_rng(0)
+    lengths = (9000, 14000, 6000)
+    return backbone.targets(
+        [
+            {
+                "id": text,
+                "text": text,
+                "waveform": generator.normal(scale=0.1, size=length).astype(np.float32),
+                "durations": even_durations(length, len(text) + 1),
+            }
+            for text, length in zip(texts, lengths, strict=False)
+        ],
+    )

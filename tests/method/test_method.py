@@ -10,17 +10,12 @@ from sure.backbone.padding import Padding
 from sure.errors import SureError
 from sure.method import applying
 from sure.methods.conv_adapter import ConvAdapter, _ConvAdapter
-from tests.factories.encoders import save_backbone, speech_model, waveforms
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return save_backbone(tmp_path_factory.mktemp("wav2vec2"), "wav2vec2")
+from tests.factories.encoders import folder_of, speech_model, waveforms
 
 
 @pytest.fixture
-def backbone(folder):
-    return load(str(folder))
+def backbone():
+    return load(str(folder_of("wav2vec2:tiny")))
 
 
 def logits(model, backbone):
@@ -55,11 +50,11 @@ def test_what_cannot_be_merged_says_so(method, backbone):
 
 
 @pytest.mark.parametrize("method", applying.FROM_PEFT)
-@pytest.mark.parametrize("family", ["wav2vec2", "wavlm"])
-def test_methods_of_peft_learn_and_reload(method, family, tmp_path):
+@pytest.mark.parametrize("name", ["wav2vec2:tiny", "wavlm:tiny_like_base"])
+def test_methods_of_peft_learn_and_reload(method, name, tmp_path):
     # Widths that every one of them divides.
     options = {"oft": {"oft_block_size": 8}, "boft": {"boft_block_size": 4}, "fourierft": {"n_frequency": 16}}
-    backbone = load(str(save_backbone(tmp_path / "backbone", family)))
+    backbone = load(str(folder_of(name)))
     config = applying.configure(method, backbone, options.get(method, {}))
     model = applying.apply(speech_model(backbone), config)
     loss = model(**backbone.inputs(waveforms(0.5, 0.7)), labels=torch.tensor([0, 1])).loss
@@ -71,7 +66,7 @@ def test_methods_of_peft_learn_and_reload(method, family, tmp_path):
     )
     expected = logits(moved(model), backbone)
     model.save_pretrained(tmp_path / "adapter")
-    fresh = load(str(tmp_path / "backbone"))
+    fresh = load(str(folder_of(name)))
     reloaded = peft.PeftModel.from_pretrained(speech_model(fresh), tmp_path / "adapter")
     torch.testing.assert_close(logits(reloaded, fresh), expected)
 

@@ -1,23 +1,20 @@
 """Pretraining from nothing to a folder that `backbones.load` takes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from sure import cli
 from sure.backbone import loading
 from sure.errors import SureError
 from sure.pretraining import Settings, hubert, speech, text_to_speech
 from sure.pretraining.encoder import Batches, pretrain
 from sure.pretraining.hubert import Learner
+from tests.factories import processes
 
 SMALL = {"hours": 0.05, "batch_size": 2, "seed": 3}
 
@@ -61,21 +58,18 @@ def test_a_complete_pretraining_is_not_run_again_and_another_not_in_its_folder(m
 
 
 @pytest.mark.slow
-def test_killed_and_run_again_it_ends_with_the_same_weights(made, tmp_path):
+def test_killed_and_run_again_it_ends_with_the_same_weights(made, tmp_path, capsys):
     words = "pretrain --steps 12 --hours 0.05 --batch_size 2 --seed 3 --save_steps 4 --workers 0"
-    sure = Path(sys.executable).with_name("sure")
-    command = [sure, *words.split(), "--output_dir", tmp_path / "killed"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    command = [*words.split(), "--output_dir", str(tmp_path / "killed")]
+    killed = processes.start(cli.main, command)
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed/work/checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     assert not (tmp_path / "killed/pretraining.json").exists()
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "is ready: sure train --backbone" in again.stdout
+    cli.main(command)
+    assert "is ready: sure train --backbone" in capsys.readouterr().out
     whole, resumed = (load_file(folder / "model.safetensors") for folder in (made, tmp_path / "killed"))
     assert all(whole[name].equal(resumed[name]) for name in whole)
 

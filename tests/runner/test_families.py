@@ -1,9 +1,6 @@
 """Every family of tasks is interrupted and resumed, and runs on several processes, as emotion is (`test_run.py`)."""
 
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from safetensors.torch import load_file
@@ -11,6 +8,8 @@ from safetensors.torch import load_file
 from sure import synth
 from sure.record import Result, read_predictions
 from sure.runner.run import main
+from sure.runner.trainer import BenchmarkTrainer
+from tests.factories import processes
 from tests.factories.encoders import save_backbone
 from tests.factories.speaking import save_fastspeech2_conformer, save_speecht5
 from tests.factories.writing import save_whisper
@@ -49,30 +48,26 @@ def words(request, folder):
     return f"{RUNS[request.param].format(folder)} {common}".split()
 
 
-# Runs as the command does, and is killed in its third step, when the second's checkpoint has been written.
-KILLED = """
-import os, signal, sys
-from sure.runner.run import main
-from sure.runner.trainer import BenchmarkTrainer
+def killed_in_the_third_step(words):
+    """Runs as the command does until the second step's checkpoint has been written."""
+    learns = BenchmarkTrainer.training_step
 
-learns = BenchmarkTrainer.training_step
+    def killed(self, *arguments):
+        if self.state.global_step == 3:
+            processes.kill_this()
+        return learns(self, *arguments)
 
-def killed(self, *arguments):
-    if self.state.global_step == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return learns(self, *arguments)
-
-BenchmarkTrainer.training_step = killed
-main(sys.argv[1:])
-"""
+    BenchmarkTrainer.training_step = killed
+    main(words)
 
 
 @pytest.mark.slow
 def test_killed_and_run_again_it_ends_as_if_it_had_not_been(words, tmp_path, caplog):
     whole = main([*words, "--output_dir", str(tmp_path / "whole")])
     again = [*words, "--output_dir", str(tmp_path / "resumed")]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *again], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = processes.start(killed_in_the_third_step, again)
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert not (tmp_path / "resumed" / "result.json").exists()
     resumed = main(again)
     assert f"Resuming from {tmp_path / 'resumed' / 'checkpoint-2'}" in caplog.text
@@ -85,14 +80,12 @@ def test_killed_and_run_again_it_ends_as_if_it_had_not_been(words, tmp_path, cap
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["asr", "sv", "tts"], indirect=True)
 def test_two_processes_score_every_utterance_or_trial_once(words, tmp_path):
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "sure.train"]
-    done = subprocess.run(
-        [sys.executable, *launcher, *words, "--output_dir", tmp_path],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    # A last batch is filled up, to so many for each process: what is said twice takes as long as what counts.
+    words = [*words, "--per_device_eval_batch_size", "2", "--output_dir", str(tmp_path)]
+    together = processes.start_together(2, main, words)
+    for process in together:
+        process.join()
+    assert [process.exitcode for process in together] == [0, 0]
     result = Result.read(tmp_path / "result.json")
     assert result.cost.processes == 2
     rows = read_predictions(tmp_path, result.predictions["test"])

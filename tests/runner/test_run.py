@@ -1,8 +1,5 @@
 """Runs from recordings to records: what is written, resuming, several processes, failures."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,12 +8,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from sure import registry, synth
+from sure import cli, registry, synth
 from sure.errors import SureError
 from sure.predict import predict
 from sure.record import Result, read_predictions
 from sure.runner.run import main
-from tests.factories.encoders import save_backbone
+from tests.factories import processes
+from tests.factories.encoders import save_backbone, without_chance
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +29,6 @@ def backbone(tmp_path_factory):
     return save_backbone(tmp_path_factory.mktemp("backbone"), "wav2vec2")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture
 def command(corpus, backbone):
     def words(output_dir, *more, method="conv_adapter", epochs=2):
@@ -44,11 +37,6 @@ def command(corpus, backbone):
         return [*f"{command} --report_to none --disable_tqdm True --seed 3".split(), *more]
 
     return words
-
-
-def run(words, launcher=("-m", "sure.train")):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *launcher, *words], capture_output=True, text=True, env=environment)
 
 
 def values(result, split="test"):
@@ -110,26 +98,20 @@ def test_scores_do_not_depend_on_the_evaluation_batch_size(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_run_again_it_ends_as_if_it_had_not_been(command, tmp_path):
+def test_killed_and_run_again_it_ends_as_if_it_had_not_been(command, tmp_path, caplog):
     words = ["--learning_rate", "5e-3", "--early_stopping_patience", "0"]
-    whole = run(command(tmp_path / "whole", *words, epochs=6))
-    assert whole.returncode == 0, whole.stderr
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "sure.train", *command(tmp_path / "killed", *words, epochs=6)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
+    main(command(tmp_path / "whole", *words, epochs=6))
+    killed = processes.start(main, command(tmp_path / "killed", *words, epochs=6))
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     assert not (tmp_path / "killed" / "result.json").exists()
     # What a kill in the middle of writing a checkpoint leaves.
     (tmp_path / "killed" / "checkpoint-9999").mkdir()
-    again = run(command(tmp_path / "killed", *words, epochs=6))
-    assert again.returncode == 0, again.stderr
-    assert "Resuming from" in again.stderr
+    main(command(tmp_path / "killed", *words, epochs=6))
+    assert "Resuming from" in caplog.text
     first, second = (Result.read(tmp_path / name / "result.json") for name in ("whole", "killed"))
     assert first.scores == second.scores
     assert first.cost.steps == second.cost.steps == 30
@@ -148,20 +130,13 @@ def test_early_stopping_is_remembered_and_the_best_checkpoint_is_tested(command,
 
 
 @pytest.mark.slow
-def test_two_processes_score_what_one_does_with_the_same_global_batch(command, tmp_path, backbone):
-    # Dropout draws differ between one process and two.
-    config = json.loads((backbone / "config.json").read_text())
-    still = {name: 0.0 for name in config if name.endswith("dropout") or name == "mask_time_prob"}
-    plain = tmp_path / "backbone"
-    plain.mkdir()
-    for path in backbone.iterdir():
-        (plain / path.name).write_bytes(path.read_bytes())
-    (plain / "config.json").write_text(json.dumps(config | still))
+def test_two_processes_score_what_one_does_with_the_same_global_batch(command, tmp_path):
+    plain = without_chance(save_backbone(tmp_path / "backbone", "wav2vec2"))
     words = ["--backbone", str(plain), "--early_stopping_patience", "0"]
-    one = run(command(tmp_path / "one", *words))
-    assert one.returncode == 0, one.stderr
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "sure.train")
-    two = run(command(tmp_path / "two", *words, "--per_device_train_batch_size", "4"), launcher)
+    main(command(tmp_path / "one", *words))
+    words = command(tmp_path / "two", *words, "--per_device_train_batch_size", "4")
+    launcher = [sys.executable, *"-m torch.distributed.run --standalone --nproc_per_node 2 -m sure.train".split()]
+    two = subprocess.run([*launcher, *words], capture_output=True, text=True)
     assert two.returncode == 0, two.stderr
     first, second = (Result.read(tmp_path / name / "result.json") for name in ("one", "two"))
     assert second.cost.processes == 2
@@ -212,13 +187,18 @@ def test_mistakes_are_named(change, message, command, tmp_path):
         main(command(tmp_path, *change))
 
 
-def test_the_command_line_shows_no_traceback(tmp_path):
+def test_the_command_line_shows_no_traceback(tmp_path, capsys):
     for words in (
         ["train", "--task", "esd_emotion", "--data_dir", "nowhere", "--output_dir", str(tmp_path)],
         ["train", "--dataset", "esd", "--data_dir", "x", "--fine_tune", "True", "--lora_adapter", "True"],
         ["predict", "--adapter", str(tmp_path), "x.wav"],
     ):
-        done = subprocess.run([Path(sys.executable).with_name("sure"), *words], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert done.stderr.count("sure: error: ") == 1
-        assert "Traceback" not in done.stderr
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert said.count("sure: error: ") == 1
+        assert "Traceback" not in said
+    done = subprocess.run([Path(sys.executable).with_name("sure"), *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -47,11 +47,10 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch, tmp_path_factory):
+def known(monkeypatch):
     """Let the registry find the task above, as if it had a file of its own."""
     get, name = registry.get, Intents().name
     monkeypatch.setattr(registry, "get", lambda kind, asked: Intents if asked == name else get(kind, asked))
-    monkeypatch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     return name
 
 

@@ -47,8 +47,7 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture
-def command(corpus, tmp_path, tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def command(corpus, tmp_path):
     backbone = save_backbone(tmp_path / "backbone", "wav2vec2")
 
     def words(output_dir, *options, method="lora", epochs=1):

@@ -66,11 +66,6 @@ def backbone(tmp_path_factory):
     return save_speecht5(tmp_path_factory.mktemp("speecht5"))
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture(scope="module")
 def command(corpus, backbone):
     def words(output_dir, *more, options=()):
@@ -85,10 +80,8 @@ def command(corpus, backbone):
 @pytest.fixture(scope="module")
 def run(command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SURE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        # Two, because of one the trainer leaves only the best, which has not seen a later epoch's score.
-        main(command(folder, "--save_total_limit", "2"))
+    # Two, because of one the trainer leaves only the best, which has not seen a later epoch's score.
+    main(command(folder, "--save_total_limit", "2"))
     return folder
 
 
@@ -290,10 +283,8 @@ def judges(tmp_path_factory):
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     common = f"--backbone {encoder} --method lora --use_cpu True --max_steps 1 --eval_strategy steps --eval_steps 1"
     common += " --report_to none --disable_tqdm True --per_device_train_batch_size 2"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SURE_CACHE", str(folder / "cache"))
-        main(f"--task asr_manifest --data_dir {folder} --output_dir {folder / 'asr'} {common}".split())
-        main(f"--task sv_vctk --data_dir {folder / 'vctk'} --output_dir {folder / 'sv'} {common}".split())
+    main(f"--task asr_manifest --data_dir {folder} --output_dir {folder / 'asr'} {common}".split())
+    main(f"--task sv_vctk --data_dir {folder / 'vctk'} --output_dir {folder / 'sv'} {common}".split())
     return folder
 
 
