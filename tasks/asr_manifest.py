@@ -21,7 +21,7 @@ from sure.task.speech_recognition import SpeechRecognitionTask
 
 @dataclass
 class ASRManifest(SpeechRecognitionTask):
-    """Texts are normalised as everywhere (`sure.speech_recognition.normalise`)."""
+    """Texts are normalised as everywhere (`sure.task.speech_recognition.normalisation`)."""
 
     language: str | None = field(
         default=None,

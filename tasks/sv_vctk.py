@@ -6,7 +6,7 @@ published list of trials.
 Layout: `wav48_silence_trimmed/<speaker>/*_mic1.flac` (0.92), or `wav48/<speaker>/*.wav` (0.80).
 
 Split: speakers are sorted; the last fifth is the test split, the tenth before it validation, the rest train, two
-speakers at least in each. Trials: by rule (`sure.speaker_verification.trials_by_rule`). Everyone reads the same first
+speakers at least in each. Trials: by rule (`sure.task.speaker_verification.trials`). Everyone reads the same first
 sentences and in the same room, so that scores are better than on speech in the wild.
 """
 

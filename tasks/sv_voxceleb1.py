@@ -11,7 +11,7 @@ Test: the list. O has the 40 speakers of the test part. E and H have those of th
 from elsewhere: VoxCeleb2's dev part (Chung et al. 2018), `voxceleb2_dir`, which then is all the training data.
 Training: the dev part of VoxCeleb1, or without parts all speakers that the list does not name; or that of VoxCeleb2.
 Validation: the last twentieth of the sorted training speakers, at least ten, with trials by rule
-(`sure.speaker_verification.trials_by_rule`); they do not train.
+(`sure.task.speaker_verification.trials`); they do not train.
 """
 
 from collections.abc import Iterator, Sequence

@@ -23,14 +23,16 @@ def on_large(method, options=None):
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_trainable_parameters_are_the_published_ones(method):
     measured = on_large(method)
-    assert measured.trainable_parameters == PUBLISHED[method] == applying.config_class(method).published_parameters
+    (published,) = applying.published(method)
+    assert (published.backbone, published.labels) == ("wav2vec2:large", 11)
+    assert measured.trainable_parameters == PUBLISHED[method] == published.parameters
     assert measured.head_parameters == HEAD
 
 
 def test_conv_adapter_has_the_parameters_of_the_release_not_of_the_table():
     measured = on_large("conv_adapter")
     assert measured.trainable_parameters == 24 * 141_824 + HEAD == 3_669_003
-    assert applying.config_class("conv_adapter").published_parameters == 2_952_539
+    assert [one.parameters for one in applying.published("conv_adapter")] == [2_952_539]
 
 
 def test_probes_train_the_head_and_one_weight_per_hidden_state():
@@ -65,6 +67,13 @@ def test_macs_are_those_of_the_matrix_products_and_convolutions():
     macs += 24 * (4 * frames * width**2 + 2 * frames**2 * width + 2 * frames * width * 4096)
     macs += frames * width * 256 + 256 * 11
     assert on_large("linear_probe").macs_per_second == pytest.approx(macs / 10, rel=1e-6)
+
+
+def test_a_module_that_trains_whole_is_counted_once():
+    lora, more = on_large("lora"), on_large("lora", {"modules_to_save": ["feature_projection.layer_norm"]})
+    assert more.method_parameters == lora.method_parameters + 2 * 512
+    assert (more.head_parameters, more.total_parameters) == (HEAD, lora.total_parameters)
+    assert more.adapter_bytes == lora.adapter_bytes + 4 * 2 * 512
 
 
 def test_options_and_roles_change_the_budget():

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
-from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
+from safetensors import safe_open
 
 from tests.factories import REPOSITORY
 
@@ -23,7 +22,7 @@ SHOWN = dict(
 )
 TASK, METHOD, BACKBONE, METRIC = (
     *("tasks/spoken_digits.py", "methods/scale_and_shift.py"),
-    *("backbones/unispeech.py", "metrics/label_error_rate.py"),
+    *("backbones/tdnn.py", "metrics/label_error_rate.py"),
 )
 
 
@@ -166,18 +165,6 @@ def test_two_plug_ins_of_one_name_and_a_folder_that_is_not_there_are_refused(sur
 
 
 @pytest.fixture(scope="module")
-def unispeech(tmp_path_factory):
-    """A tiny model of the family that is shown."""
-    folder = tmp_path_factory.mktemp("unispeech")
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-    convolutions = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-    torch.manual_seed(0)
-    AutoModel.from_config(AutoConfig.for_model("unispeech", **sizes, **convolutions)).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """Noise in the layout of the corpus that is shown."""
     folder = tmp_path_factory.mktemp("digits")
@@ -190,14 +177,137 @@ def digits(tmp_path_factory):
     return folder
 
 
+TRAINED = """
+import sys
+import pytest, torch
+from sure import cli
+from sure.backbone.loading import load
+from sure.predict import predict
+
+method, out, data_dir, *recordings = sys.argv[1:]
+words = f"train --task spoken_digits --data_dir {data_dir} --backbone tdnn:small --method {method} --output_dir {out}"
+cli.main(f"{words} --max_steps 2 --use_cpu True --report_to none".split())
+together, alone = predict(out, recordings), [row for one in recordings for row in predict(out, [one])]
+for row, other in zip(together, alone, strict=True):
+    assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+backbone = load("tdnn:small")
+backbone.model.eval()
+clips = [torch.randn(samples).numpy() for samples in (4000, 9000, 400)]
+batch = backbone.inputs(clips)
+states = backbone.model(**batch).last_hidden_state
+for clip, state, mask in zip(clips, states, batch["attention_mask"].bool(), strict=True):
+    torch.testing.assert_close(state[mask], backbone.model(**backbone.inputs([clip])).last_hidden_state[0])
+backbone.model.save_pretrained(out + "/again")
+assert load(out + "/again").revision == backbone.revision
+"""
+
+
 @pytest.mark.slow
-def test_what_is_shown_trains_predicts_and_enters_a_board(sure, shown, unispeech, digits, tmp_path):
+@pytest.mark.parametrize("method", ["full_finetuning", "bottleneck_adapter"])
+def test_the_family_that_is_shown_trains_from_random_weights(method, python, shown, digits, tmp_path):
+    write(tmp_path, {"trained.py": TRAINED})
+    recordings = [digits / "recordings" / f"{name}.wav" for name in ("3_jackson_0", "7_jackson_4")]
+    python(tmp_path / "trained.py", method, tmp_path / "out", digits, *recordings, plugins=[shown])
+    run = json.loads((tmp_path / "out" / "result.json").read_text())["run"]
+    assert (run["backbone"]["name"], run["backbone"]["family"]) == ("tdnn:small", "tdnn")
+    assert not run["backbone"]["pretrained"]
+    assert run["plugins"][1] == {
+        "kind": "backbone",
+        "name": "tdnn",
+        "sha256": hashlib.sha256(SHOWN[BACKBONE].encode()).hexdigest(),
+    }
+
+
+MORE = {
+    "tasks/intents.py": '''"""Intents: what to do with what, and where."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sure.task.classification import ClassificationTask
+
+
+@dataclass
+class Intents(ClassificationTask):
+    """Three labels an utterance."""
+
+    metrics = ("accuracy",)
+    label_columns = ("action", "object", "location")
+
+    def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
+        for path in (data_dir / "recordings").glob("*.wav"):
+            digit, _, take = path.stem.split("_")
+            split = "test" if int(take) < 5 else "validation" if int(take) < 10 else "train"
+            labels = {"action": digit, "object": str(int(take) % 2), "location": "hall"}
+            yield {"id": path.stem, "path": str(path), "speaker": None, "split": split} | labels
+''',
+    "methods/placed_shift.py": '''"""A learned shift after each layer, or after the attention in it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from sure.method import AdapterLayer, MethodConfig, register
+
+
+@dataclass
+class PlacedShift(MethodConfig):
+    """One number for each dimension, zero at first."""
+
+    placement: Literal["layer", "attention"] = field(default="layer", metadata={"help": "After what it is added."})
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.placement,)
+
+
+class _Layer(AdapterLayer):
+    container = nn.ParameterDict
+
+    def new_adapter(self, config: PlacedShift) -> nn.Parameter:
+        return nn.Parameter(torch.zeros(self.model_config.hidden_size))
+
+    def adapt(self, adapter: nn.Parameter, hidden_states: torch.Tensor) -> torch.Tensor:
+        return hidden_states + adapter
+
+
+register(PlacedShift, _Layer)
+''',
+}
+
+
+@pytest.mark.slow
+def test_an_option_places_a_method_and_a_task_has_three_labels_with_a_file_each(sure, digits, tmp_path):
+    folder, out = write(tmp_path / "plugins", MORE), tmp_path / "out"
+    train = f"train --task intents --data_dir {digits} --backbone tiny --method placed_shift --output_dir {out}"
+    train += " --method_options placement=attention --max_steps 2 --use_cpu True --report_to none"
+    sure(*train.split(), plugins=[folder])
+    run = json.loads((out / "result.json").read_text())["run"]
+    assert run["task_options"]["labels"] == {"action": ["3", "7"], "object": ["0", "1"], "location": ["hall"]}
+    with safe_open(out / "adapter_model.safetensors", "pt") as weights:
+        own = {name for name in weights.keys() if "sure_adapter" in name}
+    assert len(own) == 4
+    assert all(".attention.sure_adapter" in name for name in own)
+    said = sure("predict", "--adapter", out, digits / "recordings" / "3_jackson_0.wav", plugins=[folder])
+    assert set(json.loads(said.splitlines()[-1])["prediction"]) == {"action", "object", "location"}
+    said = sure(*train.replace("=attention", "=nowhere").split(), "--restart", "True", plugins=[folder], fails=True)
+    assert "--method_options placement=nowhere: Input should be 'layer' or 'attention'." in said
+
+
+@pytest.mark.slow
+def test_what_is_shown_trains_predicts_and_enters_a_board(sure, shown, digits, tmp_path):
     out, board, recording = tmp_path / "out", tmp_path / "board", digits / "recordings" / "3_jackson_0.wav"
-    train = f"train --task spoken_digits --data_dir {digits} --backbone {unispeech} --method scale_and_shift"
+    train = f"train --task spoken_digits --data_dir {digits} --backbone tdnn:small --method scale_and_shift"
     train += f" --output_dir {out} --max_steps 2 --use_cpu True --report_to none"
     sure(*train.split(), plugins=[shown])
     record = json.loads((out / "result.json").read_text())
     assert record["status"] == "complete"
+    assert not record["run"]["backbone"]["pretrained"]
     assert record["run"]["plugins"] == [
         {"kind": kind, "name": Path(file).stem, "sha256": hashlib.sha256(SHOWN[file].encode()).hexdigest()}
         for kind, file in (("task", TASK), ("method", METHOD), ("backbone", BACKBONE), ("metric", METRIC))

@@ -49,7 +49,8 @@ class Backbone:
     # A dataclass of what the family leaves to choose (`--backbone_options name=value`).
     options_class: ClassVar[type] = NoOptions
 
-    # What of `transformers` makes the model of a configuration and reads its weights; or a `PreTrainedModel` of ours.
+    # What of `transformers` makes the model of a configuration and reads its weights; or a `PreTrainedModel`, which has
+    # the class of its configuration.
     model_class: ClassVar[type] = AutoModel
 
     # A batch has at least this many samples (or feature frames), so that SpecAugment's spans of ten frames fit.
@@ -104,13 +105,20 @@ class Backbone:
     @classmethod
     def read_config(cls, place: str, revision: str | None) -> PreTrainedConfig:
         """The configuration of a folder or hub repository."""
-        return AutoConfig.from_pretrained(place, revision=revision)
+        return (cls._own_config() or AutoConfig).from_pretrained(place, revision=revision)
 
     @classmethod
     def new_config(cls, **values: Any) -> PreTrainedConfig:
         """A configuration with these values, such as one of `sizes`."""
+        if own := cls._own_config():
+            return own(**values)
         kind = next(kind for kind in CONFIG_MAPPING_NAMES if kind.replace("-", "_") == cls.family())
         return AutoConfig.for_model(kind, **values)
+
+    @classmethod
+    def _own_config(cls) -> type[PreTrainedConfig] | None:
+        """Of a model that `transformers` has no automatic class for."""
+        return cls.model_class.config_class if issubclass(cls.model_class, PreTrainedModel) else None
 
     @classmethod
     def new_model(cls, config: PreTrainedConfig) -> PreTrainedModel:

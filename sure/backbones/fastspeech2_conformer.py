@@ -6,7 +6,7 @@ feed-forward blocks are convolutions, which of PEFT's methods lora, loha and lok
 
 A model reads the tokens of its `vocab.json`: phonemes by g2p-en, as the released models do, or where there are none,
 characters. Training needs to know how many frames each token takes: from a file (`--task_options durations=...`), or
-for characters by forced alignment (`sure.alignment`).
+for characters by forced alignment (`sure.task.text_to_speech.alignment`).
 
 Spectrograms are those of ESPnet's recipe for LJ Speech (22.05 kHz, 256 samples a frame); pitch is log F0 by WORLD,
 energy the square root of a frame's power, both the mean over a token's frames. All three are standardised, by means and

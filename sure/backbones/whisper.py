@@ -168,14 +168,11 @@ class Whisper(SpeechToText):
             extractor.n_samples = extractor.nb_max_frames * extractor.hop_length
 
     def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """`input_features` of shape (batch, bins, frames); of longer utterances the beginning. For a head, also
-        `attention_mask` (batch, frames)."""
+        """`input_features` (batch, bins, frames) with `attention_mask` (batch, frames); of longer utterances the
+        beginning."""
         return dict(
             self.processor.feature_extractor(
-                list(waveforms),
-                sampling_rate=SAMPLE_RATE,
-                return_tensors="pt",
-                return_attention_mask=not self.headless,
+                list(waveforms), sampling_rate=SAMPLE_RATE, return_tensors="pt", return_attention_mask=True
             )
         )
 

@@ -12,12 +12,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     budget = commands.add_parser("budget", help="compare what methods cost on a backbone, without training or weights")
     budget.add_argument(
         "--backbone",
-        default="wav2vec2-large-untrained",
-        help="hub id, folder with a config.json, or built-in name (default: the sizes of SURE's wav2vec 2.0 large)",
+        default="wav2vec2:large",
+        help="hub id, folder with a config.json, or <family>:<size> (default: wav2vec2:large, as SURE has it)",
     )
+    budget.add_argument("--backbone_options", nargs="*", default=[], metavar="NAME=VALUE", help="as for `sure train`")
     budget.add_argument("--methods", nargs="+", metavar="METHOD", help="default: every method of SURE")
     budget.add_argument(
-        "--labels", type=positive, default=11, help="labels of the head (default: 11, as in SURE's table)"
+        "--labels", type=positive, default=11, help="labels of the head (default: 11, as in SURE's counts)"
     )
     budget.add_argument("--json", action="store_true", help="print JSON instead of a table")
     budget.set_defaults(run=_budget)
@@ -28,15 +29,21 @@ def _budget(arguments: argparse.Namespace) -> None:
 
     from tabulate import tabulate
 
+    from sure.backbone.loading import ALIASES
     from sure.budget import budget
     from sure.heads import ClassificationHead
     from sure.method import applying
+    from sure.runner.arguments import parse_options
 
+    def build_head(width: int) -> ClassificationHead:
+        return ClassificationHead(width, arguments.labels)
+
+    options = parse_options(arguments.backbone_options, "--backbone_options")
+    counted = (ALIASES.get(arguments.backbone, arguments.backbone), arguments.labels)
     rows = []
     for name in arguments.methods or registry.names("method"):
-        config = applying.config_class(name)
-        measured = budget(name, arguments.backbone, lambda width: ClassificationHead(width, arguments.labels))
-        published = getattr(config, "published_parameters", None)
+        measured = budget(name, arguments.backbone, build_head, backbone_options=options)
+        published = {(one.backbone, one.labels): one.parameters for one in applying.published(name)}.get(counted)
         rows.append({"method": name, "published": published, **dataclasses.asdict(measured)})
         rows[-1] |= {"share": measured.trainable_share, "without_head": measured.method_parameters}
     if arguments.json:
@@ -54,6 +61,6 @@ def _budget(arguments: argparse.Namespace) -> None:
         ]
         for row in sorted(rows, key=lambda row: row["trainable_parameters"])
     ]
-    headers = ["method", "trainable", "SURE's table", "share", "without head", "adapter MB", "GMAC per s of audio"]
+    headers = ["method", "trainable", "published", "share", "without head", "adapter MB", "GMAC per s of audio"]
     print(f"{arguments.backbone}, head of {arguments.labels} labels")
     print(tabulate(table, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True))

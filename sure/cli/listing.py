@@ -1,7 +1,9 @@
 """`sure tasks`, `sure methods`, `sure backbones`, `sure metrics`."""
 
 import argparse
+import dataclasses
 import json
+from collections.abc import Iterator
 
 from sure import registry
 
@@ -28,14 +30,14 @@ def _list(arguments: argparse.Namespace) -> None:
         if kind == "backbone":
             print(
                 "\nAny model of these families: a hub id or a folder. Shipped, small, pretrained on synthetic speech:\n"
-                "sure-mini, and sure-mini-tts, which speaks. Built in, with random weights: tiny."
+                "sure-mini, and sure-mini-tts, which speaks. With random weights: <family>:<size>, such as\n"
+                "wav2vec2:tiny; `sure backbones NAME` has the sizes of each."
             )
         return
     _describe(kind, name)
 
 
 def _describe(kind: str, name: str) -> None:
-    import dataclasses
     import sys as modules
 
     if kind == "method":
@@ -45,14 +47,31 @@ def _describe(kind: str, name: str) -> None:
     else:
         described = registry.get(kind, name)
     print((modules.modules[described.__module__].__doc__ or "").strip())
-    if kind in ("backbone", "metric"):
+    if kind == "metric":
         return
-    print(f"\nOptions (--{kind}_options name=value ...):")
+    options = list(_options(described.options_class if kind == "backbone" else described))
+    if kind == "method":
+        options.append("roles=...  The parts of the backbone to adapt, such as query,value (`sure backbones NAME`).")
+    print(f"\nOptions (--{kind}_options name=value ...):" if options else "\nNo options.")
+    for option in options:
+        print(f"  {option}")
+    if kind == "method":
+        for count in applying.published(name):
+            print(
+                f"\nPublished: {count.parameters:,} trainable parameters on {count.backbone} with a head of "
+                f"{count.labels} labels ({count.source})."
+            )
+    if kind == "backbone":
+        if described.sizes:
+            print(f"\nWith random weights: {', '.join(f'{name}:{size}' for size in described.sizes)}")
+        print(f"\nRoles (--method_options roles=...): backbone, {', '.join(described.roles)}")
+
+
+def _options(options_class: type) -> Iterator[str]:
+    """A line for each field of a dataclass that is a user's to choose."""
     inherited = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
-    for field in dataclasses.fields(described):
+    for field in dataclasses.fields(options_class):
         if field.name not in inherited and field.init and not field.metadata.get("learned"):
             default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
             help_text = " ".join(str(field.metadata.get("help", "")).split())
-            print(f"  {field.name}={json.dumps(default, default=str)}  {help_text}")
-    if kind == "method":
-        print("  roles=...  The parts of the backbone to adapt, such as query,value (see `sure backbones NAME`).")
+            yield f"{field.name}={json.dumps(default, default=str)}  {help_text}"

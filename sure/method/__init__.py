@@ -21,11 +21,27 @@ from sure.model import SpeechModel
 _PREFIX = "sure_"
 
 
+@dataclass(frozen=True)
+class Published:
+    """A number of trainable parameters in print, those of the head included."""
+
+    parameters: int
+    # A name that `--backbone` takes, no alias.
+    backbone: str
+    # What the head tells apart.
+    labels: int
+    source: str
+
+
 @dataclass
 class MethodConfig(peft.PeftConfig):
     """Configuration of a method of ours; a subclass adds its paper's hyper-parameters as fields."""
 
+    # The parts of the backbone that it adapts unless a user names others; a property where an option decides.
     roles: ClassVar[tuple[str, ...]] = ("layer",)
+
+    # What papers count, which `sure budget` shows beside what it counts.
+    published: ClassVar[tuple[Published, ...]] = ()
 
     # Whether it is made for a head: without one, nothing but it or nothing at all would train.
     needs_head: ClassVar[bool] = False

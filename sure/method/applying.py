@@ -10,7 +10,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from sure import registry
 from sure.backbone import Backbone
 from sure.errors import SureError
-from sure.method import MethodConfig
+from sure.method import MethodConfig, Published
 from sure.model import SpeechModel
 from sure.registry import FROM_PEFT
 
@@ -30,6 +30,11 @@ def config_class(name: str) -> type[peft.PeftConfig]:
     return PEFT_TYPE_TO_CONFIG_MAPPING[name.upper()] if name in FROM_PEFT else registry.get("method", name)
 
 
+def published(name: str) -> tuple[Published, ...]:
+    """What papers count of a method; PEFT's have no paper's count here. Raises `SureError` for an unknown name."""
+    return getattr(config_class(name), "published", ())
+
+
 def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = None) -> peft.PeftConfig:
     """The config of a method on a backbone: the paper's defaults, changed by `options`.
 
@@ -43,8 +48,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
             f"--method {name} trains a task's head on a backbone that stays as it is; {backbone.family()} models "
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
-    roles = options.pop("roles", None) or getattr(chosen, "roles", LINEAR_ROLES)
-    roles = tuple(roles.split(",")) if isinstance(roles, str) else tuple(roles)
+    roles = options.pop("roles", None)
     fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
     for option, value in options.items():
         if option not in fields:
@@ -57,6 +61,9 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         raise SureError(f"--method_options of {name}: {error}") from None
     if config.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
         raise SureError(f"{registry.file('method', name)}: not known to PEFT; end it with `register(Config, Layer)`.")
+    # What it adapts may follow from its options.
+    roles = roles or getattr(config, "roles", LINEAR_ROLES)
+    roles = tuple(roles.split(",")) if isinstance(roles, str) else tuple(roles)
     if config.target_modules is None:
         targets = getattr(config, "targets", None)
         config.target_modules = (
@@ -79,10 +86,11 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     try:
         adapted = peft.get_peft_model(model, config)
     except (TypeError, ValueError) as error:
-        if "is not supported" not in str(error):
+        unfit, stated, _ = str(error).partition(" is not supported")
+        if not stated and "No layers types compatible" not in unfit:
             raise
         raise SureError(
-            f"{str(error).partition(' is not supported')[0]} cannot be adapted by this method. Name other parts of the "
+            f"{unfit if stated else 'What was chosen'} cannot be adapted by this method. Name other parts of the "
             "backbone, such as --method_options roles=query,key,value,output (see `sure backbones NAME`)."
         ) from None
     # An encoder has no token embeddings; PEFT would ask the hub about their size at every save.

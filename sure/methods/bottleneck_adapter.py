@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from sure.method import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, Published, register
 
 
 @dataclass
 class BottleneckAdapter(MethodConfig):
-    """SURE (Li et al. 2023): AdapterHub's `Adapter`, half the width; published count with a head of 11 labels."""
+    """SURE (Li et al. 2023): AdapterHub's `Adapter`, half the width."""
 
-    published_parameters: ClassVar[int] = 25_467_915
+    published: ClassVar[tuple[Published, ...]] = (Published(25_467_915, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
     bottleneck_dimension: int | None = field(
         default=None, metadata={"help": "Size between Down and Up; half the backbone's width unless given."}

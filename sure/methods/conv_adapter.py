@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sure.backbone import Backbone
 from sure.backbone.padding import Padding
 from sure.errors import SureError
-from sure.method import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, Published, register
 
 
 @dataclass
@@ -26,7 +26,7 @@ class ConvAdapter(MethodConfig):
       has this; no change of one number was found that gives the table's.
     """
 
-    published_parameters: ClassVar[int] = 2_952_539
+    published: ClassVar[tuple[Published, ...]] = (Published(2_952_539, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
     bottleneck_dimension: int | None = field(
         default=None, metadata={"help": "Channels of the middle convolution; half the backbone's width unless given."}

@@ -6,16 +6,16 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from sure.method import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, Published, register
 from sure.model import SpeechModel
 
 
 @dataclass
 class FullFinetuning(MethodConfig):
-    """Published count: SURE (Li et al. 2023), with a head of 11 labels."""
+    """As SURE (Li et al. 2023) has it: its CNN trains too."""
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
-    published_parameters: ClassVar[int] = 315_703_947
+    published: ClassVar[tuple[Published, ...]] = (Published(315_703_947, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
 
 class _FullFinetuningLayer(AdapterLayer):

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import peft
 
+from sure.method import Published
+
 
 @dataclass
 class Lora(peft.LoraConfig):
@@ -14,7 +16,7 @@ class Lora(peft.LoraConfig):
     """
 
     roles: ClassVar[tuple[str, ...]] = ("query", "key", "value", "output", "ffn_in", "ffn_out")
-    published_parameters: ClassVar[int] = 3_804_171
+    published: ClassVar[tuple[Published, ...]] = (Published(3_804_171, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
     r: int = 8
     lora_alpha: int = 1

@@ -9,7 +9,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from sure.method import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, Published, register
 from sure.model import SpeechModel
 
 _ATTENTION = "sure_prefix"
@@ -17,14 +17,14 @@ _ATTENTION = "sure_prefix"
 
 @dataclass
 class PrefixTuning(MethodConfig):
-    """SURE (Li et al. 2023): 30 positions, dropout 0.1, no reparametrisation; published count with 11 labels.
+    """SURE (Li et al. 2023): 30 positions, dropout 0.1, no reparametrisation.
 
     With `reparametrise`, each layer's keys and values come from its own embedding through its own two-layer perceptron;
     Li and Liang share both between layers.
     """
 
     roles: ClassVar[tuple[str, ...]] = ("attention",)
-    published_parameters: ClassVar[int] = 1_739_787
+    published: ClassVar[tuple[Published, ...]] = (Published(1_739_787, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
     positions: int = field(default=30, metadata={"help": "Number of learned keys and values in each layer."})
     dropout: float = field(default=0.1, metadata={"help": "Dropout on them."})

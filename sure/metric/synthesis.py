@@ -1,4 +1,4 @@
-"""Metrics of synthesised speech: averages over utterances that `sure.synthesis_measures` measured."""
+"""Metrics of synthesised speech: averages over utterances that `sure.task.text_to_speech.measures` measured."""
 
 from typing import Any, ClassVar
 

@@ -24,7 +24,7 @@ class RunArguments:
         default="sure-mini",
         metadata={
             "help": "Hub id or local folder of a speech model; or sure-mini, sure-mini-tts (speaks), shipped, small, "
-            "pretrained on synthetic speech; or tiny, with random weights."
+            "pretrained on synthetic speech; or <family>:<size>, such as wav2vec2:tiny, with random weights."
         },
     )
     backbone_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the hub."})

@@ -49,6 +49,22 @@ def written(model, inputs):
         return model(**inputs).logits
 
 
+def generated_by_the_library(backbone, model, inputs, **changes):
+    """Greedily, behind the prompt."""
+    settings = {"max_length": model.config.max_target_positions} | changes
+    return GenerationMixin.generate(
+        backbone.model,
+        inputs["input_features"],
+        decoder_input_ids=torch.tensor([model.prompt]).expand(len(inputs["input_features"]), -1),
+        generation_config=GenerationConfig(
+            eos_token_id=model.config.eos_token_id,
+            pad_token_id=model.config.eos_token_id,
+            decoder_start_token_id=model.prompt[0],
+            **settings,
+        ),
+    )[:, len(model.prompt) :]
+
+
 def tokens(*names):
     return [SPECIAL.index(name) + load()[0].model.config.eos_token_id for name in names]
 
@@ -121,21 +137,54 @@ class TestModel:
         backbone, model = load()
         inputs = backbone.inputs(waveforms(0.5, 1.9, 1.0))
         said = written(model, inputs)
-        # Greedy, without the lists of tokens that a configuration may suppress.
-        generated = GenerationMixin.generate(
-            backbone.model,
-            inputs["input_features"],
-            decoder_input_ids=torch.tensor([model.prompt]).expand(3, -1),
-            generation_config=GenerationConfig(
-                max_length=model.config.max_target_positions,
-                eos_token_id=model.config.eos_token_id,
-                pad_token_id=model.config.eos_token_id,
-                decoder_start_token_id=model.prompt[0],
-            ),
-        )[:, len(model.prompt) :]
+        generated = generated_by_the_library(backbone, model, inputs)
         ended = generated.masked_fill((generated == model.config.eos_token_id).cummax(dim=1).values, NO_TOKEN)
         assert said.tolist() == ended[:, : said.shape[1]].tolist()
         assert (ended[:, said.shape[1] :] == NO_TOKEN).all()
+
+    def test_it_does_not_say_what_the_checkpoint_suppresses_as_the_library_does_not(self):
+        backbone, _ = load()
+        inputs = backbone.inputs(waveforms(0.5, 1.9, 1.0))
+        freely = written(TranscribingModel(backbone, backbone.prompt("en")), inputs)
+        settings = backbone.model.generation_config
+        settings.suppress_tokens = [int(freely[0, 1]), 7]
+        settings.begin_suppress_tokens = [int(freely[0, 0]), backbone.config.eos_token_id]
+        settings.max_length = 15
+        model = TranscribingModel(backbone, backbone.prompt("en"))
+        said = written(model, inputs)
+        assert not torch.isin(said, torch.tensor(settings.suppress_tokens)).any()
+        assert not torch.isin(said[:, 0], torch.tensor(settings.begin_suppress_tokens)).any()
+        changes = {name: getattr(settings, name) for name in ("suppress_tokens", "begin_suppress_tokens", "max_length")}
+        generated = generated_by_the_library(backbone, model, inputs, **changes)
+        ended = generated.masked_fill((generated == model.config.eos_token_id).cummax(dim=1).values, NO_TOKEN)
+        assert said.tolist() == ended[:, : said.shape[1]].tolist()
+        assert said.shape[1] <= 15 - len(model.prompt)
+
+    def test_it_is_stopped_where_its_audio_holds_no_more_in_any_company(self):
+        backbone, model = load()
+        clips = waveforms(0.1, 0.3, 1.9)
+        inputs = backbone.inputs(clips)
+        assert inputs["attention_mask"].sum(dim=1).tolist() == [10, 30, 190]
+        # Without an end, each text is as long as it may be: 10 frames of 10 ms hold 4 tokens.
+        model.config.eos_token_id = -1
+        said = written(model, inputs)
+        longest = backbone.config.max_target_positions - len(model.prompt)
+        assert (said != NO_TOKEN).sum(dim=1).tolist() == [4, 12, longest]
+        for clip, row in zip(clips, said, strict=True):
+            alone = written(model, backbone.inputs([clip]))[0]
+            assert row[row != NO_TOKEN].tolist() == alone.tolist()
+
+    def test_a_text_that_has_ended_leaves_the_batch(self):
+        backbone, model = load()
+        model.config.eos_token_id = -1
+        sizes = []
+        decoder = backbone.model.model.decoder
+        hook = decoder.register_forward_pre_hook(
+            lambda _, args, inputs: sizes.append(len(inputs["input_ids"])), with_kwargs=True
+        )
+        written(model, backbone.inputs(waveforms(0.1, 1.9)))
+        hook.remove()
+        assert sizes[:6] == [2, 2, 2, 2, 2, 1]
 
     def test_it_stops_at_the_end_token_and_after_it_nothing_is_said(self):
         backbone, model = load()

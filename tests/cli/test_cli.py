@@ -86,7 +86,7 @@ def test_listings_have_every_name_with_its_summary(kind, sure):
 def test_everything_listed_can_be_described(kind, name, sure):
     out = sure(f"{kind}s", name)
     assert out.startswith(registry.summary(kind, name))
-    assert (f"--{kind}_options name=value" in out) == (kind != "backbone")
+    assert (f"--{kind}_options name=value" in out) == ("\nNo options." not in out)
 
 
 def test_options_are_described_with_their_defaults(sure):
@@ -95,6 +95,24 @@ def test_options_are_described_with_their_defaults(sure):
     assert "\n  r=8  " in described
     assert "\n  roles=...  " in described
     assert "peft_type" not in described
+
+
+def test_a_backbone_is_described_with_its_options_sizes_and_roles(sure):
+    described = sure("backbones", "wav2vec2")
+    assert "\nNo options." in described
+    assert "\nWith random weights: wav2vec2:tiny, " in described
+    assert "wav2vec2:large" in described
+    assert "\nRoles (--method_options roles=...): backbone, layer, attention, query" in described
+    assert "\n  window=null  " in sure("backbones", "whisper")
+
+
+def test_a_method_is_described_with_its_published_count(sure):
+    said = (
+        "Published: 3,804,171 trainable parameters on wav2vec2:large with a head of 11 labels (SURE, Li et al. 2023)."
+    )
+    assert said in sure("methods", "lora")
+    assert "Published" not in sure("methods", "bitfit")
+    assert "\nNo options." in sure("tasks", "emodb_emotion")
 
 
 @pytest.mark.parametrize("name", registry.names("task"))
@@ -143,7 +161,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
         ("budget --labels 0", "argument --labels: '0' is not a whole number above 0"),
         ("predict --adapter x --batch_size -3 a.wav", "argument --batch_size: '-3' is not a whole number above 0"),
         ("predict --adapter x", "the following arguments are required: RECORDING"),
-        ("budget --backbon tiny --nothing", "unrecognized arguments: --nothing"),
+        ("budget --backbone tiny --nothing", "unrecognized arguments: --nothing"),
         ("trane", "invalid choice: 'trane' (choose from"),
         ("", "the following arguments are required: COMMAND"),
         ("leaderboard", "the following arguments are required: COMMAND"),
@@ -284,7 +302,7 @@ def test_the_budget_s_table_says_what_its_json_says(sure):
     title, header, _, *table = sure(*words).splitlines()
     assert title == "tiny, head of 4 labels"
     assert [column.strip() for column in header.split("  ") if column.strip()] == [
-        *("method", "trainable", "SURE's table", "share", "without head", "adapter MB", "GMAC per s of audio")
+        *("method", "trainable", "published", "share", "without head", "adapter MB", "GMAC per s of audio")
     ]
     expected = sorted(rows, key=lambda row: row["trainable_parameters"])
     assert len(table) == len(expected)
@@ -309,6 +327,28 @@ def test_the_budget_is_of_the_methods_and_labels_asked_for(sure):
     assert [row["method"] for row in few] == ["bitfit", "lora"]
     # The head maps 256 numbers to labels.
     assert [row["head_parameters"] for row in more] == [row["head_parameters"] + 257 for row in few]
+
+
+def test_a_published_count_stands_where_backbone_and_labels_are_those_it_is_of(sure):
+    def published(*words):
+        return [row["published"] for row in json.loads(sure("budget", "--methods", "lora", "--json", *words))]
+
+    assert (
+        published("--backbone", "wav2vec2-large-untrained") == published("--backbone", "wav2vec2:large") == [3_804_171]
+    )
+    assert published("--labels", "12") == published("--backbone", "tiny") == [None]
+
+
+def test_the_budget_is_of_the_backbone_s_options(sure, refused):
+    def operations(*options):
+        words = ("budget", "--backbone", "whisper:tiny", "--methods", "lora", "--json", "--backbone_options", *options)
+        return json.loads(sure(*words))[0]["macs_per_second"]
+
+    assert operations("window=1") != operations()
+    said = refused("budget", "--backbone", "whisper:tiny", "--backbone_options", "window=long")
+    assert "--backbone_options window=long: Input should be a valid number" in said
+    said = refused("budget", "--backbone", "tiny", "--backbone_options", "window=1")
+    assert "--backbone_options window: wav2vec2 has no options." in said
 
 
 def test_a_corpus_is_spoken_from_the_seed_asked_for(sure, tmp_path, monkeypatch):

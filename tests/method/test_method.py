@@ -71,6 +71,20 @@ def test_methods_of_peft_learn_and_reload(method, name, tmp_path):
     torch.testing.assert_close(logits(reloaded, fresh), expected)
 
 
+@pytest.mark.parametrize("method", ["lora", "bottleneck_adapter"])
+def test_modules_that_a_user_lets_train_whole_are_saved_beside_the_head(method, folder, tmp_path):
+    backbone = load(str(folder))
+    config = applying.configure(method, backbone, {"modules_to_save": ["feature_projection.layer_norm"]})
+    assert config.modules_to_save == ["feature_projection.layer_norm", "head"]
+    model = moved(applying.apply(speech_model(backbone), config))
+    model.save_pretrained(tmp_path)
+    fresh = load(str(folder))
+    reloaded = peft.PeftModel.from_pretrained(speech_model(fresh), tmp_path)
+    norm = reloaded.base_model.model.backbone.feature_projection.layer_norm
+    assert not torch.equal(norm.modules_to_save["default"].weight, norm.original_module.weight)
+    assert torch.equal(logits(reloaded, fresh), logits(model, backbone))
+
+
 def test_lora_is_readable_by_peft_alone(backbone, tmp_path):
     applying.apply(speech_model(backbone), applying.configure("lora", backbone)).save_pretrained(tmp_path)
     config = peft.LoraConfig.from_pretrained(tmp_path)
@@ -183,6 +197,12 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("conv_adapter", {"bottleneck_dimension": 5}, "bottleneck_dimension .5. must divide the width .32."),
         ("lora", {"roles": "querry"}, "have no 'querry'; its roles: backbone, layer, attention, query"),
         ("prompt_tuning", {}, "Unknown method 'prompt_tuning'"),
+        (
+            "vera",
+            {"roles": "norm"},
+            "What was chosen cannot be adapted by this method. Name other parts of the backbone",
+        ),
+        ("lora", {"roles": "layer"}, ". cannot be adapted by this method. Name other parts"),
     ],
 )
 def test_wrong_options_are_named(method, options, message, backbone):

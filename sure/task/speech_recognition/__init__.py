@@ -22,7 +22,7 @@ import soxr
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 from sure.task import Task, learned
-from sure.task.speech_recognition.normalisation import normalise
+from sure.task.speech_recognition.normalisation import SCORED, normalise
 from sure.task.speech_recognition.tokens import CHARACTERS, CTC, Tokens, Units, Written
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ class SpeechRecognitionTask(Task):
         default=2.0, metadata={"help": "How much the language model's log probabilities count."}
     )
     language_model_sha256: str | None = field(default=None, metadata=learned("Of that file."))
+    scored_text: str = field(
+        default="as_written",
+        metadata={
+            "help": "What errors are counted in: as_written; spelled_digits (English words for digits, one by one); or "
+            "whisper_english (the normaliser that Whisper's authors publish: numerals for number words, no "
+            "contractions and fillers)."
+        },
+    )
     speed_perturbation: float = field(
         default=0.0,
         metadata={"help": "Play training utterances up to this share faster or slower, at random (usual: 0.1)."},
@@ -86,6 +94,8 @@ class SpeechRecognitionTask(Task):
             self.metrics = type(self).metrics[::-1]
         if not isinstance(self.speed_perturbation, int | float) or not 0 <= self.speed_perturbation <= 0.5:
             raise SureError(f"--task_options speed_perturbation={self.speed_perturbation}: not a number from 0 to 0.5.")
+        if self.scored_text not in list(SCORED):
+            raise SureError(f"--task_options scored_text={self.scored_text}: choose one of {', '.join(SCORED)}.")
         if self.decoder not in _DECODERS:
             raise SureError(f"--task_options decoder={self.decoder}: choose one of {', '.join(_DECODERS)}.")
         if self.language_model is not None and not isinstance(self.language_model, str):
@@ -169,12 +179,16 @@ class SpeechRecognitionTask(Task):
         return predictions
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """The texts. Raises `SureError` for what is no text, naming the row."""
+        """The texts, as `scored_text` has them. Raises `SureError` for what is no text, naming the row."""
         for row in rows:
             for key in ("prediction", "reference"):
                 if not isinstance(row.get(key), str):
                     raise SureError(f"Prediction {row.get('id')!r}: {key} {row.get(key)!r} is not a text.")
-        return super().comparable(rows)
+        scored = SCORED[self.scored_text]
+        predictions, references = (
+            np.array([scored(text) for text in texts], dtype=object) for texts in super().comparable(rows)
+        )
+        return predictions, references
 
     def _beam_search(self) -> "BeamSearch":
         search = _beam_search(tuple(self.vocabulary), self.language_model, self.language_model_weight)

@@ -1,9 +1,11 @@
 """Text as it is trained on and scored."""
 
 import unicodedata
+from collections.abc import Callable
+from functools import cache
 
 SEPARATOR = " "
-
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 # What SURE's release deletes. Other punctuation separates words.
 _DELETED = frozenset(',?.!-;:"')
@@ -28,3 +30,24 @@ def _kept(character: str) -> str:
     if category[0] in "LMN" or character == "'":
         return character
     return "" if character in _DELETED or category == "Cf" else SEPARATOR
+
+
+@cache
+def _whisper_english() -> Callable[[str], str]:
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    # Its table of British spellings comes with checkpoints, and would make scores depend on them.
+    return EnglishTextNormalizer({})
+
+
+def _spelled_digits(text: str) -> str:
+    spelled = (f" {_DIGITS[int(letter)]} " if letter in "0123456789" else letter for letter in text)
+    return SEPARATOR.join("".join(spelled).split())
+
+
+# By name, what is made of a normalised text before errors are counted: models write numbers in more than one way.
+SCORED: dict[str, Callable[[str], str]] = {
+    "as_written": lambda text: text,
+    "whisper_english": lambda text: _whisper_english()(text),
+    "spelled_digits": _spelled_digits,
+}

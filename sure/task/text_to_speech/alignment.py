@@ -15,7 +15,7 @@ from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 
 # Who speaks for comparison. On utterances of other voices of eSpeak NG, of which the times are known, words begin
-# within 40 ms of the truth (tests/test_alignment.py).
+# within 40 ms of the truth (tests/task/text_to_speech/test_alignment.py).
 VOICE = synth.Voice("en-us+f2", rate=165)
 
 # 10 ms, in windows of 25.

@@ -404,3 +404,26 @@ class TestMatrix:
                 alone = alone[(alone != NO_FRAME).any(-1)]
                 torch.testing.assert_close(frames[: len(alone)], alone, atol=2e-5, rtol=1e-4)
                 assert (frames[len(alone) :] == NO_FRAME).all()
+
+
+class TestScoredText:
+    @pytest.mark.parametrize(
+        ("scored_text", "said", "wanted", "errors"),
+        [
+            ("as_written", "3 8 1", "three eight one", 1.0),
+            ("spelled_digits", "3 8 1", "three eight one", 0.0),
+            ("spelled_digits", "381 dogs", "three eight two dogs", 0.25),
+            ("whisper_english", "381", "three eight one", 0.0),
+            ("whisper_english", "i'm um 20 years old", "i am twenty years old", 0.0),
+        ],
+    )
+    def test_errors_are_counted_in_what_numbers_are_written_as(self, scored_text, said, wanted, errors):
+        task = make_task("asr_fleurs", {"scored_text": scored_text})
+        rows = [{"id": "x", "prediction": said, "reference": wanted}]
+        assert task.score(rows)["word_error_rate"] == pytest.approx(errors)
+        # What was said stays as it was.
+        assert rows[0]["prediction"] == said
+
+    def test_another_is_refused(self):
+        with pytest.raises(SureError, match=r"scored_text=words: choose one of as_written, whisper_english, spelled_"):
+            make_task("asr_fleurs", {"scored_text": "words"})
