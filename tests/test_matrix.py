@@ -1,15 +1,27 @@
 """What must hold of every method on every backbone family, on tiny models saved and loaded in the real format."""
 
+from itertools import product
+
 import pytest
 import torch
 from peft import PeftModel
 
 from sure import registry
 from sure.backbone.text_to_speech import TextToSpeech
+from sure.errors import SureError
 from sure.method import applying
-from tests.factories.encoders import ENCODERS, evaluation, load, speech_model, stirred, waveforms
+from tests.factories.encoders import ENCODERS, bare, evaluation, load, speech_model, stirred, waveforms
 
 METHODS = registry.names("method")
+
+
+def has_the_parts(name: str, method: str) -> bool:
+    """Whether a family names the parts that a method adapts: one without attention takes no prefix."""
+    roles = getattr(applying.config_class(method), "roles", applying.LINEAR_ROLES)
+    return set(roles) <= {"backbone", *bare(name).roles}
+
+
+CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_parts(name, method)]
 
 
 def adapted_model(name: str, method: str):
@@ -24,8 +36,14 @@ def test_every_family_that_hears_has_a_tiny_size():
     assert len(METHODS) >= 8
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("method", METHODS)
+def test_a_method_whose_parts_a_family_has_not_is_refused():
+    for name, method in set(product(ENCODERS, METHODS)) - set(CROSSED):
+        with pytest.raises(SureError, match=r"backbones have no '\w+'; its roles: "):
+            applying.configure(method, bare(name))
+    assert ("wav2vec2:tiny", "prefix_tuning") in CROSSED
+
+
+@pytest.mark.parametrize(("name", "method"), CROSSED)
 class TestMatrix:
     def test_only_the_method_and_the_head_learn_and_all_of_them_do(self, name, method):
         backbone, model = adapted_model(name, method)

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from transformers import AutoModel, SpeechT5Config, SpeechT5ForSpeechToText
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from sure.backbone import loading
 from sure.errors import SureError
-from tests.factories.encoders import ENCODERS, load, save_backbone, speech_model, waveforms
+from tests.factories.encoders import ENCODERS, bare, load, save_backbone, speech_model, waveforms
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", [name for name in ENCODERS if bare(name).config.model_type in CONFIG_MAPPING_NAMES])
 def test_alone_an_utterance_gives_what_transformers_gives(name):
     backbone = load(name)
     reference = AutoModel.from_pretrained(backbone.name, dtype=torch.float32).eval()
@@ -24,6 +25,17 @@ def test_alone_an_utterance_gives_what_transformers_gives(name):
         # Where all is speech a model must not care whether it is told so.
         theirs = reference(inputs[reference.main_input_name]).last_hidden_state
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_utterance_has_frames_for_as_long_as_it_lasts(name):
+    backbone = load(name)
+    with torch.no_grad():
+        frames = backbone.model.eval()(**backbone.inputs(waveforms(1.5, 0.5))).last_hidden_state.shape[1]
+    long, short = backbone.padding.mask.sum(dim=1).tolist()
+    assert short < long <= frames
+    if backbone.states_are_frames:
+        assert long == pytest.approx(3 * short, abs=5)
 
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name.startswith("wavlm")])
@@ -39,7 +51,7 @@ def test_our_wavlm_attention_is_theirs_on_a_padded_batch(name):
     torch.testing.assert_close(ours[1, :17], theirs[1, :17], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", [name for name in ENCODERS if bare(name).model.supports_gradient_checkpointing])
 def test_gradient_checkpointing_gives_the_same_gradients(name):
     from sure.method import applying
 
