@@ -71,7 +71,7 @@ def test_loss_of_an_utterance_is_that_of_the_library(backbone, folder):
         energy_labels=batch["energy"],
     )
     ours = backbone.model.train()(**batch)
-    assert float(ours.loss) == pytest.approx(float(expected.loss), rel=1e-5)
+    assert ours.loss.item() == pytest.approx(expected.loss.item(), rel=1e-5)
     torch.testing.assert_close(ours.spectrogram, expected.spectrogram, atol=1e-5, rtol=1e-4)
 
 

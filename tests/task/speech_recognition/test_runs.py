@@ -1,14 +1,11 @@
 """Speech recognition from recordings to record, prediction and leaderboard, on noise that stands for words."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sure import leaderboard
+from sure import cli, leaderboard
 from sure.errors import SureError
 from sure.predict import predict
 from sure.record import Result, read_predictions
@@ -131,12 +128,11 @@ def test_two_processes_predict_what_one_does(command, tmp_path):
     assert predictions(tmp_path / "one") == predictions(tmp_path / "two")
 
 
-def test_the_command_line_prints_a_path_and_a_text(command, corpus, tmp_path):
+def test_the_command_line_prints_a_path_and_a_text(command, corpus, tmp_path, capsys):
     main(command(tmp_path, epochs=1))
-    words = [Path(sys.executable).with_name("sure"), "predict", "--adapter", tmp_path, corpus / "audio/test/0.wav"]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert list(json.loads(done.stdout)) == ["path", "prediction"]
+    capsys.readouterr()
+    cli.main(["predict", "--adapter", str(tmp_path), str(corpus / "audio/test/0.wav")])
+    assert list(json.loads(capsys.readouterr().out)) == ["path", "prediction"]
 
 
 def test_audio_is_not_cut_off_from_its_text(command, tmp_path):
