@@ -8,8 +8,8 @@ IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # Resolves for every platform and Python at once, which pip does not.
 UV := uv==0.13.9
-# As many as there are cores; idle ones take over tests.
-WORKERS := -n auto --dist worksteal
+# A worker that has none left takes over tests of the other.
+WORKERS := -n 2 --dist worksteal
 
 .PHONY: setup demo test test-newest lint lock bench clean
 

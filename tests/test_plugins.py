@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from safetensors import safe_open
 
-from tests.factories import REPOSITORY
+from sure import cli
+from tests.factories import REPOSITORY, processes
 
 SHOWN = dict(
     re.findall(
@@ -59,9 +60,22 @@ def python():
 
 
 @pytest.fixture
-def sure(python):
+def sure(python, tmp_path_factory):
     """Run the command."""
-    return lambda *words, **options: python("-c", "from sure import cli; cli.main()", *words, **options)
+
+    def run(*words, plugins=(), path=(), fails=False):
+        if path:
+            return python("-c", "from sure import cli; cli.main()", *words, plugins=plugins, path=path, fails=fails)
+        output = tmp_path_factory.mktemp("sure") / "output"
+        found = os.pathsep.join(map(str, plugins))
+        process = processes.start(cli.main, list(map(str, words)), output=output, SURE_PLUGINS=found)
+        process.join()
+        said = output.read_text()
+        assert bool(process.exitcode) == fails, said
+        assert "Traceback" not in said
+        return said
+
+    return run
 
 
 def test_what_is_shown_is_listed_with_where_it_is_from_and_described(sure, shown):

@@ -100,7 +100,7 @@ def test_no_task_and_no_method_is_left_out():
             assert met == set(METHODS), (kind, backbone)
 
 
-@pytest.mark.parametrize(("backbone", "name", "method"), crossed())
+@pytest.mark.parametrize(("backbone", "name", "method"), list(crossed()))
 def test_it_learns_or_says_why_it_cannot(backbone, name, method):
     if reason := why_not(backbone, method):
         with pytest.raises(SureError) as refusal:

@@ -53,7 +53,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
         return [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
 
     plain = gradients()
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):

@@ -1,4 +1,7 @@
-"""Runs in processes of their own, forked from one that has imported what takes seconds to import."""
+"""Runs in processes of their own, forked from one that has imported what takes seconds to import, but nothing of ours.
+
+So a run finds plug-ins as if it had been started by itself.
+"""
 
 import os
 import signal
@@ -6,14 +9,18 @@ import socket
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["sure.runner.run", "sure.cli.pretrain", "transformers.trainer"])
+_CONTEXT.set_forkserver_preload(["peft", "datasets", "librosa", "scipy.signal", "sklearn", "transformers.trainer"])
 
 
-def start(target: Callable, *arguments, **environment: str) -> BaseProcess:
-    """A process that calls `target`, which has a name in its module, with this environment besides the test's."""
-    process = _CONTEXT.Process(target=_run, args=(dict(os.environ) | environment, target, *arguments))
+def start(target: Callable, *arguments, output: Path | None = None, **environment: str) -> BaseProcess:
+    """A process that calls `target`, which has a name in its module, with this environment besides the test's.
+
+    What it prints goes to the file `output`.
+    """
+    process = _CONTEXT.Process(target=_run, args=(output, dict(os.environ) | environment, target, *arguments))
     process.start()
     return process
 
@@ -32,7 +39,11 @@ def kill_this() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _run(environment: dict[str, str], target: Callable, *arguments) -> None:
+def _run(output: Path | None, environment: dict[str, str], target: Callable, *arguments) -> None:
+    if output is not None:
+        with output.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environment)
     target(*arguments)

@@ -72,13 +72,12 @@ def test_methods_of_peft_learn_and_reload(method, name, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["lora", "bottleneck_adapter"])
-def test_modules_that_a_user_lets_train_whole_are_saved_beside_the_head(method, folder, tmp_path):
-    backbone = load(str(folder))
+def test_modules_that_a_user_lets_train_whole_are_saved_beside_the_head(method, backbone, tmp_path):
     config = applying.configure(method, backbone, {"modules_to_save": ["feature_projection.layer_norm"]})
     assert config.modules_to_save == ["feature_projection.layer_norm", "head"]
     model = moved(applying.apply(speech_model(backbone), config))
     model.save_pretrained(tmp_path)
-    fresh = load(str(folder))
+    fresh = load(str(folder_of("wav2vec2:tiny")))
     reloaded = peft.PeftModel.from_pretrained(speech_model(fresh), tmp_path)
     norm = reloaded.base_model.model.backbone.feature_projection.layer_norm
     assert not torch.equal(norm.modules_to_save["default"].weight, norm.original_module.weight)

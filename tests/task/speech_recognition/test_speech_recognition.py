@@ -16,6 +16,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from peft import PeftModel
 
+from sure import registry
 from sure.backbone import loading
 from sure.backbone.padding import Padding
 from sure.errors import SureError
@@ -250,7 +251,7 @@ class TestHead:
         head, padding = CTCHead(8, 3), Padding()
         hidden_states = torch.randn(1, 4, 8)
         loss, outputs = head(hidden_states, padding, labels=torch.zeros(1, 0, dtype=torch.long))
-        assert float(loss) == pytest.approx(-float(outputs[0, :, 0].sum()))
+        assert loss.item() == pytest.approx(-outputs[0, :, 0].sum().item())
 
     def test_half_precision_keeps_the_loss_in_single(self):
         head, padding = CTCHead(8, 3), Padding()
@@ -361,6 +362,7 @@ def adapted_recogniser(name: str, method: str):
     return backbone, stirred(applying.apply(model, applying.configure(method, backbone)))
 
 
+@pytest.mark.parametrize("method", registry.names("method"))
 @pytest.mark.parametrize(
     "name", ["wav2vec2:tiny_like_base", "wavlm:tiny_like_base", "wav2vec2_bert:tiny", "whisper:tiny"]
 )
