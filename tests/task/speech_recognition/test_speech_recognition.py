@@ -260,7 +260,7 @@ class TestHead:
         with torch.autocast("cpu", torch.bfloat16):
             loss, outputs = head(hidden_states, padding, labels=labels)
         assert outputs.dtype == loss.dtype == torch.float32
-        assert float(loss) == pytest.approx(float(whole), rel=0.01)
+        assert loss.item() == pytest.approx(whole.item(), rel=0.01)
 
 
 class TestBeamSearch:
