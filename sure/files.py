@@ -1,4 +1,4 @@
-"""The one place that reads text files of a user's."""
+"""Text files, read with clear errors and written whole or not at all; and what counts as a number in JSON."""
 
 import math
 import os

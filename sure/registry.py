@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from sure import plugins
 from sure.errors import SureError
@@ -104,7 +104,13 @@ def dataclass_of(options_class: type, options: dict[str, Any], flag: str, owner:
             if not kinds:
                 raise SureError(f"{flag} {option}: {owner} has no options.")
             raise unknown(f"option of {owner}:", option, list(kinds))
-    return options_class(**{name: checked(f"{flag} {name}", value, kinds[name]) for name, value in options.items()})
+    given = {}
+    for option, value in options.items():
+        kind = kinds[option]
+        # One value stands for a list of it.
+        single = get_origin(kind) is list and not isinstance(value, list)
+        given[option] = checked(f"{flag} {option}", value, get_args(kind)[0] if single else kind)
+    return options_class(**given)
 
 
 def checked(what: str, value: Any, kind: Any) -> Any:

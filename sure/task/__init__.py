@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -256,17 +256,7 @@ def make_task(name: str, options: dict[str, Any]) -> Task:
 
     Raises `SureError` for an unknown task, an unknown option or a value that the task refuses.
     """
-    task_class = registry.get("task", name)
-    kinds = {field.name: field.type for field in dataclasses.fields(task_class)}
-    checked = {}
-    for option, value in options.items():
-        if option not in kinds:
-            raise registry.unknown(f"option of {name}:", option, list(kinds))
-        kind = kinds[option]
-        # One value stands for a list of it.
-        single = get_origin(kind) is list and not isinstance(value, list)
-        checked[option] = registry.checked(f"--task_options {option}", value, get_args(kind)[0] if single else kind)
-    return task_class(**checked)
+    return registry.dataclass_of(registry.get("task", name), options, "--task_options", name)
 
 
 @cache

@@ -19,6 +19,7 @@ from sure.task.text_to_speech import vocoders
 from sure.task.text_to_speech.model import SpeakingModel
 from tests.backbones.test_speaking_models import TEXTS, evaluation, inputs, targets
 from tests.factories import RECORDINGS
+from tests.factories.encoders import stirred
 from tests.factories.speaking import save_fastspeech2_conformer
 
 LJSPEECH = RECORDINGS / "ljspeech"
@@ -85,11 +86,7 @@ def test_in_a_batch_spectrograms_are_predicted_as_alone(backbone, method):
             SpeakingModel(backbone, vocoders.load("griffin_lim", backbone)),
             applying.configure(method, backbone, options),
         )
-        torch.manual_seed(2)
-        with torch.no_grad():
-            for parameter in adapted.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(0.05 * torch.randn_like(parameter))
+        stirred(adapted)
         model = adapted.get_base_model().backbone
     model.train()
     together = model(**batch)

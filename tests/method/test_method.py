@@ -10,7 +10,7 @@ from sure.backbone.padding import Padding
 from sure.errors import SureError
 from sure.method import applying
 from sure.methods.conv_adapter import ConvAdapter, _ConvAdapter
-from tests.factories.encoders import folder_of, speech_model, waveforms
+from tests.factories.encoders import folder_of, speech_model, stirred, waveforms
 
 
 @pytest.fixture
@@ -24,18 +24,9 @@ def logits(model, backbone):
         return model(**backbone.inputs(waveforms(0.6, 0.4))).logits
 
 
-def moved(model):
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.05 * torch.randn_like(parameter))
-    return model
-
-
 @pytest.mark.parametrize("method", ["lora", "full_finetuning", "bitfit"])
 def test_merged_it_gives_the_same_without_an_adapter(method, backbone):
-    model = moved(applying.apply(speech_model(backbone), applying.configure(method, backbone)))
+    model = stirred(applying.apply(speech_model(backbone), applying.configure(method, backbone)))
     expected = logits(model, backbone)
     merged = model.merge_and_unload()
     assert not any("sure_adapter" in name or "lora" in name for name, _ in merged.named_modules())
@@ -64,7 +55,7 @@ def test_methods_of_peft_learn_and_reload(method, name, tmp_path):
         for name, parameter in model.named_parameters()
         if "head" not in name
     )
-    expected = logits(moved(model), backbone)
+    expected = logits(stirred(model), backbone)
     model.save_pretrained(tmp_path / "adapter")
     fresh = load(str(folder_of(name)))
     reloaded = peft.PeftModel.from_pretrained(speech_model(fresh), tmp_path / "adapter")
@@ -75,7 +66,7 @@ def test_methods_of_peft_learn_and_reload(method, name, tmp_path):
 def test_modules_that_a_user_lets_train_whole_are_saved_beside_the_head(method, backbone, tmp_path):
     config = applying.configure(method, backbone, {"modules_to_save": ["feature_projection.layer_norm"]})
     assert config.modules_to_save == ["feature_projection.layer_norm", "head"]
-    model = moved(applying.apply(speech_model(backbone), config))
+    model = stirred(applying.apply(speech_model(backbone), config))
     model.save_pretrained(tmp_path)
     fresh = load(str(folder_of("wav2vec2:tiny")))
     reloaded = peft.PeftModel.from_pretrained(speech_model(fresh), tmp_path)
@@ -117,11 +108,11 @@ def test_weighted_sum_starts_as_the_mean_of_all_hidden_states(backbone):
 
 def test_two_adapters_on_one_backbone_can_be_switched(backbone):
     config = applying.configure("bottleneck_adapter", backbone)
-    model = moved(applying.apply(speech_model(backbone), config))
+    model = stirred(applying.apply(speech_model(backbone), config))
     first = logits(model, backbone)
     model.add_adapter("second", applying.configure("bottleneck_adapter", backbone, {"bottleneck_dimension": 4}))
     model.set_adapter("second")
-    moved(model)
+    stirred(model)
     assert not torch.allclose(logits(model, backbone), first)
     model.set_adapter("default")
     assert torch.equal(logits(model, backbone), first)
