@@ -17,8 +17,7 @@ METHODS = registry.names("method")
 
 def has_the_parts(name: str, method: str) -> bool:
     """Whether a family names the parts that a method adapts: one without attention takes no prefix."""
-    roles = getattr(applying.config_class(method), "roles", applying.LINEAR_ROLES)
-    return set(roles) <= {"backbone", *bare(name).roles}
+    return set(applying.roles_of(method)) <= {"backbone", *bare(name).roles}
 
 
 CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_parts(name, method)]
