@@ -83,6 +83,9 @@ class MethodConfig(peft.PeftConfig):
         # PEFT reads the type from the instance, and refuses names outside its own enumeration in register_peft_method.
         self.peft_type = _peft_type(type(self))
 
+    def prepare(self, backbone: Backbone) -> None:
+        """Before modules are wrapped, let the backbone do what the method needs of it."""
+
     def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str] | str:
         """The modules that this method wraps in the model that holds the backbone."""
         return "|".join(backbone.modules(role) for role in roles)
@@ -170,6 +173,7 @@ class _Tuner(BaseTuner):
         if not hasattr(self.model, "source"):
             # A model of `transformers` itself.
             self.model.source = loading.around(self.model)
+        peft_config.prepare(self.model.source)
         if peft_config.target_modules is None:
             peft_config.target_modules = peft_config.targets(self.model.source, peft_config.roles)
         return peft_config

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import logging
 import re
 import textwrap
 from collections.abc import Iterator
@@ -34,6 +35,11 @@ _ROLES = {
     # PEFT's default for every model it knows.
     "beft": ("value",),
 }
+
+# Those of PEFT that adapt convolutions over time too.
+_CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
+
+_log = logging.getLogger("sure")
 
 
 def names() -> list[str]:
@@ -96,6 +102,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     if config.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
         raise SureError(f"{registry.file('method', name)}: not known to PEFT; end it with `register(Config, Layer)`.")
     # What it adapts may follow from its options.
+    given = roles
     roles = roles or getattr(config, "roles", _ROLES.get(name, LINEAR_ROLES))
     roles = tuple(roles.split(",")) if isinstance(roles, str) else tuple(roles)
     if isinstance(config, PlacedConfig):
@@ -105,6 +112,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         config.target_modules = (
             targets(backbone, roles) if targets else "|".join(backbone.modules(role) for role in roles)
         )
+        if not given and name in registry.from_peft():
+            config.target_modules = _linear(name, backbone, config.target_modules)
         if layers:
             config.target_modules = _of_layers(backbone, config.target_modules, layers)
     if getattr(config, "feedforward_modules", "") is None:
@@ -227,6 +236,20 @@ def _layers(options: dict[str, Any]) -> range | set[int] | None:
                 "last six are top=6."
             ) from None
     return None
+
+
+def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str] | str:
+    """The linear maps among what a method of PEFT would adapt, where others are among them that it cannot."""
+    modules = dict(backbone.named_modules())
+    found = _found(backbone, targets)
+    linear = [place for place in found if isinstance(modules[place], nn.Linear)]
+    if name in _CONVOLUTIONS_TOO or not linear or len(linear) == len(found):
+        return targets
+    _log.warning(
+        "%s adapts the %d linear maps of %s, of its layers' %d; the others are convolutions, which it cannot adapt.",
+        *(name, len(linear), backbone.name, len(found)),
+    )
+    return linear
 
 
 def _of_layers(backbone: Backbone, targets: list[str] | str, chosen: range | set[int]) -> list[str]:

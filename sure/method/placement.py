@@ -53,6 +53,11 @@ class PlacedConfig(MethodConfig):
     # What it does to time, said of one that reads other frames than its own and has no place in a decoder.
     reads_ahead: ClassVar[str] = ""
 
+    def prepare(self, backbone: Backbone) -> None:
+        """What lies beside a block reads its input."""
+        if self.insertion == "parallel":
+            backbone.note_block_inputs()
+
     @property
     def roles(self) -> tuple[str, ...]:
         """The parts that get an adapter."""
@@ -62,6 +67,13 @@ class PlacedConfig(MethodConfig):
         """The parts, and the normalisations where those train."""
         if self.reads_ahead:
             roles = backbone.encoder_roles(roles, f"{self.reads_ahead}, and would read what")
+        # Where the feed-forward block is no module, its last map gives what the block gives.
+        roles = tuple(
+            f"{role}_out"
+            if role.endswith("ffn") and f"{role}_out" in backbone.roles and role not in backbone.roles
+            else role
+            for role in roles
+        )
         norms = [role for role in backbone.roles if role.endswith("norm")] if self.train_norms else []
         # Of an encoder-decoder's, those of the same side.
         norms = [norm for norm in norms if any(role.startswith(norm.removesuffix("norm")) for role in roles)]
@@ -136,7 +148,9 @@ class PlacedLayer(AdapterLayer):
             return adapter(*args, **kwargs)
         output = self.base_layer(*args, **kwargs)
         hidden_states, *more = output if isinstance(output, tuple) else (output,)
-        source = hidden_states if adapter.sequential else args[0] if args else kwargs["hidden_states"]
+        # A map that stands for its block has what the block reads.
+        given = vars(self.base_layer).pop("block_input", args[0] if args else kwargs.get("hidden_states"))
+        source = hidden_states if adapter.sequential else given
         for states in (hidden_states, source):
             self.check(states)
         adapted = adapter(hidden_states, source, self.padding)
