@@ -115,7 +115,8 @@ def wilson(share: float, trials: float, quantile: float) -> tuple[float, float]:
     middle = share + spread / 2
     half = np.sqrt(share * (1 - share) * spread + spread**2 / 4)
     low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
-    return max(0.0, float(low)), min(1.0, float(high))
+    # Of all and of none the one end is the share itself, but for the last digits.
+    return (0.0 if share == 0 else float(low)), (1.0 if share == 1 else float(high))
 
 
 @dataclass(frozen=True)

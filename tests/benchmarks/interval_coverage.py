@@ -118,7 +118,7 @@ def answers(right: np.ndarray, named: bool) -> Rows:
 
 
 def trials(generator: np.random.Generator, speakers: int, utterances: int = VERIFIED) -> Rows:
-    """Prediction rows of trials by rule; embeddings lie about their speaker's, of some speakers closer than of others."""
+    """Prediction rows of trials by rule, from embeddings that lie closer about some speakers' than about others'."""
     apart = APART * np.exp(UNLIKE * generator.normal(size=(speakers, 1, 1)))
     noise = apart * generator.normal(size=(speakers, utterances, DIMENSIONS))
     embeddings = unit(generator.normal(size=(speakers, 1, DIMENSIONS)) + noise).reshape(-1, DIMENSIONS)

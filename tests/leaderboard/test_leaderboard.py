@@ -195,6 +195,42 @@ def test_entries_are_compared_row_by_row(tmp_path):
     assert worse.score.high > better.score.value > worse.score.value > better.score.low
 
 
+def test_a_table_says_for_whom_its_intervals_are(tmp_path):
+    def below(speakers, right):
+        rows = {split: prediction_rows(split, right) for split in ("validation", "test")}
+        for number, row in enumerate(rows["test"]):
+            row["speaker"] = f"s{number % speakers}"
+        record = write_record(tmp_path / f"{speakers} {right}", right=right)
+        scored = {split: score_with_intervals(ThreeEmotions(), members) for split, members in rows.items()}
+        file = write_predictions(record.parent / "test.jsonl", rows["test"])
+
+        def change(content):
+            content["predictions"]["test"] = file.model_dump()
+            content["interval"] = interval(scored).model_dump()
+            for split, of in scored.items():
+                content["scores"][split] = {name: score.model_dump() for name, score in of.scores.items()}
+
+        edit(record, change)
+        board = tmp_path / f"board {speakers} {right}"
+        leaderboard.add(record, board)
+        leaderboard.build(board)
+        *_, row, last = leaderboard.show(board).splitlines()
+        assert last in (board / "index.html").read_text(encoding="utf-8")
+        assert (
+            ("[no interval]" in row)
+            == ("<small>no interval</small>" in (board / "index.html").read_text())
+            == (right == 1)
+        )
+        return last
+
+    made = "95 % intervals (percentile bootstrap) and ranks: 1,000 draws of"
+    assert below(12, 0.8) == f"{made} speakers."
+    assert below(4, 0.8) == f"{made} utterances, for these 4 speakers only."
+    assert below(1, 0.8) == f"{made} utterances, for this speaker only."
+    unscored = "95 % intervals and ranks: 1,000 draws of speakers; no interval where every draw gives the same score."
+    assert below(12, 1) == unscored
+
+
 def test_a_built_board_is_shown_as_built_until_a_submission_comes(tmp_path, monkeypatch):
     board = tmp_path / "board"
     leaderboard.add(write_record(tmp_path / "one"), board)

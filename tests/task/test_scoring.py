@@ -156,7 +156,32 @@ def test_trials_of_earlier_runs_name_one_speaker_and_are_drawn_with_those_that_n
 
 
 def test_a_list_as_long_as_voxceleb1s_has_its_intervals_in_seconds():
-    rows = trials(40, 7)[:37_611]
+    rows = trials(99, 20)[:37_611]
     started = time.perf_counter()
     assert score_with_intervals(registry.get("task", "sv_voxceleb1")(), rows).drawn == "speaker"
     assert time.perf_counter() - started < 30
+
+
+def within_chance(cell, repetitions):
+    """Whether coverage is 0.95 but for four standard errors of the simulation, or more."""
+    return cell.after[0] >= 0.95 - 4 * (0.95 * 0.05 / repetitions) ** 0.5
+
+
+def test_intervals_hold_what_they_are_to_hold():
+    """Where those of before held it in 62 % of tests, and in 88 %."""
+    (few_errors,) = interval_coverage.independent_utterances(200, accuracies=[0.99])
+    (speakers,) = interval_coverage.speakers_that_differ(200, numbers=[10], deviations=[0.08])
+    for cell in (few_errors, speakers):
+        assert within_chance(cell, 200)
+        assert cell.after[0] > cell.before[0]
+    few, these = interval_coverage.speakers_that_differ(200, numbers=[4], deviations=[0.16])
+    assert (few.drawn, these.drawn) == ("utterances, for these only",) * 2
+    assert within_chance(these, 200)
+    assert not within_chance(few, 200)
+
+
+def test_equal_error_rates_of_few_speakers_hold_for_new_ones():
+    """Nearly: percentiles of five speakers' draws should hold it in 90 % of tests; of trials' draws in 65 %."""
+    (cell,) = interval_coverage.verification(100, numbers=[5])
+    assert cell.drawn == "speakers"
+    assert cell.before[0] < 0.9 - 4 * (0.9 * 0.1 / 100) ** 0.5 < cell.after[0]
