@@ -23,12 +23,9 @@ from sure.record import (
     Result,
     Score,
 )
-from sure.task.scoring import TAILS, by_id, interval, paired_draws
+from sure.task.scoring import NOISE, TAILS, by_id, interval, paired_draws
 
 BOARD = Path("leaderboard")
-
-# Differences of scores that are the same but for the last digits of a float.
-_NOISE = 1e-9
 
 
 class Entry(BaseModel):
@@ -168,7 +165,7 @@ def _better(one: tuple[Any, np.ndarray], other: tuple[Any, np.ndarray], score: S
     if drawn != also_drawn:
         return False
     difference = mine - theirs if score.higher_is_better else theirs - mine
-    return bool(np.quantile(difference, TAILS[0]) > _NOISE)
+    return bool(np.quantile(difference, TAILS[0]) > NOISE)
 
 
 def _draws(submissions: Iterable[tuple[Path, Result]]) -> dict[str, tuple[Any, np.ndarray]]:

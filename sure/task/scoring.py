@@ -21,6 +21,9 @@ TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 # coverage in leaderboard/README.md.
 FEWEST_SPEAKERS = {"utterance": 10, "trial": 5}
 
+# Scores that differ by no more are the same, but for the last digits of a float.
+NOISE = 1e-9
+
 # Counts of rows in memory at a time.
 _AT_A_TIME = 4_000_000
 
@@ -57,9 +60,9 @@ def score_with_intervals(task: Task, rows: Rows, resamples: int = RESAMPLES) -> 
             (low, high), method = wilson(value, *sampling.information(value, draws)), "Wilson"
         else:
             low, high = (float(end) for end in np.quantile(draws, TAILS))
-            method = "percentile bootstrap" if low < high else "undetermined"
-            if low == high:
-                low = high = value
+            method = "percentile bootstrap"
+            if high - low <= NOISE:
+                low, high, method = value, value, "undetermined"
         scores[name] = Score(
             value=value,
             low=low,

@@ -36,6 +36,10 @@ def test_draws_that_are_all_the_same_are_no_interval():
     recall = score_with_intervals(ThreeEmotions(), prediction_rows("test", 1.0)).scores["unweighted_average_recall"]
     assert (recall.value, recall.low, recall.high, recall.method) == (1, 1, 1, "undetermined")
     assert not recall.determined
+    # Ten alike speakers, whose sums differ in the last digits.
+    rows = [row | {"prediction": "happy" if row["id"].endswith(("3", "7")) else "angry"} for row in by_speaker(10)]
+    alike = score_with_intervals(ThreeEmotions(), rows).scores["unweighted_average_recall"]
+    assert (alike.low, alike.high, alike.method) == (alike.value, alike.value, "undetermined")
 
 
 def test_drawn_rows_are_binomial():
