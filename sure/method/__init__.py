@@ -7,6 +7,7 @@ work as PEFT documents them.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -82,6 +83,10 @@ class MethodConfig(peft.PeftConfig):
         super().__post_init__()
         # PEFT reads the type from the instance, and refuses names outside its own enumeration in register_peft_method.
         self.peft_type = _peft_type(type(self))
+
+    def sizes(self, width: int) -> Sequence[int]:
+        """Values of the `dimension` in the order of what they cost, for a backbone of this width."""
+        return range(1, 4 * width + 1)
 
     def prepare(self, backbone: Backbone) -> None:
         """Before modules are wrapped, let the backbone do what the method needs of it."""

@@ -1,5 +1,6 @@
 """A method by its name, put on a backbone: ours, and those that PEFT has; and an adapter read from its folder."""
 
+import copy
 import dataclasses
 import functools
 import json
@@ -12,19 +13,23 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import peft
+import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.utils import CONFIG_NAME, ModulesToSaveWrapper
 from torch import nn
 
 from sure import registry
-from sure.backbone import Backbone
+from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import TYPE_PREFIX, MethodConfig, Published
+from sure.method import TYPE_PREFIX, MethodConfig, Published, fitting
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
 
 # Where a method of PEFT goes unless `roles` says otherwise: every linear projection of a layer.
 LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
+
+# What can be chosen of every method besides its own options.
+_CHOICES = ("budget", "layers", "preset", "roles", "top")
 
 # Those whose papers have other places.
 _ROLES = {
@@ -38,6 +43,11 @@ _ROLES = {
 
 # Those of PEFT that adapt convolutions over time too.
 _CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
+
+# Of PEFT's, the option of which they have more or less. The others keep their size under a budget.
+_DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
+    "fourierft": "n_frequency"
+}
 
 _log = logging.getLogger("sure")
 
@@ -72,7 +82,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     """The config of a method on a backbone: the paper's defaults, changed by `options`.
 
     `options` are the config's fields; `preset`, a paper's choice of them; `roles`, a list of the parts of the backbone
-    to adapt (`sure.backbones`); and `layers` or `top`, in which of its layers.
+    to adapt (`sure.backbones`); `layers` or `top`, in which of its layers; and `budget`, for the largest setting within
+    so many parameters (`sure.method.fitting`).
     Raises `SureError` for an option the method does not have, a value that it cannot have, and for parts, modules or
     layers that the backbone does not have.
     """
@@ -84,6 +95,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
     options = _preset(name, chosen, options)
+    if (budget := options.pop("budget", None)) is not None:
+        options = _fitted(name, backbone, options, budget)
     roles, layers = options.pop("roles", None), _layers(options)
     fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
     # What PEFT notes of an adapter is not for users to choose.
@@ -91,7 +104,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         del fields[noted.name]
     for option, value in options.items():
         if option not in fields:
-            raise registry.unknown(f"option of {name}:", option, ["layers", "roles", "top", *sorted(fields)])
+            raise registry.unknown(f"option of {name}:", option, [*_CHOICES, *sorted(fields)])
         kind = fields[option].type
         if get_origin(kind) is list and not isinstance(value, list):
             # One value stands for a list of it, and a comma parts several.
@@ -211,6 +224,34 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
     if preset not in presets:
         raise registry.unknown(f"preset of {name}:", str(preset), list(presets))
     return presets[preset].options | options
+
+
+def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
+    """Options with the largest value of the method's dimension that a budget allows."""
+    dimension = _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+    allowed = fitting.parameters_of(budget, sum(parameter.numel() for parameter in backbone.model.parameters()))
+    with torch.device("meta"):
+        twin = loading.load(backbone.name, weights=False, options=backbone.options_given(), head=backbone.head)
+        bare = SpeechModel(twin)
+
+        def count(**more: int) -> int:
+            config = configure(name, twin, options | more)
+            config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
+            adapted = apply(copy.deepcopy(bare), config)
+            return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+
+        if dimension is None:
+            _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
+            return options
+        if dimension in options:
+            raise SureError(f"--method_options budget={budget}: it is for choosing {dimension}; leave one of them out.")
+        config = configure(name, twin, options)
+        sizes = config.sizes(twin.width) if isinstance(config, MethodConfig) else range(1, twin.width + 1)
+        size = fitting.largest_within(
+            allowed, sizes, lambda value: count(**{dimension: value}), f"--method_options budget={budget}: {name}"
+        )
+    _log.info("%s=%d fits %s of %d parameters with %d.", dimension, size, name, allowed, count(**{dimension: size}))
+    return options | {dimension: size}
 
 
 def _layers(options: dict[str, Any]) -> range | set[int] | None:

@@ -3,6 +3,7 @@
 h + SE(Conv3(Conv2(ReLU(Conv1(LN(h)))))), all convolutions without bias, grouped by the bottleneck dimension.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -51,8 +52,12 @@ class ConvAdapter(PlacedConfig):
         default="before", metadata={"help": "A layer normalisation of what it reads (before) or of what it gives."}
     )
 
-    dimension: ClassVar[str] = "bottleneck_dimension"
+    # Of its bottleneck's grouped convolutions all sizes cost about the same.
+    dimension: ClassVar[str] = "reduction"
     reads_ahead: ClassVar[str] = "conv_adapter convolves over time"
+
+    def sizes(self, width: int) -> Sequence[int]:
+        return range(width, 0, -1)
 
 
 class SqueezeExcitation(nn.Module):

@@ -4,6 +4,7 @@ h + Up(w + g w), w being Down(h) in equal parts, each convolved over time with a
 each channel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -40,6 +41,10 @@ class MultiConvAdapter(BottleneckConfig):
         default_factory=lambda: [3, 7, 15, 23],
         metadata={"help": "In frames; each convolves its part of the channels."},
     )
+
+    def sizes(self, width: int) -> Sequence[int]:
+        parts = len(self.kernel_sizes)
+        return range(parts, 4 * width + 1, parts)
 
 
 class _MultiConvAdapter(PlacedAdapter):
