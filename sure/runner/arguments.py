@@ -2,10 +2,13 @@
 
 import dataclasses
 import difflib
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
+import torch
 import yaml
+from accelerate.utils import get_int_from_env
 from transformers import HfArgumentParser, TrainingArguments
 
 from sure.errors import SureError
@@ -73,6 +76,10 @@ class RunArguments:
         return task_with_options(self.task, parse_options(self.task_options, "--task_options"))
 
 
+# Where launchers say how many processes they start.
+_LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
 @dataclass
 class TrainerArguments(TrainingArguments):
     """How it trains: `transformers.TrainingArguments`, every flag of it, with a benchmark's defaults."""
@@ -124,6 +131,8 @@ class TrainerArguments(TrainingArguments):
         metric = self.metric_for_best_model
         self.save_strategy = self.save_strategy or self.eval_strategy
         self.save_steps = self.save_steps or self.eval_steps or self.logging_steps
+        # Several processes on a CPU find one another only where they are told that it is one.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         try:
             super().__post_init__()
         except (ValueError, TypeError) as error:
@@ -131,6 +140,23 @@ class TrainerArguments(TrainingArguments):
         # The trainer would select by the loss; the task knows better.
         self.metric_for_best_model = metric
         self.dataloader_pin_memory = self.device.type == "cuda"
+        _refuse_lone_processes(self.world_size)
+
+
+def _refuse_lone_processes(known: int) -> None:
+    """Raises `SureError` where a launcher was to start more processes than train together.
+
+    Each would train by itself and write into the same folder, or fewer would than were asked for.
+    """
+    launched = get_int_from_env(_LAUNCHED, 1)
+    if launched != known:
+        raise SureError(f"{launched} processes were started and {known} train together: start them by torchrun.")
+    # Accelerate says where several processes meet, and starts one of them where there are no several GPUs.
+    if "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ and not set(_LAUNCHED) & set(os.environ):
+        raise SureError(
+            "accelerate launch was to start several processes and has started one: it does so where there are no "
+            "several GPUs. Use torchrun --standalone --nproc_per_node N -m sure.train, with the same flags."
+        )
 
 
 # What may differ between a run and its continuation without changing a score.
@@ -179,7 +205,8 @@ class _Parser(HfArgumentParser):
 
 _DESCRIPTION = (
     "Train one method on one task and write a result record. Resumes by itself when the output folder holds a "
-    "checkpoint of the same run. Several GPUs: accelerate launch -m sure.train, with the same flags."
+    "checkpoint of the same run. Several processes: torchrun --standalone --nproc_per_node N -m sure.train, with "
+    "the same flags."
 )
 
 

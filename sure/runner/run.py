@@ -1,7 +1,7 @@
 """One run from start to finish: corpus, backbone, method, training, scores, record.
 
 sure train --task emodb_emotion --data_dir DATA/emodb --method lora --output_dir out/lora
-accelerate launch --num_processes 4 -m sure.train ...the same
+torchrun --standalone --nproc_per_node 4 -m sure.train ...the same
 """
 
 import dataclasses
