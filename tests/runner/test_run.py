@@ -152,9 +152,10 @@ def test_two_processes_score_what_one_does_with_the_same_global_batch(command, t
         assert values(first, split) == pytest.approx(values(second, split))
 
 
-def test_a_loss_that_is_no_number_fails_with_a_record_of_it(command, tmp_path):
+@pytest.mark.parametrize("steps", ["1", "1000"], ids=["logged", "never logged"])
+def test_a_loss_that_is_no_number_fails_with_a_record_of_it(steps, command, tmp_path):
     with pytest.raises(SureError, match=r"the loss is .* lower --learning_rate"):
-        main(command(tmp_path, "--learning_rate", "1e30", "--logging_steps", "1", "--max_grad_norm", "0"))
+        main(command(tmp_path, "--learning_rate", "1e30", "--logging_steps", steps, "--max_grad_norm", "0"))
     result = Result.read(tmp_path / "result.json")
     assert result.status == "failed"
     assert "lower --learning_rate" in result.error
