@@ -106,7 +106,7 @@ class Run(_Strict):
     @classmethod
     def read(cls, path: Path) -> Self:
         """What `sure train` leaves before it trains. Raises `SureError` naming the file and every wrong field."""
-        return cls._read(path, "description of a run")
+        return cls._read(path, "run of `sure train`")
 
 
 class Memory(_Strict):

@@ -74,7 +74,7 @@ def test_a_mistake_of_ours_keeps_its_traceback_and_leaves_a_failed_record(comman
 def test_a_broken_description_of_a_run_is_named_with_what_to_do(content, command, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_bytes(content.encode(errors="surrogatepass"))
-    with pytest.raises(SureError, match=r"run\.json is not a description of a run: .* --restart True"):
+    with pytest.raises(SureError, match=r"run\.json is not a run of `sure train`: .* --restart True"):
         main(command)
 
 
