@@ -107,6 +107,14 @@ def test_what_training_refuses_is_the_error(corpus, capsys):
     assert json.loads(said)["splits"] == {}
 
 
+def test_a_corpus_of_one_label_is_an_error(corpus):
+    edit(corpus, "sad", "angry")
+    assert report(corpus).errors == [
+        f"{corpus}: every train utterance has the same label, 'angry'; there is nothing to tell apart. Two labels are "
+        "the fewest."
+    ]
+
+
 def test_cuts_are_for_tasks_that_allow_them(corpus):
     assert check(make_task("audio_classification", {}), corpus, max_seconds=0.5).errors == []
     (error,) = check(make_task("asr_manifest", {}), corpus, max_seconds=0.5).errors
