@@ -1,6 +1,7 @@
 """What `sure data check` finds in a corpus."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -61,6 +62,19 @@ def test_every_broken_file_is_an_error(corpus):
     assert all(f"{number}.wav" in error for number, error in zip((0, 1, 2, 3), found.errors, strict=False))
     assert found.splits["train"].utterances == 4
     assert found.splits["train"].hours == 0
+
+
+def test_a_pipe_among_the_files_is_not_waited_for(corpus):
+    (corpus / "3.wav").unlink()
+    os.mkfifo(corpus / "3.wav")
+    labels = {number: ("angry", "sad")[number % 2] for number in range(8)}
+    for number, label in labels.items():
+        split = "train" if number < 4 else "validation" if number < 6 else "test"
+        (corpus / split / label).mkdir(parents=True, exist_ok=True)
+        (corpus / f"{number}.wav").rename(corpus / split / label / f"{number}.wav")
+    (corpus / "manifest.csv").unlink()
+    (error,) = report(corpus).errors
+    assert error.endswith("3.wav: is no file that can be read to its end.")
 
 
 def test_a_speaker_in_two_splits_is_a_warning(corpus):

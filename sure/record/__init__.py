@@ -223,6 +223,6 @@ def read_predictions(folder: Path, file: PredictionsFile) -> list[dict[str, Any]
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SureError(f"{path}, line {number}: not JSON ({error}).") from None
     return rows

@@ -252,6 +252,8 @@ def test_a_mistake_in_a_csv_manifest_is_named_with_its_line(text, message, tmp_p
     ("line", "message"),
     [
         ("{'path': 'a.wav'}", r"manifest\.jsonl, line 3: not JSON \(Expecting property name"),
+        ("[" * 100_000, r"manifest\.jsonl, line 3: not JSON \(maximum recursion depth"),
+        ("1" * 5_000, r"manifest\.jsonl, line 3: not JSON \(Exceeds the limit"),
         ('["a.wav", "yes"]', r"manifest\.jsonl, line 3: expected a JSON object"),
         ('{"path": 7, "label": "yes"}', r"manifest\.jsonl, line 3: no such file: .*7"),
         ('{"path": "a.wav", "label": "yes", "split": ["train"]}', r"line 3: split \['train'\] is none of"),
