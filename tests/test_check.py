@@ -131,6 +131,8 @@ def test_a_corpus_of_one_label_is_an_error(corpus):
 
 def test_cuts_are_for_tasks_that_allow_them(corpus):
     assert check(make_task("audio_classification", {}), corpus, max_seconds=0.5).errors == []
+    (error,) = check(make_task("audio_classification", {}), corpus, max_seconds=0).errors
+    assert error == "--max_seconds 0: give a number of seconds, at least the 0.025 s of one frame."
     (error,) = check(make_task("asr_manifest", {}), corpus, max_seconds=0.5).errors
     assert error.startswith("--max_seconds 0.5: asr_manifest needs whole utterances")
 

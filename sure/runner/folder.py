@@ -4,7 +4,7 @@ import json
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -15,6 +15,8 @@ from sure.record.provenance import provenance
 from sure.runner.arguments import RunArguments, TrainerArguments
 
 _DEFAULTS = {"backbone_options": []}
+
+_Kind = TypeVar("_Kind", Run, Result)
 
 # Where a disk is full, `torch.save` says no more than where that was.
 _TORCH_CANNOT_WRITE = ("inline_container.cc", "iostream error", "PytorchStreamWriter")
@@ -32,7 +34,7 @@ def complete_or_prepared(
                 (output_dir / name).unlink(missing_ok=True)
         if not (output_dir / RUN).exists():
             return None
-        before = _before(output_dir).arguments
+        before = _there(Run, output_dir / RUN).arguments
         # A setting that there was not when that run began was as it is by default.
         differing = [name for name, value in as_json(chosen).items() if before.get(name, _DEFAULTS.get(name)) != value]
         if differing:
@@ -42,7 +44,7 @@ def complete_or_prepared(
                 "discard that run."
             )
         if (output_dir / RESULT).exists():
-            result = Result.read(output_dir / RESULT)
+            result = _there(Result, output_dir / RESULT)
             if result.status == "complete":
                 return result
     return None
@@ -51,7 +53,7 @@ def complete_or_prepared(
 def refuse_other_plugins(output_dir: Path, record: Run) -> None:
     """Raises `SureError` where a run would go on with a plug-in that has changed since it was interrupted."""
     if (output_dir / RUN).exists():
-        before = _before(output_dir).plugins
+        before = _there(Run, output_dir / RUN).plugins
         changed = [f"{plugin.kind} {plugin.name}" for plugin in record.plugins if plugin not in before]
         if changed:
             raise SureError(
@@ -60,10 +62,10 @@ def refuse_other_plugins(output_dir: Path, record: Run) -> None:
             )
 
 
-def _before(output_dir: Path) -> Run:
-    """The run that an output folder holds."""
+def _there(kind: type[_Kind], path: Path) -> _Kind:
+    """What an output folder holds of an earlier run."""
     try:
-        return Run.read(output_dir / RUN)
+        return kind.read(path)
     except SureError as error:
         raise SureError(f"{error} Choose another folder, or --restart True to discard that run.") from None
 
@@ -151,6 +153,7 @@ def _is_complete(checkpoint: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return read if isinstance(read, dict) else None

@@ -78,9 +78,16 @@ def test_a_broken_description_of_a_run_is_named_with_what_to_do(content, command
         main(command)
 
 
-def test_a_copy_of_a_checkpoint_under_another_name_is_left_alone(command, tmp_path):
+def test_a_broken_record_is_named_and_discarded_where_that_is_asked_for(command, tmp_path):
+    main(command)
+    (tmp_path / "out" / "result.json").write_text("{")
+    with pytest.raises(SureError, match=r"result\.json is not a result record .* --restart True"):
+        main(command)
+    assert main([*command, "--restart", "True"]).status == "complete"
+
+
+def test_what_is_named_like_a_checkpoint_and_has_no_step_is_not_resumed_from(command, tmp_path):
     copy = tmp_path / "out" / "checkpoint-copy"
     copy.mkdir(parents=True)
     (copy / "trainer_state.json").write_text(json.dumps({"global_step": 1}))
     assert main(command).cost.steps == 2
-    assert copy.exists()
