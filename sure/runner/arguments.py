@@ -187,10 +187,10 @@ def _refuse_wrong_numbers(settings: RunArguments | TrainerArguments) -> None:
             continue
         least, most = _RANGES.get(name, (0, math.inf))
         if not (least <= value <= most and math.isfinite(value)) or (name in _ABOVE_ZERO and value == 0):
-            wanted = "a number above 0" if name in _ABOVE_ZERO else f"a number from {least} on"
-            raise SureError(
-                f"--{name} {value:g}: give {wanted if most == math.inf else f'one from {least} to {most}'}."
-            )
+            wanted = f"a number from {least} on" if most == math.inf else f"one from {least} to {most}"
+            if name in _ABOVE_ZERO or least == 1:
+                wanted = f"a {'whole ' if least == 1 else ''}number above 0"
+            raise SureError(f"--{name} {value:g}: give {wanted}.")
 
 
 def _refuse_lone_processes(known: int) -> None:
