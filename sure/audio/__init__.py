@@ -45,11 +45,11 @@ def load(
     than 25 ms, or longer than `longest` seconds.
     """
     path = Path(path)
-    if max_seconds is not None and not SHORTEST_SAMPLES / SAMPLE_RATE <= max_seconds < math.inf:
-        raise SureError(f"--max_seconds {max_seconds}: give a number of seconds, at least the 0.025 s of one frame.")
+    refuse_too_short(max_seconds)
     try:
         if not path.is_file():
-            raise SureError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such audio file'}.")
+            what = "is a folder, not an audio file" if path.is_dir() else "is no file that can be read to its end"
+            raise SureError(f"{path}: {what if path.exists() else 'no such audio file'}.")
         if path.stat().st_size == 0:
             raise SureError(f"{path}: the file is empty (0 bytes).")
         with path.open("rb") as raw:
@@ -72,6 +72,12 @@ def load(
     return mono.astype(np.float32, copy=False)
 
 
+def refuse_too_short(max_seconds: float | None) -> None:
+    """Raises `SureError` where so many seconds of an utterance would not be one frame, or are no number."""
+    if max_seconds is not None and not SHORTEST_SAMPLES / SAMPLE_RATE <= max_seconds < math.inf:
+        raise SureError(f"--max_seconds {max_seconds:g}: give a number of seconds, at least the 0.025 s of one frame.")
+
+
 def load_row(row: dict[str, Any]) -> NDArray[np.float32]:
     """`load` for an utterance of a task: its `path`, from `start` to `end` where it has them."""
     return load(row["path"], start=row.get("start"), end=row.get("end"))
@@ -88,10 +94,19 @@ def load_or_error(job: tuple[str, float | None, float | None, float | None]) -> 
 
 def duration(path: str | Path) -> float:
     """Seconds of a file by its header, without decoding it. Raises `SureError` where it is missing or no audio."""
+    return header(path)[0]
+
+
+def header(path: str | Path) -> tuple[float, int, int]:
+    """Seconds, sample rate in Hz and channels of a file. Raises `SureError` as `duration`."""
     try:
-        return soundfile.info(str(path)).duration
+        # Whoever opens a pipe waits until something is written into it.
+        if not Path(path).is_file():
+            raise SureError(f"{path}: not readable as audio (no such file).")
+        info = soundfile.info(str(path))
     except soundfile.LibsndfileError as error:
         raise SureError(f"{path}: not readable as audio ({error.error_string.strip()}).") from None
+    return info.duration, info.samplerate, info.channels
 
 
 def write(path: Path, waveform: NDArray) -> None:
@@ -102,6 +117,9 @@ def write(path: Path, waveform: NDArray) -> None:
 
 def digest(path: str) -> str | None:
     """SHA-256 of a file's bytes; None where it cannot be read, of which `load` gives the reason."""
+    # A pipe would be waited for.
+    if not Path(path).is_file():
+        return None
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
