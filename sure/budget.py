@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ class Budget:
     total_parameters: int
     adapter_bytes: int
     macs_per_second: int
+    # What of the method's options makes it larger or smaller, such as `r=8`.
+    setting: str | None = field(default=None, compare=False)
 
     @property
     def method_parameters(self) -> int:
@@ -63,7 +65,10 @@ def budget(
     with torch.device("cpu" if method in _FROM_VALUES else "meta"):
         loaded = loading.load(backbone, weights=False, options=backbone_options, head=True)
         config = applying.configure(method, loaded, options)
-        return measure(applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config))
+        measured = measure(applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config))
+    dimension = applying.dimension(method)
+    value = getattr(config, dimension) if dimension else None
+    return measured if value is None else replace(measured, setting=f"{dimension}={value}")
 
 
 def measure(model: PeftModel) -> Budget:

@@ -53,6 +53,8 @@ _CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
 _DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
     "fourierft": "n_frequency"
 }
+# PEFT's HRA starts symmetrically only with an even number of reflections.
+_STEPS = {"hra": 2}
 
 _log = logging.getLogger("sure")
 
@@ -76,6 +78,11 @@ def config_class(name: str) -> type[peft.PeftConfig]:
 def roles_of(name: str) -> tuple[str, ...]:
     """The parts that a method adapts by default."""
     return getattr(config_class(name)(), "roles", _ROLES.get(name, LINEAR_ROLES))
+
+
+def dimension(name: str) -> str | None:
+    """The option of which a method has more or less, for a budget; None where it has one size."""
+    return _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
 
 
 def published(name: str) -> tuple[Published, ...]:
@@ -255,7 +262,7 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
     """Options with the largest value of the method's dimension that a budget allows."""
-    dimension = _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+    chosen = dimension(name)
     allowed = fitting.parameters_of(budget, sum(parameter.numel() for parameter in backbone.model.parameters()))
     with torch.device("meta"):
         twin = loading.load(backbone.name, weights=False, options=backbone.options_given(), head=backbone.head)
@@ -267,18 +274,18 @@ def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str 
             adapted = apply(copy.deepcopy(bare), config)
             return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
-        if dimension is None:
+        if chosen is None:
             _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
             return options
-        if dimension in options:
-            raise SureError(f"--method_options budget={budget}: it is for choosing {dimension}; leave one of them out.")
-        config = configure(name, twin, options)
-        sizes = config.sizes(twin.width) if isinstance(config, MethodConfig) else range(1, twin.width + 1)
+        if chosen in options:
+            raise SureError(f"--method_options budget={budget}: it is for choosing {chosen}; leave one of them out.")
+        config, step = configure(name, twin, options), _STEPS.get(name, 1)
+        sizes = config.sizes(twin.width) if isinstance(config, MethodConfig) else range(step, twin.width + 1, step)
         size = fitting.largest_within(
-            allowed, sizes, lambda value: count(**{dimension: value}), f"--method_options budget={budget}: {name}"
+            allowed, sizes, lambda value: count(**{chosen: value}), f"--method_options budget={budget}: {name}"
         )
-    _log.info("%s=%d fits %s of %d parameters with %d.", dimension, size, name, allowed, count(**{dimension: size}))
-    return options | {dimension: size}
+    _log.info("%s: %s=%d is the largest within %d parameters (%s).", name, chosen, size, allowed, budget)
+    return options | {chosen: size}
 
 
 def _layers(options: dict[str, Any]) -> range | set[int] | None:

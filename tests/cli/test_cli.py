@@ -384,3 +384,14 @@ def test_an_empty_board_can_be_built_and_is_valid(sure, tmp_path):
     assert f"Wrote {tmp_path / 'leaderboard.json'}" in sure("leaderboard", "build", "--board", tmp_path)
     assert (tmp_path / "index.html").exists()
     assert sure("leaderboard", "validate", "--board", tmp_path) == f"{tmp_path}: every submission is valid.\n"
+
+
+def test_budgets_list_the_settings_that_fit_and_what_cannot(sure):
+    table = sure(
+        "budget", "--backbone", "tiny", "--budget", "0.1%", "20%", "--methods", "lora", "bitfit", "prefix_tuning"
+    )
+    rows = [line.split() for line in table.splitlines()]
+    assert ["bitfit", "one", "size"] in [row[:3] for row in rows]
+    (lora,) = [row for row in rows if row[:2] == ["lora", "20%"]]
+    assert lora[2].startswith("r=")
+    assert "Not possible: budget=0.1%: lora has " in table
