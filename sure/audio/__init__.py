@@ -45,8 +45,7 @@ def load(
     than 25 ms, or longer than `longest` seconds.
     """
     path = Path(path)
-    if max_seconds is not None and not SHORTEST_SAMPLES / SAMPLE_RATE <= max_seconds < math.inf:
-        raise SureError(f"--max_seconds {max_seconds}: give a number of seconds, at least the 0.025 s of one frame.")
+    refuse_cut(max_seconds)
     try:
         if not path.is_file():
             raise SureError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such audio file'}.")
@@ -70,6 +69,12 @@ def load(
     if len(mono) < SHORTEST_SAMPLES:
         raise SureError(f"{path}: {1000 * len(mono) / SAMPLE_RATE:.1f} ms, shorter than the 25 ms of one frame.")
     return mono.astype(np.float32, copy=False)
+
+
+def refuse_cut(max_seconds: float | None) -> None:
+    """Raises `SureError` where nothing would be left of any utterance."""
+    if max_seconds is not None and not SHORTEST_SAMPLES / SAMPLE_RATE <= max_seconds < math.inf:
+        raise SureError(f"--max_seconds {max_seconds}: give a number of seconds, at least the 0.025 s of one frame.")
 
 
 def load_row(row: dict[str, Any]) -> NDArray[np.float32]:
@@ -133,8 +138,8 @@ def _read(
             )
         if len(samples) > longest * rate:
             raise SureError(
-                f"{path}: longer than {longest:g} s. Cut it, or use the beginnings of long files: --max_seconds, for "
-                "tasks that do not need whole utterances."
+                f"{path}: longer than {longest:g} s. Cut it, or train on the beginnings of files (`sure train "
+                "--max_seconds 10`) where the task does not need whole utterances."
             )
         # Guessed too short, it leaves out the end in silence.
         if length_is_a_guess and last == file.frames and _mp3_goes_on(raw):
