@@ -18,6 +18,9 @@ from sure.model import ModelWithHead
 # Utterance length at which multiply-accumulates are counted; attention makes them grow a little faster than length.
 MACS_SECONDS = 10
 
+# Methods of PEFT's that start from the values of weights; here those are random.
+_FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -56,11 +59,10 @@ def budget(
 
     `build_head` makes the head from the backbone's width, as `Task.build_head` does.
     """
-    loaded = loading.load(backbone, weights=False, options=backbone_options, head=True)
-    config = applying.configure(method, loaded, options)
-    with torch.device("meta"):
-        adapted = applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config)
-    return measure(adapted)
+    with torch.device("cpu" if method in _FROM_VALUES else "meta"):
+        loaded = loading.load(backbone, weights=False, options=backbone_options, head=True)
+        config = applying.configure(method, loaded, options)
+        return measure(applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config))
 
 
 def measure(model: PeftModel) -> Budget:

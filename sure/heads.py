@@ -36,6 +36,10 @@ class ClassificationHead(nn.Module):
         self.labels = labels
         self.projector = nn.Linear(width, PROJECTION)
         self.classifier = nn.Linear(PROJECTION, sum(labels))
+        # As SURE's release starts them, whose `from_pretrained` makes every new linear map anew.
+        for linear in (self.projector, self.classifier):
+            nn.init.normal_(linear.weight, std=0.02)
+            nn.init.zeros_(linear.bias)
         # How much each label counts in the loss; not part of what is saved.
         self.register_buffer("label_weights", torch.ones(sum(labels)), persistent=False)
 

@@ -6,6 +6,7 @@ Ours lie in this package, those of plug-ins in their folders (`sure.plugins`).
 import ast
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.util
 from pathlib import Path
@@ -26,9 +27,18 @@ _FOLDERS = {
     "metric": ("sure.metrics", ("sure.metric", "Metric")),
 }
 
-# Tuners that PEFT has and that need no file here: they adapt linear layers, and nothing but the loss trains them.
-# (AdaLoRA changes its ranks as it trains; PEFT's prompt-learning methods never reach an encoder.)
-FROM_PEFT = ("boft", "fourierft", "hra", "ia3", "loha", "lokr", "oft", "randlora", "vera")
+# What PEFT has that adapts no encoder, or not by the loss alone. All its other methods need no file here.
+NOT_FROM_PEFT = {
+    "adalora": "it changes its ranks as it trains",
+    "poly": "it is told the task of every utterance",
+    "mixed": "it is several methods at once",
+    "shadow": "it builds a second model",
+    "trainable_tokens": "an encoder has no tokens",
+    "xlora": "it mixes adapters that are trained already",
+} | dict.fromkeys(
+    ("adaption_prompt", "cartridge", "cpt", "multitask_prompt_tuning", "p_tuning", "prefix_tuning", "prompt_tuning"),
+    "it prompts language models",
+)
 
 
 def names(kind: Kind) -> list[str]:
@@ -37,6 +47,14 @@ def names(kind: Kind) -> list[str]:
     Raises `SureError` where a plug-in has a name that is taken.
     """
     return sorted(name for name in _files(kind) if not name.startswith("_"))
+
+
+@functools.cache
+def from_peft() -> tuple[str, ...]:
+    """Methods that PEFT has and that need no file here, found in its folder: importing it takes seconds."""
+    peft = importlib.util.find_spec("peft")
+    folders = (path.parent.name for path in Path(peft.submodule_search_locations[0], "tuners").glob("*/config.py"))
+    return tuple(sorted(set(folders) - set(NOT_FROM_PEFT) - {path.stem for path in _folder("method").glob("*.py")}))
 
 
 def file(kind: Kind, name: str) -> Path:
@@ -136,7 +154,7 @@ def _files(kind: Kind) -> dict[str, Path]:
     files = {path.stem: path for path in _folder(kind).glob("*.py")}
     taken = {name.lower(): str(path) for name, path in files.items()}
     if kind == "method":
-        taken |= {name: f"PEFT's own {name}" for name in FROM_PEFT}
+        taken |= {name: f"PEFT's own {name}" for name in from_peft()}
     for folder in plugins.folders(f"{kind}s"):
         for path in sorted(Path(folder).glob("*.py")):
             if path.stem == "__init__":

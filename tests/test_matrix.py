@@ -10,7 +10,7 @@ from sure import registry
 from sure.backbone.text_to_speech import TextToSpeech
 from sure.errors import SureError
 from sure.method import applying
-from tests.factories.encoders import ENCODERS, bare, evaluation, load, speech_model, stirred, waveforms
+from tests.factories.encoders import ENCODERS, FITTING, bare, evaluation, load, speech_model, stirred, waveforms
 
 METHODS = registry.names("method")
 
@@ -26,7 +26,8 @@ CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_
 
 def adapted_model(name: str, method: str):
     backbone = load(name)
-    return backbone, stirred(applying.apply(speech_model(backbone), applying.configure(method, backbone)))
+    config = applying.configure(method, backbone, FITTING.get(method))
+    return backbone, stirred(applying.apply(speech_model(backbone), config))
 
 
 def test_every_family_that_hears_has_a_tiny_size():

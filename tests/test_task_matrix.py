@@ -67,7 +67,9 @@ def model_and_batch(backbone_name, name, method):
     else:
         backbone = encoders.load(backbone_name, head=task.with_head)
         batch = backbone.inputs(encoders.waveforms(0.5, 0.9))
-    model = applying.apply(task.build_model(backbone), applying.configure(method, backbone))
+    model = applying.apply(
+        task.build_model(backbone), applying.configure(method, backbone, encoders.FITTING.get(method))
+    )
     if isinstance(task, ClassificationTask):
         known = task.labels if isinstance(task.labels, dict) else {task.label_columns[0]: task.labels}
         batch |= task.targets([{column: labels[turn] for column, labels in known.items()} for turn in (0, 1)])
@@ -84,8 +86,10 @@ def why_not(backbone, method):
     if family != "wav2vec2" and getattr(applying.config_class(method), "needs_head", False):
         return f"--method {method} trains a task's head on a backbone that stays as it is; {family} models are whole"
     # Of PEFT's, those whose weights take the place of a convolution's.
-    if family == "fastspeech2_conformer" and method in set(applying.FROM_PEFT) - {"loha", "lokr"}:
-        return "cannot be adapted by this method. Name other parts of the backbone"
+    if family == "fastspeech2_conformer" and method in set(registry.from_peft()) - {
+        *("loha", "lokr", "hira", "osf", "beft", "ln_tuning")
+    }:
+        return "can be adapted by this method"
     return None
 
 

@@ -16,7 +16,7 @@ Padding never changes an utterance's representation: where a family's convolutio
 padding of a batch, they are told where it is (`Padding`), so that a batch gives what each utterance gives alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -64,6 +64,9 @@ class Backbone:
 
     # Whether hidden states are frames in time, one after another, which CTC must know.
     states_are_frames: ClassVar[bool] = True
+
+    # Where in the model that a method adapts this one is; empty where it is that model.
+    prefix: str = "backbone"
 
     # Seconds that the model hears at most, the rest being cut off; None: all.
     window: float | None = None
@@ -158,15 +161,24 @@ class Backbone:
         """Every option of the family with its value, as JSON has it."""
         return asdict(self.options)
 
-    def modules(self, role: str, prefix: str = "backbone") -> str:
-        """Regular expression for the names of the modules that play a role, under `prefix`."""
+    def modules(self, role: str) -> str:
+        """Regular expression for the names of the modules that play a role, in the model that a method adapts."""
+        if role == "backbone" and not self.prefix:
+            raise SureError(
+                f"A {type(self.model).__name__} by itself cannot be adapted as a whole: put it in a model with a head "
+                "(`sure.model.ModelWithHead`), or choose a method that adapts parts of it."
+            )
         if role == "backbone":
-            return prefix
+            return self.prefix
         if role not in self.roles:
             raise SureError(
                 f"{self.family()} backbones have no {role!r}; its roles: backbone, {', '.join(self.roles)}."
             )
-        return rf"{prefix}\.{self.roles[role]}"
+        return rf"{self.prefix}\.{self.roles[role]}" if self.prefix else self.roles[role]
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Its modules by the names that they have in the model that a method adapts."""
+        return self.model.named_modules(prefix=self.prefix)
 
     def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """A padded batch with its attention mask from waveforms of shape (samples,), 16 kHz."""

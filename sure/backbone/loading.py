@@ -32,7 +32,8 @@ def load(
 ) -> Backbone:
     """The backbone `name`: a shipped name, `<family>:<size>` with random weights, a local folder or a hub id.
 
-    With `weights` false the configuration alone is read and the parameters lie on the meta device (for budgets).
+    With `weights` false the configuration alone is read and the parameters are made where `torch.device` has been set
+    to, such as on the meta device (for budgets).
     `options` are the family's; with `head` a task will put a head on the model, so that of an encoder-decoder the
     encoder is what counts. Raises `SureError` where there is no such model, its family is not one of ours, or an option
     is wrong.
@@ -53,9 +54,8 @@ def load(
     config.layerdrop = 0.0
     chosen = registry.dataclass_of(family.options_class, options or {}, "--backbone_options", family.family())
     if not weights:
-        with torch.device("meta"):
-            # SpecAugment's embedding is made by a constructor that does not heed the device.
-            model, processor, digest = family.new_model(config).to("meta"), None, "no weights"
+        # SpecAugment's embedding is made by a constructor that does not heed the device.
+        model, processor, digest = family.new_model(config).to(torch.get_default_device()), None, "no weights"
     elif place is not None:
         model, processor, digest = _pretrained(place, revision, config, family)
     else:
@@ -66,6 +66,26 @@ def load(
     # `sure pretrain --steps 0` marks what it leaves.
     pretrained = weights and place is not None and not getattr(config, "random_weights", False)
     return family(name, model, processor, revision=digest, pretrained=pretrained, options=chosen, head=head)
+
+
+def around(model: PreTrainedModel) -> Backbone:
+    """The backbone that a model of `transformers` is or holds, such as a `Wav2Vec2Model` or a `Wav2Vec2ForCTC`.
+
+    From then on the model notes where the padding of a batch is, as every backbone does. Raises `SureError` where it is
+    no speech encoder of one of our families.
+    """
+    known = registry.names("backbone")
+    kind = getattr(getattr(model, "config", None), "model_type", None) or type(model).__name__
+    inner = getattr(model, getattr(model, "base_model_prefix", ""), model)
+    family = registry.get("backbone", kind.replace("-", "_")) if kind.replace("-", "_") in known else None
+    if family is None or family.headless or not isinstance(inner, PreTrainedModel):
+        raise SureError(
+            f"A {type(model).__name__} ({kind}) is no speech encoder of the families {', '.join(known)}; those that "
+            "write or speak are adapted through `sure.backbone.loading.load` and `Task.build_model`."
+        )
+    backbone = family(inner.name_or_path or kind, inner, revision="not known", pretrained=True)
+    backbone.prefix = "" if inner is model else model.base_model_prefix
+    return backbone
 
 
 def _named_size(name: str) -> tuple[type[Backbone], PreTrainedConfig] | None:

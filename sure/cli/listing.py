@@ -26,7 +26,7 @@ def _list(arguments: argparse.Namespace) -> None:
         # No third column where there is no plug-in.
         print(tabulate([[cell for cell in row if cell is not None] for row in rows], tablefmt="plain"))
         if kind == "method":
-            print(f"\nAlso, from PEFT: {', '.join(registry.FROM_PEFT)}.")
+            print(f"\nAlso, from PEFT: {', '.join(registry.from_peft())}.")
         if kind == "backbone":
             print(
                 "\nAny model of these families: a hub id or a folder. Shipped, small, pretrained on synthetic speech:\n"

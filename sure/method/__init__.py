@@ -1,8 +1,9 @@
 """Parameter-efficient methods as PEFT tuners, one file each; LoRA and its kin come from PEFT itself.
 
 A method of ours is a config (a `MethodConfig` with its paper's defaults) and a layer (an `AdapterLayer` around one
-part of the backbone), joined by `register`. After `import sure.methods` they are PEFT methods like any other:
-`get_peft_model`, `save_pretrained`, `PeftModel.from_pretrained` and `disable_adapter` work as PEFT documents them.
+part of the backbone), joined by `register`. After `import sure.methods` they are PEFT methods like any other, on
+models of `transformers` too: `get_peft_model`, `save_pretrained`, `PeftModel.from_pretrained` and `disable_adapter`
+work as PEFT documents them.
 """
 
 from abc import abstractmethod
@@ -10,15 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import peft
+import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from sure.backbone import Backbone
+from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.model import SpeechModel
 
 _PREFIX = "sure_"
+
+# Of PEFT's types of adapters, ours, so that none is taken for one of PEFT's.
+TYPE_PREFIX = "SURE_"
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,13 @@ class MethodConfig(peft.PeftConfig):
         default=None, metadata={"help": "Modules that train whole and are saved with the adapter: the task head."}
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # PEFT reads the type from the instance, and refuses names outside its own enumeration in register_peft_method.
+        self.peft_type = _peft_type(type(self))
+
     def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str] | str:
-        """The modules of a `SpeechModel` that this method wraps."""
+        """The modules that this method wraps in the model that holds the backbone."""
         return "|".join(backbone.modules(role) for role in roles)
 
 
@@ -68,13 +78,20 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
     adapter_layer_names = ("sure_adapter",)
     container: ClassVar[type[nn.Module]] = nn.ModuleDict
 
-    def __init__(self, base_layer: nn.Module, model: SpeechModel, adapter_name: str, config: MethodConfig) -> None:
+    def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
         super().__init__()
         self.base_layer = base_layer
         self.model_config = model.config
-        self.padding = model.padding
+        self.padding = model.source.padding
         self.sure_adapter = self.container()
         self.add(adapter_name, config)
+
+    def __getattr__(self, name: str) -> Any:
+        # What is around the base layer knows it by its parts: a layer's attention, a convolution's stride.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base_layer"), name)
 
     @abstractmethod
     def new_adapter(self, config: MethodConfig) -> nn.Module | nn.Parameter:
@@ -107,9 +124,19 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         if self.active is None:
             return output
         adapter = self.sure_adapter[self.active]
-        if isinstance(output, tuple):
-            return (self.adapt(adapter, output[0]), *output[1:])
-        return self.adapt(adapter, output)
+        hidden_states, *more = output if isinstance(output, tuple) else (output,)
+        self._check(hidden_states)
+        adapted = self.adapt(adapter, hidden_states)
+        return (adapted, *more) if isinstance(output, tuple) else adapted
+
+    def _check(self, hidden_states: Any) -> None:
+        width = self.model_config.hidden_size
+        if not torch.is_tensor(hidden_states) or hidden_states.shape[2:] != (width,):
+            what = tuple(hidden_states.shape) if torch.is_tensor(hidden_states) else type(hidden_states).__name__
+            raise SureError(
+                f"This method adapts hidden states, (batch, frames, {width}); a {type(self.base_layer).__name__} gives "
+                f"{what}. Name other parts of the backbone, such as --method_options roles=layer (`sure backbones`)."
+            )
 
 
 class _Tuner(BaseTuner):
@@ -117,6 +144,14 @@ class _Tuner(BaseTuner):
 
     prefix = _PREFIX
     target_module_mapping: ClassVar[dict[str, list[str]]] = {}
+
+    def _prepare_adapter_config(self, peft_config: MethodConfig, model_config: dict) -> MethodConfig:
+        if not hasattr(self.model, "source"):
+            # A model of `transformers` itself.
+            self.model.source = loading.around(self.model)
+        if peft_config.target_modules is None:
+            peft_config.target_modules = peft_config.targets(self.model.source, peft_config.roles)
+        return peft_config
 
     def _create_and_replace(
         self,
@@ -135,6 +170,9 @@ class _Tuner(BaseTuner):
             )
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        # Of two parts, one in the other, PEFT wraps the outer one first, and finds the inner one through its wrapper.
+        while isinstance(parent, AdapterLayer):
+            parent = parent.base_layer
         # PEFT's own also hands over `weight` and `bias`, which whole layers do not have.
         setattr(parent, child_name, new_module)
 
@@ -145,11 +183,16 @@ class _Tuner(BaseTuner):
 
 
 def register(config_class: type[MethodConfig], layer_class: type[AdapterLayer]) -> None:
-    """Make a method known to PEFT under the upper-case name of the file that defines it."""
-    peft_type = config_class.__module__.rpartition(".")[2].upper()
-    # PEFT reads the type from the instance, and refuses names outside its own enumeration in register_peft_method.
-    config_class.__post_init__ = lambda self: setattr(self, "peft_type", peft_type)
-    tuner = type(f"{config_class.__name__}Tuner", (_Tuner,), {"tuner_layer_cls": layer_class})
+    """Make a method known to PEFT, as SURE_ and the upper-case name of the file that defines it."""
+    peft_type = _peft_type(config_class)
     PEFT_TYPE_TO_CONFIG_MAPPING[peft_type] = config_class
-    PEFT_TYPE_TO_TUNER_MAPPING[peft_type] = tuner
+    PEFT_TYPE_TO_TUNER_MAPPING[peft_type] = type(
+        f"{config_class.__name__}Tuner", (_Tuner,), {"tuner_layer_cls": layer_class}
+    )
     PEFT_TYPE_TO_PREFIX_MAPPING[peft_type] = _PREFIX
+    # Adapters of 0.1.0 have the bare name, unless that is one of PEFT's own (see `applying.read_config`).
+    PEFT_TYPE_TO_CONFIG_MAPPING.setdefault(peft_type.removeprefix(TYPE_PREFIX), config_class)
+
+
+def _peft_type(config_class: type[MethodConfig]) -> str:
+    return f"{TYPE_PREFIX}{config_class.__module__.rpartition('.')[2].upper()}"

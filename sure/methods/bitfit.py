@@ -22,9 +22,9 @@ class BitFit(MethodConfig):
         """Every module that has a bias of its own, in the parts named by `roles`."""
         inside = re.compile(rf"(?:{super().targets(backbone, roles)})(?:\..*)?")
         return [
-            f"backbone.{name}"
-            for name, module in backbone.model.named_modules()
-            if isinstance(getattr(module, "bias", None), nn.Parameter) and inside.fullmatch(f"backbone.{name}")
+            name
+            for name, module in backbone.named_modules()
+            if isinstance(getattr(module, "bias", None), nn.Parameter) and inside.fullmatch(name)
         ]
 
 
@@ -35,13 +35,6 @@ class _BitFitLayer(AdapterLayer):
 
     def new_adapter(self, config: MethodConfig) -> nn.Parameter:
         return nn.Parameter(self.base_layer.bias.detach().clone())
-
-    def __getattr__(self, name: str) -> Any:
-        # A model may want to know the stride of its convolution.
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("base_layer"), name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.active is None:

@@ -6,6 +6,7 @@ h + Up(ReLU(Down(h))), on the output of each layer.
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from sure.method import AdapterLayer, MethodConfig, Published, register
@@ -17,7 +18,7 @@ class BottleneckAdapter(MethodConfig):
 
     published: ClassVar[tuple[Published, ...]] = (Published(25_467_915, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
-    bottleneck_dimension: int | None = field(
+    bottleneck_dimension: PositiveInt | None = field(
         default=None, metadata={"help": "Size between Down and Up; half the backbone's width unless given."}
     )
 

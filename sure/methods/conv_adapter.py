@@ -4,8 +4,9 @@ h + SE(Conv3(Conv2(ReLU(Conv1(LN(h)))))), all convolutions without bias, grouped
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from sure.backbone import Backbone
@@ -18,6 +19,10 @@ from sure.method import AdapterLayer, MethodConfig, Published, register
 class ConvAdapter(MethodConfig):
     """As in SURE's release, on wav2vec 2.0 large: 1024 -> 512 -> 512 -> 1024 channels.
 
+    It starts far from the identity, as in the release, whose `from_pretrained` makes every new module anew:
+    convolutions from a normal distribution of variance 2 / fan-in (He et al. 2015), squeeze-and-excitation from
+    N(0, 0.02). With `initialisation=near_identity` all start as PyTorch has them, several times smaller.
+
     Departures:
 
     - The release's squeeze and its convolutions read the padding of a batch; here padding counts as silence after the
@@ -28,13 +33,19 @@ class ConvAdapter(MethodConfig):
 
     published: ClassVar[tuple[Published, ...]] = (Published(2_952_539, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
-    bottleneck_dimension: int | None = field(
+    bottleneck_dimension: PositiveInt | None = field(
         default=None, metadata={"help": "Channels of the middle convolution; half the backbone's width unless given."}
     )
-    kernel_sizes: list[int] = field(
+    kernel_sizes: list[PositiveInt] = field(
         default_factory=lambda: [3, 5, 3], metadata={"help": "Three odd kernel sizes, in frames."}
     )
-    reduction: int = field(default=16, metadata={"help": "Squeeze-and-excitation: width / reduction channels between."})
+    reduction: PositiveInt = field(
+        default=16, metadata={"help": "Squeeze-and-excitation: width / reduction channels between."}
+    )
+    initialisation: Literal["released", "near_identity"] = field(
+        default="released",
+        metadata={"help": "released: as SURE's release starts; near_identity: changes hidden states little at first."},
+    )
 
     def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> str:
         """In a model that says one thing after another, parts of its encoder alone: convolutions read ahead."""
@@ -71,6 +82,11 @@ class _ConvAdapter(nn.Module):
             for before, after, kernel in zip(channels, channels[1:], config.kernel_sizes, strict=False)
         )
         self.squeeze_excitation = SqueezeExcitation(width, config.reduction)
+        if config.initialisation == "released":
+            for convolution in self.convolutions:
+                nn.init.kaiming_normal_(convolution.weight)
+            for linear in (self.squeeze_excitation.squeeze, self.squeeze_excitation.excite):
+                nn.init.normal_(linear.weight, std=0.02)
 
     def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
         adapted = self.norm(hidden_states)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from sure.method import AdapterLayer, MethodConfig, Published, register
-from sure.model import SpeechModel
 
 
 @dataclass
@@ -25,7 +25,7 @@ class _FullFinetuningLayer(AdapterLayer):
     counted nowhere, and comes to the device when adapters are first disabled.
     """
 
-    def __init__(self, base_layer: nn.Module, model: SpeechModel, adapter_name: str, config: MethodConfig) -> None:
+    def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
         self._original = [base_layer]
         super().__init__(base_layer, model, adapter_name, config)
         del self._modules["base_layer"]

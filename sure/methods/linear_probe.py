@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
+from sure.errors import SureError
 from sure.method import AdapterLayer, MethodConfig, register
 
 
@@ -19,6 +21,11 @@ class LinearProbe(MethodConfig):
 
 class ProbeLayer(AdapterLayer):
     """A frozen backbone: no dropout, no SpecAugment, no gradients."""
+
+    def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
+        if not isinstance(base_layer, PreTrainedModel):
+            raise SureError("A probe keeps the whole backbone as it is; leave --method_options roles out.")
+        super().__init__(base_layer, model, adapter_name, config)
 
     def new_adapter(self, config: MethodConfig) -> nn.Module:
         return nn.Identity()

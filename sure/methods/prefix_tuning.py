@@ -1,16 +1,17 @@
 """Prefix-tuning (Li and Liang 2021): learned keys and values before those of every layer's self-attention."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from sure.errors import SureError
 from sure.method import AdapterLayer, MethodConfig, Published, register
-from sure.model import SpeechModel
 
 _ATTENTION = "sure_prefix"
 
@@ -26,12 +27,14 @@ class PrefixTuning(MethodConfig):
     roles: ClassVar[tuple[str, ...]] = ("attention",)
     published: ClassVar[tuple[Published, ...]] = (Published(1_739_787, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
-    positions: int = field(default=30, metadata={"help": "Number of learned keys and values in each layer."})
-    dropout: float = field(default=0.1, metadata={"help": "Dropout on them."})
+    positions: PositiveInt = field(default=30, metadata={"help": "Number of learned keys and values in each layer."})
+    dropout: Annotated[float, Field(ge=0, lt=1)] = field(
+        default=0.1, metadata={"help": "Dropout on them, each utterance's own."}
+    )
     reparametrise: bool = field(
         default=False, metadata={"help": "Learn them through Linear, tanh, Linear instead of directly."}
     )
-    hidden_dimension: int | None = field(
+    hidden_dimension: PositiveInt | None = field(
         default=None, metadata={"help": "Size between the two linear maps; the backbone's width unless given."}
     )
 
@@ -45,23 +48,32 @@ class _Prefix(nn.Module):
             hidden = config.hidden_dimension or width
             self.embedding = nn.Parameter(torch.randn(config.positions, width))
             self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * width))
+            # As the release's `from_pretrained` does with every linear map that is new.
+            for linear in (self.perceptron[0], self.perceptron[2]):
+                nn.init.normal_(linear.weight, std=0.02)
+                nn.init.zeros_(linear.bias)
         else:
             self.embedding = nn.Parameter(torch.randn(config.positions, 2 * width))
             self.perceptron = None
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Keys and values, each of shape (1, heads, positions, width of a head)."""
+    def forward(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Keys and values, each of shape (batch, heads, positions, width of a head); each utterance's own dropout."""
         prefix = self.embedding if self.perceptron is None else self.perceptron(self.embedding)
-        prefix = nn.functional.dropout(prefix, self.dropout, self.training)
-        # (positions, 2 * width) -> (2, 1, heads, positions, width of a head)
-        keys, values = prefix.view(len(prefix), 2, 1, self.heads, -1).permute(1, 2, 3, 0, 4)
+        prefix = nn.functional.dropout(prefix.expand(batch, -1, -1), self.dropout, self.training)
+        # (batch, positions, 2 * width) -> (2, batch, heads, positions, width of a head)
+        keys, values = prefix.view(*prefix.shape[:2], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         return keys, values
 
 
 class _PrefixLayer(AdapterLayer):
     """Lends its keys and values to the attention module while that runs."""
 
-    def __init__(self, base_layer: nn.Module, model: SpeechModel, adapter_name: str, config: MethodConfig) -> None:
+    def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
+        if not hasattr(base_layer, "num_heads"):
+            raise SureError(
+                f"prefix_tuning learns keys and values of attention, which a {type(base_layer).__name__} has not: name "
+                "parts that are attention, such as --method_options roles=attention (`sure backbones`)."
+            )
         super().__init__(base_layer, model, adapter_name, config)
         # Without a prefix at hand this attention is `sdpa`.
         base_layer.config._attn_implementation = _ATTENTION
@@ -71,7 +83,8 @@ class _PrefixLayer(AdapterLayer):
         return _Prefix(self.model_config.hidden_size, self.base_layer.num_heads, config)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        self.base_layer.prefix = self.sure_adapter[self.active]() if self.active else None
+        hidden_states = args[0] if args else kwargs["hidden_states"]
+        self.base_layer.prefix = self.sure_adapter[self.active](len(hidden_states)) if self.active else None
         try:
             return self.base_layer(*args, **kwargs)
         finally:
@@ -94,7 +107,7 @@ def _attend(
             # A decoder leaves it to `sdpa` to hide what comes later, which would take the prefix for what came first.
             attention_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=key.device)
             attention_mask = attention_mask.tril(key.shape[2] - query.shape[2])[None, None]
-        keys, values = (part.to(key.dtype).expand(len(key), -1, -1, -1) for part in prefix)
+        keys, values = (part.to(key.dtype) for part in prefix)
         key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
         positions = keys.shape[2]
         if attention_mask is not None:

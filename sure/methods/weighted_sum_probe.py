@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from sure.errors import SureError
 from sure.heads import WeightedSum
 from sure.method import MethodConfig, register
 from sure.methods.linear_probe import ProbeLayer
-from sure.model import SpeechModel
 
 
 @dataclass
@@ -23,8 +23,8 @@ class WeightedSumProbe(MethodConfig):
 
 
 class _WeightedSumLayer(ProbeLayer):
-    def __init__(self, base_layer: nn.Module, model: SpeechModel, adapter_name: str, config: MethodConfig) -> None:
-        if model.all_layers:
+    def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
+        if getattr(model, "all_layers", False):
             raise SureError(
                 "weighted_sum_probe mixes all layers, and so does this task's head (layers=weighted_sum): leave that "
                 "option out, or choose --method linear_probe with it."

@@ -35,6 +35,7 @@ from sure.record import (
     plugins,
     write_predictions,
 )
+from sure.record.card import write_card
 from sure.record.provenance import device_name, now, provenance
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
@@ -232,6 +233,7 @@ def _finish(
         },
         provenance=provenance(started),
     )
+    write_card(output_dir, result, task.speaks)
     result.write(output_dir / RESULT)
     return result
 

@@ -12,9 +12,9 @@ from peft import PeftModel
 from torch import Tensor
 from tqdm import tqdm
 
-from sure import registry
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
+from sure.method import applying
 from sure.record import RUN, PluginFile, plugins
 from sure.task import Task, make_task
 
@@ -60,8 +60,7 @@ class TrainedModel:
                 f"Backbone {backbone.name} is not the one this adapter was trained on: revision "
                 f"{backbone.revision[:12]}, then {recorded['revision'][:12]}."
             )
-        registry.import_all("method")
-        model = PeftModel.from_pretrained(task.build_model(backbone), adapter)
+        model = applying.load(task.build_model(backbone), adapter)
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
         return cls(task, backbone, model, arguments["max_seconds"])
 

@@ -24,11 +24,26 @@ SIZES = [
     if size.startswith("tiny")
 ]
 
+# Options that fit the widths of the tiny sizes. (Of two squeezed channels a ReLU may silence both.)
+FITTING = {
+    "conv_adapter": {"reduction": 2},
+    "boft": {"boft_block_size": 4},
+    "c3a": {"block_size": 16},
+    "fourierft": {"n_frequency": 16},
+    "miss": {"r": 8},
+    "oft": {"oft_block_size": 8},
+    "road": {"group_size": 16},
+    "shira": {"r": 4},
+    "vblora": {"vector_length": 16},
+    "waveft": {"n_frequency": 64},
+}
+
 
 @cache
 def bare(name: str) -> loading.Backbone:
     """What a size is, without weights and as a task's head finds it; only to be read."""
-    return loading.load(name, weights=False, head=True)
+    with torch.device("meta"):
+        return loading.load(name, weights=False, head=True)
 
 
 # Those that a task can put a head on.

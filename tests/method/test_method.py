@@ -1,16 +1,20 @@
 """What is special to single methods; what holds of all is in test_matrix.py."""
 
+import json
+
 import peft
 import pytest
 import torch
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from torch import nn
 
+from sure import registry
 from sure.backbone.loading import load
 from sure.backbone.padding import Padding
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import TYPE_PREFIX, applying
 from sure.methods.conv_adapter import ConvAdapter, _ConvAdapter
-from tests.factories.encoders import folder_of, speech_model, stirred, waveforms
+from tests.factories.encoders import FITTING, folder_of, speech_model, stirred, waveforms
 
 
 @pytest.fixture
@@ -40,13 +44,11 @@ def test_what_cannot_be_merged_says_so(method, backbone):
         model.merge_and_unload()
 
 
-@pytest.mark.parametrize("method", applying.FROM_PEFT)
 @pytest.mark.parametrize("name", ["wav2vec2:tiny", "wavlm:tiny_like_base"])
-def test_methods_of_peft_learn_and_reload(method, name, tmp_path):
-    # Widths that every one of them divides.
-    options = {"oft": {"oft_block_size": 8}, "boft": {"boft_block_size": 4}, "fourierft": {"n_frequency": 16}}
+@pytest.mark.parametrize("method", registry.from_peft())
+def test_methods_of_peft_learn_reload_and_merge(method, name, tmp_path):
     backbone = load(str(folder_of(name)))
-    config = applying.configure(method, backbone, options.get(method, {}))
+    config = applying.configure(method, backbone, FITTING.get(method))
     model = applying.apply(speech_model(backbone), config)
     loss = model(**backbone.inputs(waveforms(0.5, 0.7)), labels=torch.tensor([0, 1])).loss
     loss.backward()
@@ -58,8 +60,64 @@ def test_methods_of_peft_learn_and_reload(method, name, tmp_path):
     expected = logits(stirred(model), backbone)
     model.save_pretrained(tmp_path / "adapter")
     fresh = load(str(folder_of(name)))
-    reloaded = peft.PeftModel.from_pretrained(speech_model(fresh), tmp_path / "adapter")
+    reloaded = applying.load(speech_model(fresh), tmp_path / "adapter")
     torch.testing.assert_close(logits(reloaded, fresh), expected)
+    if method == "lily":
+        with pytest.raises(NotImplementedError, match="not supported for Lily"):
+            model.merge_and_unload()
+    else:
+        torch.testing.assert_close(logits(model.merge_and_unload(), backbone), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_every_method_of_peft_is_offered_or_it_is_said_why_not():
+    known = {str(getattr(kind, "value", kind)).lower() for kind in PEFT_TYPE_TO_CONFIG_MAPPING}
+    own = set(registry.names("method"))
+    theirs = {kind for kind in known - own if not kind.startswith(TYPE_PREFIX.lower())}
+    # LoRA has a file, and so has prefix-tuning, which is not PEFT's.
+    assert theirs == set(registry.from_peft()) | set(registry.NOT_FROM_PEFT) - {"mixed", "prefix_tuning"}
+    assert len(registry.from_peft()) >= 30
+
+
+@pytest.mark.parametrize("method", ["prefix_tuning", "conv_adapter"])
+def test_an_adapter_of_the_first_release_is_read(method, backbone, tmp_path):
+    model = stirred(applying.apply(speech_model(backbone), applying.configure(method, backbone)))
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    values = json.loads(path.read_text())
+    assert values["peft_type"] == f"SURE_{method.upper()}"
+    path.write_text(json.dumps(values | {"peft_type": method.upper(), "peft_version": None}))
+    fresh = load(str(folder_of("wav2vec2:tiny")))
+    assert torch.equal(logits(applying.load(speech_model(fresh), tmp_path), fresh), logits(model, backbone))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "adapter_config.json: No such file or directory"),
+        ("{", "is not the configuration of an adapter .JSONDecodeError"),
+        ("[1]", "is not the configuration of an adapter"),
+        ('{"peft_type": "NEW"}', "is not the configuration of an adapter .KeyError: 'NEW'"),
+        (
+            '{"peft_type": "SURE_CONV_ADAPTER", "kernel_sizes": 3, "target_modules": "a"}',
+            "kernel_sizes=3: Input should",
+        ),
+    ],
+)
+def test_a_broken_configuration_is_named(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "adapter_config.json").write_text(content)
+    with pytest.raises(SureError, match=message):
+        applying.read_config(tmp_path)
+
+
+def test_saving_asks_no_hub_and_leaves_the_users_readme(tmp_path, monkeypatch):
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", None)
+    (tmp_path / "README.md").write_text("Mine.")
+    backbone = load("tiny")
+    model = applying.apply(speech_model(backbone), applying.configure("lora", backbone))
+    model.save_pretrained(tmp_path)
+    applying.load(speech_model(load("tiny")), tmp_path).save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "Mine."
 
 
 @pytest.mark.parametrize("method", ["lora", "bottleneck_adapter"])
@@ -154,8 +212,8 @@ def test_prefix_reparametrised_gives_keys_and_values_of_the_same_shape(backbone)
     options = {"reparametrise": True, "positions": 5, "hidden_dimension": 7}
     model = applying.apply(speech_model(backbone), applying.configure("prefix_tuning", backbone, options))
     prefix = next(module for name, module in model.named_modules() if name.endswith("sure_adapter.default"))
-    keys, values = prefix()
-    assert keys.shape == values.shape == (1, 2, 5, 16)
+    keys, values = prefix(3)
+    assert keys.shape == values.shape == (3, 2, 5, 16)
     loss = model(**backbone.inputs(waveforms(0.5)), labels=torch.tensor([1])).loss
     loss.backward()
     assert prefix.embedding.grad.abs().sum() > 0
@@ -169,7 +227,7 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
     hidden_states = torch.randn(1, 4, 32)
     with torch.no_grad():
         actual = layer(hidden_states)[0]
-        keys, values = prefix()
+        keys, values = prefix(1)
         split = lambda projection: projection(hidden_states).view(1, 4, 2, 16).transpose(1, 2)  # noqa: E731
         key = torch.cat([keys, split(attention.k_proj)], dim=2)
         value = torch.cat([values, split(attention.v_proj)], dim=2)
@@ -186,15 +244,103 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("conv_adapter", {"reduction": "many"}, "--method_options reduction=many: Input should be a valid integer"),
         ("conv_adapter", {"bottleneck_dimension": 5}, "bottleneck_dimension .5. must divide the width .32."),
         ("lora", {"roles": "querry"}, "have no 'querry'; its roles: backbone, layer, attention, query"),
-        ("prompt_tuning", {}, "Unknown method 'prompt_tuning'"),
+        ("prompt_tuning", {}, "PEFT has it, but it cannot be used here: it prompts language models"),
+        ("adalora", {}, "it changes its ranks as it trains"),
+        ("conv_adapter", {"bottleneck_dimension": 0}, "bottleneck_dimension=0: Input should be greater than 0"),
+        ("conv_adapter", {"reduction": 0}, "reduction=0: Input should be greater than 0"),
+        ("bottleneck_adapter", {"bottleneck_dimension": -1}, "Input should be greater than 0"),
+        ("prefix_tuning", {"positions": 0}, "positions=0: Input should be greater than 0"),
+        ("prefix_tuning", {"dropout": 2}, "dropout=2: Input should be less than 1"),
+        ("prefix_tuning", {"roles": "layer"}, "keys and values of attention, which a Wav2Vec2EncoderLayer"),
+        ("weighted_sum_probe", {"roles": "layer"}, "A probe keeps the whole backbone as it is"),
+        ("lora", {"r": 0}, "--method_options of lora: `r` should be a positive integer"),
+        ("lora", {"lora_dropout": 2}, "--method_options of lora: dropout probability has to be between 0 and 1"),
+        ("lora", {"inference_mode": True}, "Unknown option of lora: 'inference_mode'"),
+        ("lora", {"init_lora_weights": "eva"}, "init_lora_weights=eva wants a preparation that no run here makes"),
+        ("lora", {"init_lora_weights": "corda"}, "init_lora_weights=corda wants a preparation"),
         (
-            "vera",
-            {"roles": "norm"},
-            "What was chosen cannot be adapted by this method. Name other parts of the backbone",
+            "lora",
+            {"target_modules": "nothing"},
+            "target_modules=nothing: no module of .* has this name; for names that",
         ),
-        ("lora", {"roles": "layer"}, ". cannot be adapted by this method. Name other parts"),
+        ("lora", {"target_modules": ["q_proj", "nothing"]}, "target_modules=nothing: no module of .* has this name"),
+        ("lora", {"target_modules": "(("}, "of target_modules: missing"),
+        ("lora", {"modules_to_save": ["nothing"]}, "modules_to_save=nothing: no module of"),
+        ("lora", {"rank_pattern": {"nothing": 4}}, "rank_pattern=nothing: no module of"),
+        ("lora", {"layers_to_transform": 7}, "layers_to_transform=7: .* has no such layer; its layers are 0 to 1"),
+        ("lora", {"layers_to_transform": 0, "layers_pattern": "blocks"}, "layers_pattern: leave it out"),
+        ("vera", {"roles": "norm"}, "not every LayerNorm of the parts chosen can be adapted by this method"),
+        ("lora", {"roles": "layer"}, "not every Wav2Vec2EncoderLayerStableLayerNorm of .* Name other parts"),
     ],
 )
 def test_wrong_options_are_named(method, options, message, backbone):
     with pytest.raises(SureError, match=message):
         applying.apply(speech_model(backbone), applying.configure(method, backbone, options))
+
+
+def test_hidden_states_are_what_an_adapter_of_ours_adapts(backbone):
+    for role, given in (("ffn_in", r"a Linear gives \(1, 24, 48\)"), ("backbone", "gives Wav2Vec2BaseModelOutput")):
+        config = applying.configure("bottleneck_adapter", backbone, {"roles": role})
+        model = applying.apply(speech_model(load(str(folder_of("wav2vec2:tiny")))), config)
+        with pytest.raises(SureError, match=given):
+            model(**backbone.inputs(waveforms(0.5)))
+
+
+def test_a_part_and_what_it_is_in_are_both_adapted(backbone, tmp_path):
+    options = {"roles": "layer,attention,ffn"}
+    model = applying.apply(speech_model(backbone), applying.configure("conv_adapter", backbone, options))
+    layer = model.base_model.model.backbone.encoder.layers[1]
+    for wrapped in (layer, layer.base_layer.attention, layer.base_layer.feed_forward):
+        assert "default" in wrapped.sure_adapter
+    expected = logits(stirred(model), backbone)
+    model.save_pretrained(tmp_path)
+    fresh = load(str(folder_of("wav2vec2:tiny")))
+    reloaded = applying.load(speech_model(fresh), tmp_path)
+    assert torch.equal(logits(reloaded, fresh), expected)
+
+
+def test_layers_to_transform_leaves_the_others_as_they_are(backbone):
+    config = applying.configure("lora", backbone, {"layers_to_transform": [1]})
+    model = applying.apply(speech_model(backbone), config)
+    adapted = {name for name, _ in model.named_parameters() if "lora_A" in name}
+    assert len(adapted) == 6
+    assert all(".layers.1." in name for name in adapted)
+
+
+def test_ia3_scales_keys_values_and_the_input_of_the_last_feed_forward_map(backbone):
+    model = applying.apply(speech_model(backbone), applying.configure("ia3", backbone))
+    scaled = {name.split(".")[-3]: len(weight.flatten()) for name, weight in model.named_parameters() if "ia3" in name}
+    assert scaled == {"k_proj": 32, "v_proj": 32, "output_dense": 48}
+    given = backbone.modules("ffn_in")
+    config = applying.configure("ia3", backbone, {"roles": "ffn_in", "feedforward_modules": given})
+    assert config.feedforward_modules == given
+
+
+def test_conv_adapter_starts_as_the_release_does():
+    torch.manual_seed(0)
+    hidden_states = torch.randn(2, 50, 64)
+
+    def start(**options):
+        adapter = _ConvAdapter(64, ConvAdapter(**options))
+        with torch.no_grad():
+            change = adapter(hidden_states, Padding()) - hidden_states
+        squeeze_excitation = adapter.squeeze_excitation
+        linear = [squeeze_excitation.squeeze, squeeze_excitation.excite]
+        deviations = [module.weight.std().item() for module in [*adapter.convolutions, *linear]]
+        return deviations, (change.norm() / hidden_states.norm()).item()
+
+    deviations, change = start()
+    # The square root of 2 / fan-in: two channels times three taps, five taps, three taps.
+    assert deviations[:3] == pytest.approx([(2 / 6) ** 0.5, (2 / 5) ** 0.5, (2 / 3) ** 0.5], rel=0.2)
+    assert deviations[3:] == pytest.approx([0.02, 0.02], rel=0.2)
+    assert 0.8 < change < 1.2
+    assert start(initialisation="near_identity")[1] < 0.1
+
+
+def test_dropout_on_a_prefix_is_each_utterances_own(backbone):
+    options = {"dropout": 0.5, "positions": 50}
+    model = applying.apply(speech_model(backbone), applying.configure("prefix_tuning", backbone, options)).train()
+    prefix = next(module for name, module in model.named_modules() if name.endswith("sure_adapter.default"))
+    keys, _ = prefix(2)
+    assert not torch.equal(keys[0], keys[1])
+    assert 0.4 < (keys == 0).float().mean() < 0.6

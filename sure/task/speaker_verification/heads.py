@@ -53,7 +53,7 @@ class AdditiveAngularMargin(nn.Module):
 
     The cross-entropy of s cos(theta_y + m) against s cos(theta_j), theta_j being the angle between an embedding and
     the direction of speaker j. Beyond theta_y = pi - m, where the cosine would rise again, it goes on as
-    cos(theta_y) - m sin(m), as in wespeaker and most other toolkits.
+    cos(theta_y) - m sin(m), as in SpeechBrain; wespeaker subtracts 1 - cos(m) there.
     """
 
     def __init__(self, size: int, speakers: int, margin: float, scale: float) -> None:
