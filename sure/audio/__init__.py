@@ -45,7 +45,7 @@ def load(
     than 25 ms, or longer than `longest` seconds.
     """
     path = Path(path)
-    refuse_cut(max_seconds)
+    refuse_too_short(max_seconds)
     try:
         if not path.is_file():
             raise SureError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such audio file'}.")
@@ -71,10 +71,10 @@ def load(
     return mono.astype(np.float32, copy=False)
 
 
-def refuse_cut(max_seconds: float | None) -> None:
-    """Raises `SureError` where nothing would be left of any utterance."""
+def refuse_too_short(max_seconds: float | None) -> None:
+    """Raises `SureError` where so many seconds of an utterance would not be one frame, or are no number."""
     if max_seconds is not None and not SHORTEST_SAMPLES / SAMPLE_RATE <= max_seconds < math.inf:
-        raise SureError(f"--max_seconds {max_seconds}: give a number of seconds, at least the 0.025 s of one frame.")
+        raise SureError(f"--max_seconds {max_seconds:g}: give a number of seconds, at least the 0.025 s of one frame.")
 
 
 def load_row(row: dict[str, Any]) -> NDArray[np.float32]:

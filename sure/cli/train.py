@@ -1,13 +1,19 @@
 """`sure train`."""
 
+import os
+import shlex
+from pathlib import Path
+
 
 def train(argv: list[str], prog: str) -> None:
     """What `sure train` and `python -m sure.train` do: train, then print the scores (the main process does)."""
     from sure.runner.run import main as train_main
 
     result = train_main(argv, prog)
-    if result is not None:
+    # Of a run that is complete already, every process has the record.
+    if result is not None and os.environ.get("RANK", "0") == "0":
         _print_result(result)
+        _print_next(result)
 
 
 def _print_result(result) -> None:
@@ -26,6 +32,18 @@ def _print_result(result) -> None:
     )
     if result.run.data.synthetic or not result.run.backbone.pretrained:
         print("Note: " + _caveat(result.run.data.synthetic, result.run.backbone.pretrained))
+
+
+def _print_next(result) -> None:
+    from sure import registry
+    from sure.record import RESULT
+
+    folder = Path(result.run.arguments["output_dir"])
+    speaks = registry.get("task", result.run.task).speaks
+    new = '--text "..." --output said.wav' if speaks else "RECORDING ..."
+    adapter, record = shlex.quote(str(folder)), shlex.quote(str(folder / RESULT))
+    print(f"Record: {record}. Next:\n  sure predict --adapter {adapter} {new}")
+    print(f"  sure leaderboard add {record} && sure leaderboard show")
 
 
 def _caveat(synthetic: bool, pretrained: bool) -> str:

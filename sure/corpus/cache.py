@@ -58,9 +58,8 @@ def decode(
     """The splits with columns `waveform` (samples,) float32 at 16 kHz, `samples`, and `sha256` of the file's bytes.
 
     Several processes may call this at once: one decodes, the others wait and read. Raises `UnreadableAudio`
-    where files cannot be used, `SureError` where the cache cannot be written or `max_seconds` leaves nothing.
+    where files cannot be used, `SureError` where the cache cannot be written.
     """
-    audio.refuse_cut(max_seconds)
     cache_dir = cache_dir or _default_cache()
     rows = [row for split in splits.values() for row in split]
     workers = workers or os.cpu_count() or 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from sure import registry
+from sure import audio, registry
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
 
@@ -83,9 +83,10 @@ class Task(ABC):
         return self.metrics[0]
 
     def refuse_cuts(self, max_seconds: float | None) -> None:
-        """Raises `SureError` where utterances would be cut that the task needs whole."""
+        """Raises `SureError` where utterances would be cut that the task needs whole, or to less than a frame."""
         if self.whole_utterances and max_seconds is not None:
             raise SureError(f"--max_seconds {max_seconds:g}: {self.name} needs whole utterances; leave it out.")
+        audio.refuse_too_short(max_seconds)
 
     @abstractmethod
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
