@@ -351,7 +351,7 @@ def test_an_empty_split_is_named(tmp_path):
     refused(
         touch(tmp_path, "train/yes/a.wav", "test/yes/b.wav"), "no validation utterance for audio_classification among"
     )
-    refused(manifest(tmp_path, "path,label\n"), "no train utterance for audio_classification among the 0 found")
+    refused(manifest(tmp_path, "path,label\n"), "among the 0 found; `sure tasks audio_classification` says what it")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
