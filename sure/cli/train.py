@@ -35,12 +35,15 @@ def _print_result(result) -> None:
 
 
 def _print_next(result) -> None:
-    from sure import registry
     from sure.record import RESULT
+    from sure.task import make_task
 
     folder = Path(result.run.arguments["output_dir"])
-    speaks = registry.get("task", result.run.task).speaks
-    new = '--text "..." --output said.wav' if speaks else "RECORDING ..."
+    task = make_task(result.run.task, result.run.task_options)
+    new = "RECORDING ..."
+    if task.speaks:
+        speaker = f"--speaker {shlex.quote(task.voices[0])} " * (len(task.voices) > 1)
+        new = f'{speaker}--text "A good day." --output said.wav'
     adapter, record = shlex.quote(str(folder)), shlex.quote(str(folder / RESULT))
     print(f"Record: {record}. Next:\n  sure predict --adapter {adapter} {new}")
     print(f"  sure leaderboard add {record} && sure leaderboard show")
