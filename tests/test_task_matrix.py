@@ -85,11 +85,6 @@ def why_not(backbone, method):
     family = backbone.partition(":")[0]
     if family != "wav2vec2" and getattr(applying.config_class(method), "needs_head", False):
         return f"--method {method} trains a task's head on a backbone that stays as it is; {family} models are whole"
-    # Of PEFT's, those whose weights take the place of a convolution's.
-    if family == "fastspeech2_conformer" and method in set(registry.from_peft()) - {
-        *("loha", "lokr", "hira", "osf", "beft", "ln_tuning")
-    }:
-        return "can be adapted by this method"
     return None
 
 

@@ -222,6 +222,9 @@ class Backbone:
                 )
         return tuple(f"encoder_{role.removeprefix('encoder_')}" for role in roles)
 
+    def note_block_inputs(self) -> None:
+        """Where feed-forward blocks are no modules, let the last map of each hold the block's input (`block_input`)."""
+
     def skip_frozen_cnn(self, adapted: nn.Module) -> None:
         """Keep gradients out of a CNN that does not train, in the model that a method has adapted.
 

@@ -45,6 +45,18 @@ class PaddingAwareGroupNorm(nn.GroupNorm):
         return (normalised * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(hidden_states.dtype)
 
 
+class PaddingAwareBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of each channel over the frames that are not padding; input (batch, frames, channels)."""
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        if not self.training or padding.mask is None:
+            return super().forward(hidden_states.transpose(1, 2)).transpose(1, 2)
+        heard = padding.mask
+        return torch.zeros_like(hidden_states).masked_scatter(
+            heard.unsqueeze(-1), super().forward(hidden_states[heard]).to(hidden_states.dtype)
+        )
+
+
 class FixedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation with the statistics of pretraining, in training too.
 

@@ -12,6 +12,7 @@ hears the silence, and what comes after it is as if it had not been padded in th
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,6 +56,10 @@ _CODES = {"jv": "jw"}
 # What a model of a named size writes with: bytes, and the special tokens that are asked for.
 _SPECIAL = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>")
 _SPECIAL += ("<|startofprev|>", "<|nospeech|>", "<|notimestamps|>")
+
+
+def _note_input(last: nn.Module, first: nn.Module, args: tuple[Tensor]) -> None:
+    last.block_input = args[0]
 
 
 @dataclass
@@ -166,6 +171,11 @@ class Whisper(SpeechToText):
             extractor = self.processor.feature_extractor
             extractor.nb_max_frames = positions * _STRIDE
             extractor.n_samples = extractor.nb_max_frames * extractor.hop_length
+
+    def note_block_inputs(self) -> None:
+        for layer in self.model.modules():
+            if hasattr(layer, "fc1"):
+                layer.fc1.register_forward_pre_hook(partial(_note_input, layer.fc2))
 
     def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """`input_features` (batch, bins, frames) with `attention_mask` (batch, frames); of longer utterances the

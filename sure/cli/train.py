@@ -20,7 +20,12 @@ def _print_result(result) -> None:
     from tabulate import tabulate
 
     rows = [
-        [split, name, f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}"]
+        [
+            split,
+            name,
+            f"{score.value:.4f}",
+            f"{score.low:.4f} to {score.high:.4f}" if score.determined else "no interval",
+        ]
         for split, scores in result.scores.items()
         for name, score in scores.items()
     ]

@@ -13,15 +13,25 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from sure import registry
 from sure.errors import SureError
 from sure.files import write_atomically
-from sure.leaderboard.entries import BOARD, Entry, groups, options_differ, rank_label, read_entries, title
+from sure.leaderboard.entries import (
+    BOARD,
+    Entry,
+    footnote,
+    groups,
+    options_differ,
+    rank_label,
+    read_entries,
+    refuse_unknown,
+    title,
+)
 from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
-from sure.record import RESULT, Result
+from sure.record import RESULT, Result, Score
 
-# Of leaderboard.json: 2 names the versions and plug-ins behind each entry.
-SCHEMA_VERSION = 2
+# Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
+# paired differences.
+SCHEMA_VERSION = 3
 
 logger = logging.getLogger(__name__)
 
@@ -105,19 +115,22 @@ def build(board: Path = BOARD) -> list[Path]:
 
 
 def show(board: Path = BOARD, task: str | None = None) -> str:
-    """The board, or one task of it, as text. Raises `SureError` for a task that has no submission."""
-    entries = read_entries(board)
-    if not entries:
+    """The board, or one task of it, as text: as it was built, or ranked anew where submissions came or went since.
+
+    Raises `SureError` for a task that has no submission, and as `read_entries`.
+    """
+    if not folders(board):
         return f"{board} has no submissions yet: `sure leaderboard add out/result.json --board {board}` adds one."
-    tasks = sorted({entry.task for entry in entries})
-    if task is not None and task not in tasks:
-        raise registry.unknown("task on this board", task, tasks)
-    return table(entry for entry in entries if task in (None, entry.task))
+    built = _built_entries(board)
+    if not built:
+        return table(read_entries(board, task))
+    refuse_unknown(task, (entry.task for entry in built))
+    return table(entry for entry in built if task in (None, entry.task))
 
 
 def table(entries: Iterable[Entry]) -> str:
-    """A plain text table per task and corpus."""
-    return "\n\n".join(f"{title(group)}\n{_text_table(group)}" for group in groups(entries))
+    """A plain text table per task and corpus, with a line about its intervals below."""
+    return "\n\n".join(f"{title(group)}\n{_text_table(group)}\n{footnote(group)}".rstrip() for group in groups(entries))
 
 
 def schema() -> str:
@@ -130,6 +143,18 @@ def leaderboard_json(entries: list[Entry]) -> str:
     """The text of `leaderboard.json`."""
     rows = [entry.model_dump(mode="json") for entry in entries]
     return json.dumps({"schema_version": SCHEMA_VERSION, "entries": rows}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _built_entries(board: Path) -> list[Entry]:
+    """Those of `leaderboard.json` where it is of the submissions there are, whose names hold hashes; else none."""
+    try:
+        content = json.loads((Path(board) / "leaderboard.json").read_bytes())
+        entries = [Entry.model_validate(row) for row in content["entries"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+    names = [folder.name for folder in folders(board)]
+    current = content["schema_version"] == SCHEMA_VERSION and sorted(entry.submission for entry in entries) == names
+    return entries if current else []
 
 
 def _built_earlier(board: Path) -> bool:
@@ -156,12 +181,16 @@ def _text_row(entry: Entry) -> list[str]:
         rank_label(entry),
         entry.method.name,
         entry.backbone.name + ("" if entry.backbone.pretrained else " (untrained backbone)"),
-        f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]" if score else "",
+        _scored(score) if score else "",
         f"{cost.trainable_parameters:,}" if cost else "",
         f"{cost.trainable_share:.2%}" if cost else "",
         f"{cost.training_seconds:.0f}" if cost else "",
         str(entry.seed),
     ]
+
+
+def _scored(score: Score) -> str:
+    return f"{score.value:.3f} [{f'{score.low:.3f}, {score.high:.3f}' if score.determined else 'no interval'}]"
 
 
 def _printable(text: str) -> str:

@@ -10,7 +10,7 @@ import altair
 import jinja2
 import vl_convert
 
-from sure.leaderboard.entries import Entry, groups, options_differ, rank_label, title, words
+from sure.leaderboard.entries import Entry, footnote, groups, options_differ, rank_label, title, words
 from sure.leaderboard.submission import file_name
 
 _WIDTH, _HEIGHT = 560, 320
@@ -38,7 +38,7 @@ def page(entries: Iterable[Entry]) -> str:
         trim_blocks=True,
     )
     environment.filters["words"] = words
-    environment.globals["rank_label"] = rank_label
+    environment.globals |= {"rank_label": rank_label, "footnote": footnote}
     datatables = files("itables") / "html"
     return environment.get_template("page.html").render(
         sections=[_section(group) for group in groups(entries)],

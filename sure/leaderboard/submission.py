@@ -4,13 +4,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sure.errors import SureError
-from sure.record import RESULT, Interval, Result, Score, plugins, read_predictions
+from sure.record import RESULT, Result, Score, plugins, read_predictions
 from sure.task import Task, make_task
-from sure.task.scoring import RESAMPLES, score_with_intervals
+from sure.task.scoring import Scored, interval, score_with_intervals
 
 # Rescoring on another machine may differ in the last digits of a float, not in more.
 TOLERANCE = 1e-6
@@ -65,30 +66,53 @@ def check(folder: Path) -> Submission:
 
 
 def rescore(record: Path, result: Result) -> dict[str, Rows]:
-    """The predictions by split. Raises `SureError` where they do not give the record's scores and intervals."""
+    """The predictions by evaluation. Raises `SureError` where they do not give the record's scores and intervals.
+
+    Intervals of earlier records were made in another way and are not compared: no board shows them (`score`).
+    """
     if result.status == "failed":
         return {}
-    plugins.check(record, result.run.plugins, ("task", "metric"))
-    task = _task(record, result)
+    task = task_of(record, result)
     if result.metric != task.metric:
         raise SureError(f"{record}: {result.metric} does not rank {task.name}; {task.metric} does.")
     for what, by_name in (("scores", result.scores), ("predictions", result.predictions)):
         if set(by_name) != set(task.evaluations()):
             raise SureError(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(task.evaluations())}.")
-    predictions = {name: read_predictions(record.parent, file) for name, file in sorted(result.predictions.items())}
-    resampled = {}
-    for name, rows in predictions.items():
-        path = record.parent / result.predictions[name].path
-        _check_rows(path, rows, *_expected_rows(result, task, name))
-        try:
-            scores, resampled[name] = score_with_intervals(task, rows)
-        except (SureError, TypeError) as error:
-            raise SureError(f"{path}: {error}") from None
-        _compare(record, name, result.scores[name], scores)
-    expected = Interval(resamples=RESAMPLES, resampled=resampled)
-    if result.interval != expected:
-        raise SureError(f"{record}: interval is {result.interval!r}; its predictions give {expected!r}.")
+    predictions = {name: rows_of(record, result, task, name) for name in sorted(result.predictions)}
+    scored = score(record, result, task, predictions)
+    for name, of in scored.items():
+        _compare(record, name, result.scores[name], of.scores, with_intervals=not result.made_earlier)
+    if not result.made_earlier and result.interval != interval(scored):
+        raise SureError(f"{record}: interval is {result.interval!r}; its predictions give {interval(scored)!r}.")
     return predictions
+
+
+def rows_of(record: Path, result: Result, task: Task, evaluation: str) -> Rows:
+    """What was predicted. Raises `SureError` where it is not there or has been changed, and for rows that are none."""
+    file = result.predictions.get(evaluation)
+    if file is None:
+        raise SureError(f"{record}: no predictions of {evaluation}.")
+    rows = read_predictions(record.parent, file)
+    _check_rows(record.parent / file.path, rows, *_expected_rows(result, task, evaluation))
+    return rows
+
+
+def score(record: Path, result: Result, task: Task, predictions: dict[str, Rows]) -> dict[str, Scored]:
+    """By evaluation, what its predictions score. Raises `SureError` naming the file that cannot be scored."""
+    scored = {}
+    for name, rows in predictions.items():
+        with naming(record.parent / result.predictions[name].path):
+            scored[name] = score_with_intervals(task, rows)
+    return scored
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets errors about prediction rows, which come from anyone, name their file."""
+    try:
+        yield
+    except (SureError, TypeError) as error:
+        raise SureError(f"{path}: {error}") from None
 
 
 def disagreements(submissions: list[Submission]) -> Iterator[str]:
@@ -117,7 +141,9 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", text)[-40:].strip("._-") or "_"
 
 
-def _task(record: Path, result: Result) -> Task:
+def task_of(record: Path, result: Result) -> Task:
+    """Its task. Raises `SureError` for a plug-in that is not there, and for what the task refuses."""
+    plugins.check(record, result.run.plugins, ("task", "metric"))
     try:
         return make_task(result.run.task, result.run.task_options)
     except (SureError, TypeError, ValueError) as error:
@@ -143,11 +169,15 @@ def _check_rows(path: Path, rows: Rows, expected: int, of: str) -> None:
         raise SureError(f"{path}: no prediction, or the same id twice.")
 
 
-def _compare(record: Path, split: str, claimed: dict[str, Score], scores: dict[str, Score]) -> None:
+def _compare(
+    record: Path, split: str, claimed: dict[str, Score], scores: dict[str, Score], *, with_intervals: bool
+) -> None:
     if set(claimed) != set(scores):
         raise SureError(f"{record}: {split} has the metrics {sorted(claimed)}; expected {sorted(scores)}.")
     for metric, score in scores.items():
         for field, value in score:
+            if not with_intervals and field in ("low", "high", "method"):
+                continue
             given = getattr(claimed[metric], field)
             if given != value and not (isinstance(value, float) and abs(given - value) <= TOLERANCE):
                 raise SureError(

@@ -7,6 +7,7 @@ work as PEFT documents them.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -27,15 +28,29 @@ TYPE_PREFIX = "SURE_"
 
 
 @dataclass(frozen=True)
+class Preset:
+    """A paper's choice among the options of a method that many papers have."""
+
+    source: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Published:
-    """A number of trainable parameters in print, those of the head included."""
+    """A number of trainable parameters in print."""
 
     parameters: int
     # A name that `--backbone` takes, no alias.
     backbone: str
-    # What the head tells apart.
-    labels: int
+    # What the head tells apart, its parameters being counted too; None where they are not.
+    labels: int | None
     source: str
+    # Of the method's; None: as it is by default.
+    preset: str | None = None
+    # What the print rounds to.
+    rounded: int = 1
+    # Why ours differs, where it does.
+    difference: str = ""
 
 
 @dataclass
@@ -44,6 +59,12 @@ class MethodConfig(peft.PeftConfig):
 
     # The parts of the backbone that it adapts unless a user names others; a property where an option decides.
     roles: ClassVar[tuple[str, ...]] = ("layer",)
+
+    # By name, what papers choose among its options (`preset=...`).
+    presets: ClassVar[dict[str, Preset]] = {}
+
+    # The option of which it has more or less, for a budget (`budget=1%`); None where its size is fixed.
+    dimension: ClassVar[str | None] = None
 
     # What papers count, which `sure budget` shows beside what it counts.
     published: ClassVar[tuple[Published, ...]] = ()
@@ -62,6 +83,13 @@ class MethodConfig(peft.PeftConfig):
         super().__post_init__()
         # PEFT reads the type from the instance, and refuses names outside its own enumeration in register_peft_method.
         self.peft_type = _peft_type(type(self))
+
+    def sizes(self, width: int) -> Sequence[int]:
+        """Values of the `dimension` in the order of what they cost, for a backbone of this width."""
+        return range(1, 4 * width + 1)
+
+    def prepare(self, backbone: Backbone) -> None:
+        """Before modules are wrapped, let the backbone do what the method needs of it."""
 
     def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str] | str:
         """The modules that this method wraps in the model that holds the backbone."""
@@ -125,11 +153,12 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
             return output
         adapter = self.sure_adapter[self.active]
         hidden_states, *more = output if isinstance(output, tuple) else (output,)
-        self._check(hidden_states)
+        self.check(hidden_states)
         adapted = self.adapt(adapter, hidden_states)
         return (adapted, *more) if isinstance(output, tuple) else adapted
 
-    def _check(self, hidden_states: Any) -> None:
+    def check(self, hidden_states: Any) -> None:
+        """Raises `SureError` where a part gives or takes no hidden states, (batch, frames, width)."""
         width = self.model_config.hidden_size
         if not torch.is_tensor(hidden_states) or hidden_states.shape[2:] != (width,):
             what = tuple(hidden_states.shape) if torch.is_tensor(hidden_states) else type(hidden_states).__name__
@@ -149,6 +178,7 @@ class _Tuner(BaseTuner):
         if not hasattr(self.model, "source"):
             # A model of `transformers` itself.
             self.model.source = loading.around(self.model)
+        peft_config.prepare(self.model.source)
         if peft_config.target_modules is None:
             peft_config.target_modules = peft_config.targets(self.model.source, peft_config.roles)
         return peft_config

@@ -1,28 +1,35 @@
 """A method by its name, put on a backbone: ours, and those that PEFT has; and an adapter read from its folder."""
 
+import copy
 import dataclasses
 import functools
 import json
+import logging
 import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import peft
+import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.utils import CONFIG_NAME, ModulesToSaveWrapper
 from torch import nn
 
 from sure import registry
-from sure.backbone import Backbone
+from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import TYPE_PREFIX, MethodConfig, Published
+from sure.method import TYPE_PREFIX, MethodConfig, Published, fitting
+from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
 
 # Where a method of PEFT goes unless `roles` says otherwise: every linear projection of a layer.
 LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
+
+# What can be chosen of every method besides its own options.
+_CHOICES = ("budget", "layers", "preset", "roles", "top")
 
 # Those whose papers have other places.
 _ROLES = {
@@ -33,6 +40,16 @@ _ROLES = {
     # PEFT's default for every model it knows.
     "beft": ("value",),
 }
+
+# Those of PEFT that adapt convolutions over time too.
+_CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
+
+# Of PEFT's, the option of which they have more or less. The others keep their size under a budget.
+_DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
+    "fourierft": "n_frequency"
+}
+
+_log = logging.getLogger("sure")
 
 
 def names() -> list[str]:
@@ -52,9 +69,8 @@ def config_class(name: str) -> type[peft.PeftConfig]:
 
 
 def roles_of(name: str) -> tuple[str, ...]:
-    """The parts that a method adapts by default; those of one whose options decide are none."""
-    roles = getattr(config_class(name), "roles", _ROLES.get(name, LINEAR_ROLES))
-    return roles if isinstance(roles, tuple) else ()
+    """The parts that a method adapts by default."""
+    return getattr(config_class(name)(), "roles", _ROLES.get(name, LINEAR_ROLES))
 
 
 def published(name: str) -> tuple[Published, ...]:
@@ -65,7 +81,9 @@ def published(name: str) -> tuple[Published, ...]:
 def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = None) -> peft.PeftConfig:
     """The config of a method on a backbone: the paper's defaults, changed by `options`.
 
-    `options` are the config's fields, and `roles`: a list of the parts of the backbone to adapt (`sure.backbones`).
+    `options` are the config's fields; `preset`, a paper's choice of them; `roles`, a list of the parts of the backbone
+    to adapt (`sure.backbones`); `layers` or `top`, in which of its layers; and `budget`, for the largest setting within
+    so many parameters (`sure.method.fitting`).
     Raises `SureError` for an option the method does not have, a value that it cannot have, and for parts, modules or
     layers that the backbone does not have.
     """
@@ -76,29 +94,41 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
             f"--method {name} trains a task's head on a backbone that stays as it is; {backbone.family()} models "
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
-    roles = options.pop("roles", None)
+    options = _preset(name, chosen, options)
+    if (budget := options.pop("budget", None)) is not None:
+        options = _fitted(name, backbone, options, budget)
+    roles, layers = options.pop("roles", None), _layers(options)
     fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
     # What PEFT notes of an adapter is not for users to choose.
     for noted in dataclasses.fields(peft.PeftConfig):
         del fields[noted.name]
     for option, value in options.items():
         if option not in fields:
-            raise registry.unknown(f"option of {name}:", option, ["roles", *sorted(fields)])
-        options[option] = registry.checked(f"--method_options {option}", value, fields[option].type)
+            raise registry.unknown(f"option of {name}:", option, [*_CHOICES, *sorted(fields)])
+        kind = fields[option].type
+        if get_origin(kind) is list and not isinstance(value, list):
+            # One value stands for a list of it, and a comma parts several.
+            value = value.split(",") if isinstance(value, str) else [value]
+        options[option] = registry.checked(f"--method_options {option}", value, kind)
     with _wrong_options(name):
         config = chosen(**options)
     if config.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
         raise SureError(f"{registry.file('method', name)}: not known to PEFT; end it with `register(Config, Layer)`.")
     # What it adapts may follow from its options.
+    given = roles
     roles = roles or getattr(config, "roles", _ROLES.get(name, LINEAR_ROLES))
     roles = tuple(roles.split(",")) if isinstance(roles, str) else tuple(roles)
+    if isinstance(config, PlacedConfig):
+        config.placement = list(roles)
     if config.target_modules is None:
         targets = getattr(config, "targets", None)
         config.target_modules = (
             targets(backbone, roles) if targets else "|".join(backbone.modules(role) for role in roles)
         )
-        if getattr(config, "layers_to_transform", None) is not None:
-            config.target_modules = _of_layers(backbone, config)
+        if not given and name in registry.from_peft():
+            config.target_modules = _linear(name, backbone, config.target_modules)
+        if layers:
+            config.target_modules = _of_layers(backbone, config.target_modules, layers)
     if getattr(config, "feedforward_modules", "") is None:
         # IA3 scales the input of these instead of their output (Liu et al. 2022, section 3.3).
         config.feedforward_modules = backbone.modules("ffn_out")
@@ -183,28 +213,113 @@ def _found(backbone: Backbone, targets: list[str] | str) -> list[str]:
     return [name for name in names if f".{name}".endswith(tuple(f".{target}" for target in targets))]
 
 
-def _of_layers(backbone: Backbone, config: peft.PeftConfig) -> list[str]:
-    """Of the modules that a method would adapt, those in the layers chosen, which PEFT heeds in no expression."""
-    chosen = config.layers_to_transform
-    if config.layers_pattern:
-        raise SureError(
-            "--method_options layers_pattern: leave it out; where layers are is known of the backbone, unless you give "
-            "target_modules too."
+def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -> dict[str, Any]:
+    """Options with those of the preset that they name, which others of them may change."""
+    preset = options.pop("preset", None)
+    if preset is None:
+        return options
+    presets = getattr(chosen, "presets", {})
+    if not presets:
+        raise SureError(f"--method_options preset={preset}: {name} has no presets.")
+    if preset not in presets:
+        raise registry.unknown(f"preset of {name}:", str(preset), list(presets))
+    return presets[preset].options | options
+
+
+def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
+    """Options with the largest value of the method's dimension that a budget allows."""
+    dimension = _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+    allowed = fitting.parameters_of(budget, sum(parameter.numel() for parameter in backbone.model.parameters()))
+    with torch.device("meta"):
+        twin = loading.load(backbone.name, weights=False, options=backbone.options_given(), head=backbone.head)
+        bare = SpeechModel(twin)
+
+        def count(**more: int) -> int:
+            config = configure(name, twin, options | more)
+            config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
+            adapted = apply(copy.deepcopy(bare), config)
+            return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+
+        if dimension is None:
+            _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
+            return options
+        if dimension in options:
+            raise SureError(f"--method_options budget={budget}: it is for choosing {dimension}; leave one of them out.")
+        config = configure(name, twin, options)
+        sizes = config.sizes(twin.width) if isinstance(config, MethodConfig) else range(1, twin.width + 1)
+        size = fitting.largest_within(
+            allowed, sizes, lambda value: count(**{dimension: value}), f"--method_options budget={budget}: {name}"
         )
-    layers = "|".join(backbone.modules(role) for role in backbone.roles if role.endswith("layer"))
-    inside = re.compile(rf"(?:{layers})(?=\.|$)")
-    wanted = {chosen} if isinstance(chosen, int) else set(chosen)
+    _log.info("%s=%d fits %s of %d parameters with %d.", dimension, size, name, allowed, count(**{dimension: size}))
+    return options | {dimension: size}
+
+
+def _layers(options: dict[str, Any]) -> range | set[int] | None:
+    """The layers that `layers` or `top` in the options choose, taken out of them; a range of negative ones for `top`.
+
+    PEFT's own `layers_to_transform` means the same, and is left in.
+    """
+    given = {name: options[name] for name in ("layers", "top", "layers_to_transform") if options.get(name) is not None}
+    for name in ("layers", "top"):
+        options.pop(name, None)
+    if len(given) > 1 or options.get("layers_pattern"):
+        raise SureError(f"--method_options {', '.join(given)}: one of layers=0-5 and top=6 chooses layers, no other.")
+    for name, value in given.items():
+        try:
+            if name == "top":
+                return range(-int(value), 0) or int("none")
+            parts = value if isinstance(value, list) else str(value).split(",")
+            ends = [str(part).partition("-") for part in parts]
+            return {layer for low, _, high in ends for layer in range(int(low), int(high or low) + 1)} or int("none")
+        except (TypeError, ValueError):
+            raise SureError(
+                f"--method_options {name}={value}: layers are numbered from 0, such as layers=0-5 or layers=0,2,4; the "
+                "last six are top=6."
+            ) from None
+    return None
+
+
+def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str] | str:
+    """The linear maps among what a method of PEFT would adapt, where others are among them that it cannot."""
+    modules = dict(backbone.named_modules())
+    found = _found(backbone, targets)
+    linear = [place for place in found if isinstance(modules[place], nn.Linear)]
+    if name in _CONVOLUTIONS_TOO or not linear or len(linear) == len(found):
+        return targets
+    _log.warning(
+        "%s adapts the %d linear maps of %s, of its layers' %d; the others are convolutions, which it cannot adapt.",
+        *(name, len(linear), backbone.name, len(found)),
+    )
+    return linear
+
+
+def _of_layers(backbone: Backbone, targets: list[str] | str, chosen: range | set[int]) -> list[str]:
+    """Of the modules that a method would adapt, those in the layers chosen, of an encoder-decoder in either part."""
+    layer = re.compile(
+        rf"({'|'.join(backbone.modules(role) for role in backbone.roles if role.endswith('layer'))})(?:\..+)?"
+    )
+    # By stack of layers the number of the last one.
+    last = {}
+    for name, _ in backbone.named_modules():
+        if match := layer.fullmatch(name):
+            stack, _, number = match[1].rpartition(".")
+            last[stack] = max(last.get(stack, 0), int(number))
     found = []
-    for name in _found(backbone, config.target_modules):
-        layer = inside.match(name)
-        if layer and int(layer[0].rpartition(".")[2]) in wanted:
-            found.append(name)
-    if not found:
-        raise SureError(
-            f"--method_options layers_to_transform={chosen}: {backbone.name} has no such layer; its layers are 0 to "
-            f"{backbone.config.num_hidden_layers - 1}."
-        )
-    return found
+    for name in _found(backbone, targets):
+        if match := layer.fullmatch(name):
+            stack, _, number = match[1].rpartition(".")
+            wanted = {last[stack] + 1 + one for one in chosen} if isinstance(chosen, range) else set(chosen)
+            if not wanted <= set(range(last[stack] + 1)):
+                break
+            if int(number) in wanted:
+                found.append(name)
+    else:
+        if found:
+            return found
+    numbers = ", ".join(f"{stack}: 0 to {number}" for stack, number in last.items())
+    raise SureError(
+        f"--method_options: not all of the layers chosen are there; those of {backbone.name} are {numbers}."
+    )
 
 
 def _refuse_absent(backbone: Backbone, option: str, chosen: list[str] | set[str] | str | None) -> None:

@@ -3,20 +3,21 @@
 h + SE(Conv3(Conv2(ReLU(Conv1(LN(h)))))), all convolutions without bias, grouped by the bottleneck dimension.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from sure.backbone import Backbone
 from sure.backbone.padding import Padding
 from sure.errors import SureError
-from sure.method import AdapterLayer, MethodConfig, Published, register
+from sure.method import Published, register
+from sure.method.placement import PlacedAdapter, PlacedConfig, PlacedLayer
 
 
 @dataclass
-class ConvAdapter(MethodConfig):
+class ConvAdapter(PlacedConfig):
     """As in SURE's release, on wav2vec 2.0 large: 1024 -> 512 -> 512 -> 1024 channels.
 
     It starts far from the identity, as in the release, whose `from_pretrained` makes every new module anew:
@@ -47,10 +48,16 @@ class ConvAdapter(MethodConfig):
         metadata={"help": "released: as SURE's release starts; near_identity: changes hidden states little at first."},
     )
 
-    def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> str:
-        """In a model that says one thing after another, parts of its encoder alone: convolutions read ahead."""
-        why = "conv_adapter convolves over time, and would read what"
-        return super().targets(backbone, backbone.encoder_roles(roles, why))
+    norm: Literal["none", "before", "after"] = field(
+        default="before", metadata={"help": "A layer normalisation of what it reads (before) or of what it gives."}
+    )
+
+    # Of its bottleneck's grouped convolutions all sizes cost about the same.
+    dimension: ClassVar[str] = "reduction"
+    reads_ahead: ClassVar[str] = "conv_adapter convolves over time"
+
+    def sizes(self, width: int) -> Sequence[int]:
+        return range(width, 0, -1)
 
 
 class SqueezeExcitation(nn.Module):
@@ -66,9 +73,9 @@ class SqueezeExcitation(nn.Module):
         return hidden_states * weights.unsqueeze(1)
 
 
-class _ConvAdapter(nn.Module):
+class _ConvAdapter(PlacedAdapter):
     def __init__(self, width: int, config: ConvAdapter) -> None:
-        super().__init__()
+        super().__init__(width, config)
         middle = config.bottleneck_dimension or width // 2
         if width % middle or width < config.reduction or len(config.kernel_sizes) != 3:
             raise SureError(
@@ -76,7 +83,6 @@ class _ConvAdapter(nn.Module):
                 f"({config.reduction}) must not exceed it, and kernel_sizes must be three ({config.kernel_sizes})."
             )
         channels = (width, middle, middle, width)
-        self.norm = nn.LayerNorm(width)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, after, kernel, padding="same", groups=middle, bias=False)
             for before, after, kernel in zip(channels, channels[1:], config.kernel_sizes, strict=False)
@@ -88,22 +94,17 @@ class _ConvAdapter(nn.Module):
             for linear in (self.squeeze_excitation.squeeze, self.squeeze_excitation.excite):
                 nn.init.normal_(linear.weight, std=0.02)
 
-    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
-        adapted = self.norm(hidden_states)
+    def change(self, hidden_states: Tensor, padding: Padding) -> Tensor:
         for index, convolution in enumerate(self.convolutions):
             # (batch, frames, width) -> (batch, width, frames) and back
-            adapted = convolution(padding.zero(adapted).transpose(1, 2)).transpose(1, 2)
+            hidden_states = convolution(padding.zero(hidden_states).transpose(1, 2)).transpose(1, 2)
             if index == 0:
-                adapted = adapted.relu()
-        return hidden_states + self.squeeze_excitation(adapted, padding)
+                hidden_states = hidden_states.relu()
+        return self.squeeze_excitation(hidden_states, padding)
 
 
-class _ConvAdapterLayer(AdapterLayer):
-    def new_adapter(self, config: ConvAdapter) -> nn.Module:
-        return _ConvAdapter(self.model_config.hidden_size, config)
-
-    def adapt(self, adapter: nn.Module, hidden_states: Tensor) -> Tensor:
-        return adapter(hidden_states, self.padding)
+class _ConvAdapterLayer(PlacedLayer):
+    adapter_class = _ConvAdapter
 
 
 register(ConvAdapter, _ConvAdapterLayer)

@@ -27,6 +27,8 @@ class PrefixTuning(MethodConfig):
     roles: ClassVar[tuple[str, ...]] = ("attention",)
     published: ClassVar[tuple[Published, ...]] = (Published(1_739_787, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
+    dimension: ClassVar[str] = "positions"
+
     positions: PositiveInt = field(default=30, metadata={"help": "Number of learned keys and values in each layer."})
     dropout: Annotated[float, Field(ge=0, lt=1)] = field(
         default=0.1, metadata={"help": "Dropout on them, each utterance's own."}

@@ -12,13 +12,16 @@ class Metric(evaluate.Metric, ABC):
     """A metric over paired predictions and references.
 
     `prepare` looks at each row once, `score` is the arithmetic over all of them, so that a bootstrap repeats no more
-    than that; `compute` is what a user of `evaluate` knows and returns `{name: score}`.
+    than that, in `score_draws`; `compute` is what a user of `evaluate` knows and returns `{name: score}`.
     """
 
     description: ClassVar[str]
     higher_is_better: ClassVar[bool]
     unit: ClassVar[str] = "share"
     feature: ClassVar[str] = "string"
+
+    # Whether it is the share of rows that are right, or wrong, each by itself, and so has the interval of a proportion.
+    share_of_rows: ClassVar[bool] = False
 
     def prepare(self, predictions: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What `score` needs of each row, two arrays of shape (rows,), such as a row's word errors and words."""
@@ -27,6 +30,12 @@ class Metric(evaluate.Metric, ABC):
     @abstractmethod
     def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """One number for two prepared arrays of shape (rows,)."""
+
+    def score_draws(self, predictions: np.ndarray, references: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """`score` of every draw, shape (draws,), in which rows count as often as `counts` says, (draws, rows)."""
+        rows = np.arange(len(predictions))
+        draws = (np.repeat(rows, times) for times in counts)
+        return np.array([self.score(predictions[draw], references[draw]) for draw in draws])
 
     def _info(self) -> evaluate.MetricInfo:
         value = datasets.Value(self.feature)
@@ -39,3 +48,14 @@ class Metric(evaluate.Metric, ABC):
     def _compute(self, predictions: list, references: list) -> dict[str, float]:
         prepared = self.prepare(np.asarray(predictions), np.asarray(references))
         return {self.__class__.__module__.rpartition(".")[2]: self.score(*prepared)}
+
+
+class CountedMetric(Metric):
+    """A metric whose arithmetic is that of many draws at once: `score_draws`, of which `score` is the plainest."""
+
+    @abstractmethod
+    def score_draws(self, predictions: np.ndarray, references: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """As `Metric.score_draws`."""
+
+    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
+        return float(self.score_draws(predictions, references, np.ones((1, len(predictions)), dtype=np.int64))[0])

@@ -6,14 +6,14 @@ from typing import ClassVar
 import numpy as np
 
 from sure.errors import SureError
-from sure.metric import Metric
+from sure.metric import CountedMetric
 
 
-class DetectionMetric(Metric):
+class DetectionMetric(CountedMetric):
     """A metric of trials: predictions are scores, higher for the same speaker; references 1 for a target, 0 for none.
 
     Only the order of the scores matters, and equal scores are one threshold, so `prepare` replaces a score by its rank
-    among the distinct ones: rates at all thresholds are then counts, and a bootstrap never sorts.
+    among the distinct ones.
     """
 
     higher_is_better = False
@@ -39,35 +39,42 @@ class DetectionMetric(Metric):
             raise SureError(f"Trials: all {len(targets)} are {kind}; error rates need both kinds.")
         return np.unique(scores, return_inverse=True)[1], targets
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        misses, false_alarms = errors(predictions, references)
+    def score_draws(self, predictions: np.ndarray, references: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        misses, false_alarms = errors(predictions, references, counts)
         # At the first threshold all targets are missed, at the last all non-targets are accepted.
-        if misses[0] == 0 or false_alarms[-1] == 0:
-            return self.uninformed
-        return float(self.of_rates(misses / misses[0], false_alarms / false_alarms[-1]))
+        targets, others = misses[:, :1], false_alarms[:, -1:]
+        scores = self.of_rates(misses / np.maximum(1, targets), false_alarms / np.maximum(1, others))
+        return np.where(np.minimum(targets, others)[:, 0] > 0, scores, self.uninformed)
 
     @abstractmethod
-    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> float:
-        """The metric from P_miss, which falls from 1 to 0, and P_fa, which rises from 0 to 1, by falling threshold."""
+    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        """The metric of every draw, (draws,), from P_miss, which falls from 1 to 0, and P_fa, which rises from 0 to 1.
+
+        Both are of shape (draws, thresholds), by falling threshold. All of one are 0 where a draw has no such trial.
+        """
 
 
-def errors(ranks: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of misses and of false alarms, each of shape (ranks + 1,), from accepting nothing to accepting all.
+def errors(ranks: np.ndarray, targets: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of misses and of false alarms of trials that count as often as `counts` says, (draws, trials).
 
-    A trial is accepted where its score is at least the threshold.
+    Each of shape (draws, ranks + 1), from accepting nothing to accepting all; a trial is accepted where its score is at
+    least the threshold.
     """
-    counts = np.bincount(2 * ranks + targets, minlength=2 * int(ranks.max()) + 2).reshape(-1, 2)
-    accepted = np.zeros((len(counts) + 1, 2), dtype=np.int64)
-    np.cumsum(counts[::-1], axis=0, out=accepted[1:])
-    false_alarms, hits = accepted.T
-    return hits[-1] - hits, false_alarms
+    falling = np.argsort(-ranks, kind="stable")
+    # The last trial of each rank.
+    ends = np.flatnonzero(np.diff(ranks[falling], append=-1))
+    hits, false_alarms = (
+        np.pad(np.cumsum(counts[:, falling] * kind[falling], axis=1)[:, ends], ((0, 0), (1, 0)))
+        for kind in (targets, ~targets)
+    )
+    return hits[:, -1:] - hits, false_alarms
 
 
-def minimum_cost(miss: np.ndarray, false_alarm: np.ndarray, target_prior: float) -> float:
+def minimum_cost(miss: np.ndarray, false_alarm: np.ndarray, target_prior: float) -> np.ndarray:
     """The least detection cost over all thresholds, with C_miss = C_fa = 1, normalised.
 
     C_det = P_miss P_target + P_fa (1 - P_target), divided by what the better of accepting all and accepting nothing
     costs, min(P_target, 1 - P_target): C_norm of NIST's Speaker Recognition Evaluations (plan of 2010, section 3).
     """
     cost = miss * target_prior + false_alarm * (1 - target_prior)
-    return cost.min() / min(target_prior, 1 - target_prior)
+    return cost.min(axis=-1) / min(target_prior, 1 - target_prior)

@@ -5,10 +5,10 @@ from abc import abstractmethod
 import jiwer
 import numpy as np
 
-from sure.metric import Metric
+from sure.metric.ratio import RatioMetric
 
 
-class ErrorRate(Metric):
+class ErrorRate(RatioMetric):
     """All errors of a corpus over all units of its references: a long utterance counts for more than a short one.
 
     It exceeds 1 where there are more errors than units. An utterance with an empty reference adds its insertions to the
@@ -32,6 +32,5 @@ class ErrorRate(Metric):
             units.append(missed + aligned.hits)
         return np.array(errors, dtype=np.int64), np.array(units, dtype=np.int64)
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """Errors and units as `prepare` gives them."""
-        return float(predictions.sum() / max(1, references.sum()))
+    def of_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        return sums / np.maximum(1, totals)

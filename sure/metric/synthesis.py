@@ -6,10 +6,10 @@ import datasets
 import evaluate
 import numpy as np
 
-from sure.metric import Metric
+from sure.metric.ratio import RatioMetric
 
 
-class SynthesisMetric(Metric):
+class SynthesisMetric(RatioMetric):
     """A prediction is a dictionary of an utterance's measures; a reference is the text that was to be said.
 
     The score is the mean of the `measure`, in which an utterance counts as often as its `weight` says; once where that
@@ -28,10 +28,8 @@ class SynthesisMetric(Metric):
         weights = np.array(weights, dtype=np.float64)
         return np.array([row[self.measure] for row in predictions], dtype=np.float64) * weights, weights
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """Weighted measures and weights as `prepare` gives them."""
-        weight = references.sum()
-        return float(predictions.sum() / weight) if weight else self.uninformed
+    def of_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        return np.divide(sums, totals, out=np.full(len(sums), self.uninformed), where=totals > 0)
 
     def compute(self, *, predictions: list[dict[str, Any]], references: list[str]) -> dict[str, float]:
         """As `Metric.compute`; measures of other metrics may be in the dictionaries."""

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from sure.metric import Metric
+from sure.metric.ratio import RatioMetric
 
 
-class Accuracy(Metric):
+class Accuracy(RatioMetric):
     description = "Share of right labels."
     higher_is_better = True
+    share_of_rows = True
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        return float(np.mean(predictions == references))
+    def prepare(self, predictions: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """1 for a right label, else 0; and 1 for each."""
+        return (predictions == references).astype(np.int64), np.ones(len(references), dtype=np.int64)

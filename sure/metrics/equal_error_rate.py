@@ -15,10 +15,11 @@ class EqualErrorRate(DetectionMetric):
     description = "Where the shares of missed targets and of accepted non-targets are equal."
     uninformed = 0.5
 
-    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> float:
+    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
         gap = miss - false_alarm
-        # It falls from 1 to -1: `after` is the first point on or behind the crossing.
-        after = int(np.argmax(gap <= 0))
-        before = after - 1
-        share = gap[before] / (gap[before] - gap[after])
-        return false_alarm[before] + share * (false_alarm[after] - false_alarm[before])
+        # It falls from 1 to -1: the second of the two points is the first on or behind the crossing.
+        after = np.maximum(1, np.argmax(gap <= 0, axis=-1))
+        points = np.stack([after - 1, after], axis=-1)
+        gap, false_alarm = (np.take_along_axis(rates, points, axis=-1).T for rates in (gap, false_alarm))
+        share = gap[0] / np.where(gap[0] > gap[1], gap[0] - gap[1], 1)
+        return false_alarm[0] + share * (false_alarm[1] - false_alarm[0])

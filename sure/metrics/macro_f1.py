@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from sure.metric import Metric
-from sure.metric.f1 import f1_per_label
+from sure.metric.label import LabelMetric, f1
 
 
-class MacroF1(Metric):
+class MacroF1(LabelMetric):
     description = "F1 per label, plain mean over labels."
     higher_is_better = True
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        return float(np.mean(f1_per_label(predictions, references)[0]))
+    def of_labels(self, found: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> np.ndarray:
+        return f1(found, predicted, support).mean(axis=-1, where=predicted + support > 0)

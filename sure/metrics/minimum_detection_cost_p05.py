@@ -14,5 +14,5 @@ class MinimumDetectionCostP05(DetectionMetric):
     description = "Least normalised detection cost with C_miss = C_fa = 1 and P_target = 0.05."
     uninformed = 1.0
 
-    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> float:
+    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
         return minimum_cost(miss, false_alarm, target_prior=0.05)

@@ -5,13 +5,12 @@ The measure of the INTERSPEECH emotion challenges (Schuller et al. 2009); chance
 
 import numpy as np
 
-from sure.metric import Metric
+from sure.metric.label import LabelMetric
 
 
-class UnweightedAverageRecall(Metric):
+class UnweightedAverageRecall(LabelMetric):
     description = "Recall per label, plain mean over the labels that occur in the references."
     higher_is_better = True
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        right = predictions == references
-        return float(np.mean([right[references == label].mean() for label in np.unique(references)]))
+    def of_labels(self, found: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> np.ndarray:
+        return (found / np.maximum(1, support)).mean(axis=-1, where=support > 0)

@@ -5,14 +5,12 @@ This is the "F1" of SURE (Li et al. 2023), whose released function calls it macr
 
 import numpy as np
 
-from sure.metric import Metric
-from sure.metric.f1 import f1_per_label
+from sure.metric.label import LabelMetric, f1
 
 
-class WeightedF1(Metric):
+class WeightedF1(LabelMetric):
     description = "F1 per label, averaged by the number of references with that label."
     higher_is_better = True
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        f1, support = f1_per_label(predictions, references)
-        return float(np.average(f1, weights=support))
+    def of_labels(self, found: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> np.ndarray:
+        return (f1(found, predicted, support) * support).sum(axis=-1) / support.sum(axis=-1)

@@ -128,15 +128,46 @@ class Score(_Strict):
     high: float
     unit: str
     higher_is_better: bool
+    method: Literal["Wilson", "percentile bootstrap", "undetermined"] | None = Field(
+        default=None,
+        exclude_if=lambda method: method is None,
+        description="How the interval was made; undetermined where the draws all give the same score, such as no error "
+        "at all, and so cannot say how far it would vary: low and high repeat it. Absent in earlier records, where "
+        "all are percentile bootstrap.",
+    )
+
+    @property
+    def determined(self) -> bool:
+        """Whether low and high are an interval at all."""
+        return self.method != "undetermined"
+
+
+# What the bootstrap draws; trials by the speaker of the enrolment utterance alone where the other is not known.
+Drawn = Literal["speaker", "enrolment speaker", "utterance", "trial"]
 
 
 class Interval(_Strict):
     """How the confidence intervals were made."""
 
-    method: Literal["percentile bootstrap"] = "percentile bootstrap"
+    method: Literal["percentile bootstrap"] | None = Field(
+        default=None,
+        exclude_if=lambda method: method is None,
+        description="Of earlier records, which drew trials by the speakers of their enrolment utterances and gave "
+        "proportions no interval of their own; absent where each score says its method.",
+    )
     level: float = 0.95
     resamples: int
-    resampled: dict[str, Literal["speaker", "utterance", "trial"]] = Field(description="By evaluation, what was drawn.")
+    resampled: dict[str, Drawn] = Field(description="By evaluation, what was drawn.")
+    speakers: dict[str, int] = Field(
+        default_factory=dict,
+        exclude_if=lambda speakers: not speakers,
+        description="By evaluation, the number of speakers where they were too few to be drawn: the intervals are for "
+        "these speakers only.",
+    )
+
+    def speakers_unknown(self, evaluation: str) -> bool:
+        """Whether rows were drawn because not all of them name their speakers."""
+        return self.resampled[evaluation] in ("utterance", "trial") and evaluation not in self.speakers
 
 
 class PredictionsFile(_Strict):
@@ -172,6 +203,11 @@ class Result(_Strict):
     interval: Interval | None
     predictions: dict[str, PredictionsFile] = Field(description="By evaluation.")
     provenance: Provenance
+
+    @property
+    def made_earlier(self) -> bool:
+        """Whether its intervals were made in the way of earlier records."""
+        return self.interval is not None and self.interval.method is not None
 
     def write(self, path: Path) -> None:
         """Write as JSON; a reader sees the old file or the whole new one."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from sure.files import write_atomically
-from sure.record import Result
+from sure.record import Result, Score
 
 CARD = "README.md"
 
@@ -108,6 +108,11 @@ def _scores(result: Result) -> str:
     metrics = list(next(iter(result.scores.values())))
     lines = [f"| | {' | '.join(name.replace('_', ' ') for name in metrics)} |", "| --- " * (len(metrics) + 1) + "|"]
     for evaluation, scores in result.scores.items():
-        cells = (f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]" for score in scores.values())
-        lines.append(f"| {evaluation} | {' | '.join(cells)} |")
+        lines.append(f"| {evaluation} | {' | '.join(_cell(score) for score in scores.values())} |")
     return "\n".join(lines)
+
+
+def _cell(score: Score) -> str:
+    if score.method == "undetermined":
+        return f"{score.value:.3f}, no interval"
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"

@@ -27,7 +27,6 @@ from sure.record import (
     BackboneInfo,
     Cost,
     Data,
-    Interval,
     MethodInfo,
     Result,
     Run,
@@ -49,7 +48,7 @@ from sure.runner.folder import (
 )
 from sure.runner.trainer import BenchmarkTrainer, callbacks
 from sure.task import Task
-from sure.task.scoring import RESAMPLES, score_with_intervals
+from sure.task.scoring import interval, score_with_intervals
 
 _log = logging.getLogger("sure")
 
@@ -225,8 +224,8 @@ def _finish(
             device=device_name(device),
             processes=trainer.args.world_size,
         ),
-        scores={split: scores for split, (scores, _) in scored.items()},
-        interval=Interval(resamples=RESAMPLES, resampled={split: unit for split, (_, unit) in scored.items()}),
+        scores={split: of.scores for split, of in scored.items()},
+        interval=interval(scored),
         predictions={
             split: write_predictions(output_dir / f"predictions-{split}.jsonl", members)
             for split, members in rows.items()

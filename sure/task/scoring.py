@@ -1,63 +1,201 @@
 """Scores with confidence intervals, from prediction rows alone: the runner and the leaderboard both call this."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sure.record import Score
+from sure.record import Drawn, Interval, Score
 from sure.task import Task
 
+if TYPE_CHECKING:
+    from sure.metric import Metric
+
 RESAMPLES = 1000
+LEVEL = 0.95
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
-# A bootstrap over fewer clusters than about ten is unreliable (Cameron, Gelbach and Miller 2008, section 1).
-FEWEST_SPEAKERS = 10
+# Fewer are not drawn. A bootstrap over fewer clusters than about ten is unreliable (Cameron, Gelbach and Miller 2008,
+# section 1). Trials share their recordings, so that drawing trials is worse than drawing five speakers: see the
+# coverage in leaderboard/README.md.
+FEWEST_SPEAKERS = {"utterance": 10, "trial": 5}
+
+# Scores that differ by no more are the same, but for the last digits of a float.
+NOISE = 1e-9
+
+# Counts of rows in memory at a time.
+_AT_A_TIME = 4_000_000
+
+Rows = Sequence[dict[str, Any]]
 
 
-def score_with_intervals(
-    task: Task, rows: Sequence[dict[str, Any]], resamples: int = RESAMPLES
-) -> tuple[dict[str, Score], Literal["speaker", "utterance", "trial"]]:
-    """Every metric of the task with its 95 % percentile bootstrap interval, and what was resampled.
+class Scored(NamedTuple):
+    """The scores of an evaluation, what was drawn, and how many speakers they are for where they are for no others."""
 
-    Utterances of one speaker are not independent, so speakers are drawn with all their utterances, where every row
-    names its speaker and there are at least ten; otherwise rows are drawn. The draws are the same for the same
-    rows.
+    scores: dict[str, Score]
+    drawn: Drawn
+    speakers: int | None
+
+
+def score_with_intervals(task: Task, rows: Rows, resamples: int = RESAMPLES) -> Scored:
+    """Every metric of the task with its 95 % interval, the same for the same rows in any order.
+
+    Utterances of one speaker are not independent, so speakers are drawn with all their utterances, or trials, where
+    every row names its speakers and these are not too few (`FEWEST_SPEAKERS`); otherwise rows are drawn, and the
+    interval tells nothing of other speakers. A share of rows has Wilson's interval (`wilson`), other metrics the
+    percentiles of the draws.
     """
+    rows = by_id(rows)
+    sampling = Sampling.of(task, rows)
     metrics = {name: task.metric_named(name) for name in task.metrics}
     comparable = task.comparable(rows)
-    prepared = {name: metric.prepare(*comparable) for name, metric in metrics.items()}
-    speakers = _by_speaker(rows)
-    generator = np.random.default_rng(0)
-    drawn = defaultdict(list)
-    for _ in range(resamples):
-        if speakers:
-            chosen = np.concatenate([speakers[i] for i in generator.integers(len(speakers), size=len(speakers))])
-        else:
-            chosen = generator.integers(len(rows), size=len(rows))
-        # In the order of the rows, which a task may have sorted for its metrics.
-        chosen = np.repeat(np.arange(len(rows)), np.bincount(chosen, minlength=len(rows)))
-        for name, metric in metrics.items():
-            predictions, references = prepared[name]
-            drawn[name].append(metric.score(predictions[chosen], references[chosen]))
+    prepared = [(metric, *metric.prepare(*comparable)) for metric in metrics.values()]
     scores = {}
-    for name, metric in metrics.items():
-        low, high = np.percentile(drawn[name], [2.5, 97.5])
+    for (name, metric), draws, (_, *arrays) in zip(
+        metrics.items(), _draw(prepared, sampling, resamples), prepared, strict=True
+    ):
+        value = metric.score(*arrays)
+        if metric.share_of_rows:
+            (low, high), method = wilson(value, *sampling.information(value, draws)), "Wilson"
+        else:
+            low, high = (float(end) for end in np.quantile(draws, TAILS))
+            method = "percentile bootstrap"
+            if high - low <= NOISE:
+                low, high, method = value, value, "undetermined"
         scores[name] = Score(
-            value=metric.score(*prepared[name]),
-            low=float(low),
-            high=float(high),
+            value=value,
+            low=low,
+            high=high,
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
+            method=method,
         )
-    return scores, "speaker" if speakers else task.unit
+    return Scored(scores, sampling.drawn, sampling.only_speakers)
 
 
-def _by_speaker(rows: Sequence[dict[str, Any]]) -> list[np.ndarray] | None:
-    """Indices of each speaker's rows, or None where speakers are not known or too few."""
-    members = defaultdict(list)
-    for index, row in enumerate(rows):
-        members[row.get("speaker")].append(index)
-    if None in members or len(members) < FEWEST_SPEAKERS:
-        return None
-    return [np.array(indices) for indices in members.values()]
+def interval(scored: Mapping[str, Scored]) -> Interval:
+    """What a record says of the intervals of its evaluations."""
+    return Interval(
+        level=LEVEL,
+        resamples=RESAMPLES,
+        resampled={name: of.drawn for name, of in scored.items()},
+        speakers={name: of.speakers for name, of in scored.items() if of.speakers},
+    )
+
+
+def paired_draws(scored: Sequence[tuple[Task, Rows]], resamples: int = RESAMPLES) -> list[np.ndarray]:
+    """The main metric of one task's several predictions of the same rows, drawn together: (resamples,) of each.
+
+    Every draw is the same rows for all, so that differences are those of methods and not of test sets. Raises
+    `ValueError` where rows are not the same.
+    """
+    scored = [(task, by_id(rows)) for task, rows in scored]
+    if len({tuple(str(row["id"]) for row in rows) for _, rows in scored}) != 1:
+        raise ValueError("Rows with other ids cannot be drawn together.")
+    # Where some name more speakers than others, as trials of earlier runs do not, theirs hold for all.
+    sampling = max(
+        (Sampling.of(task, rows) for task, rows in scored), key=lambda one: (one.drawn == "speaker", one.speakers)
+    )
+    prepared = []
+    for task, rows in scored:
+        metric = task.metric_named(task.metric)
+        prepared.append((metric, *metric.prepare(*task.comparable(rows))))
+    return _draw(prepared, sampling, resamples)
+
+
+def by_id(rows: Rows) -> Rows:
+    """Sorted: what is drawn does not depend on the order in which rows were written."""
+    return sorted(rows, key=lambda row: str(row["id"]))
+
+
+def wilson(share: float, trials: float, quantile: float) -> tuple[float, float]:
+    """The score interval of a proportion (Wilson 1927), which never shrinks to a point, not even where all are right.
+
+    `trials` may be an effective number, `quantile` of Student's t (Dean and Pagano 2015, for clustered samples).
+    """
+    spread = quantile**2 / trials
+    middle = share + spread / 2
+    half = np.sqrt(share * (1 - share) * spread + spread**2 / 4)
+    low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
+    # Of all and of none the one end is the share itself, but for the last digits.
+    return (0.0 if share == 0 else float(low)), (1.0 if share == 1 else float(high))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a bootstrap draws of some rows: the rows themselves, or speakers with all of their rows.
+
+    A row of two speakers, a trial, counts as often as the one was drawn times as often as the other was: a target
+    trial, of one speaker, as often as that one was.
+    """
+
+    drawn: Drawn
+    rows: int
+    # Places of the speakers of each row, (rows, 2), twice the same where it is one, and their number; None if unknown.
+    sides: np.ndarray | None
+    speakers: int
+
+    @classmethod
+    def of(cls, task: Task, rows: Rows) -> "Sampling":
+        both = [(row.get("speaker"), row.get("test_speaker", row.get("speaker"))) for row in rows]
+        # By first appearance.
+        places = {speaker: place for place, speaker in enumerate(dict.fromkeys(name for pair in both for name in pair))}
+        if None in places:
+            return cls(task.unit, len(rows), None, 0)
+        one_sided = task.unit == "trial" and not all("test_speaker" in row for row in rows)
+        drawn = "enrolment speaker" if one_sided else "speaker"
+        if len(places) < FEWEST_SPEAKERS[task.unit]:
+            drawn = task.unit
+        return cls(drawn, len(rows), np.array([[places[name] for name in pair] for pair in both]), len(places))
+
+    @property
+    def of_speakers(self) -> bool:
+        return self.drawn not in ("utterance", "trial")
+
+    @property
+    def only_speakers(self) -> int | None:
+        """The number of speakers where they are known, and the draws tell nothing of others."""
+        return None if self.of_speakers else self.speakers or None
+
+    def counts(self, resamples: int) -> Iterator[np.ndarray]:
+        """How often each row counts in each draw, in parts of shape (draws, rows)."""
+        generator = np.random.default_rng(0)
+        size = self.speakers if self.of_speakers else self.rows
+        at_a_time = max(1, _AT_A_TIME // max(size, self.rows))
+        for start in range(0, resamples, at_a_time):
+            draws = min(at_a_time, resamples - start)
+            chosen = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, np.newaxis]
+            times = np.bincount(chosen.ravel(), minlength=draws * size).reshape(draws, size)
+            if self.of_speakers:
+                one, other = self.sides.T
+                times = np.where(one == other, times[:, one], times[:, one] * times[:, other])
+            yield times
+
+    def information(self, share: float, draws: np.ndarray) -> tuple[float, float]:
+        """How many independent rows tell as much of a share of rows as these do, and the quantile of its interval.
+
+        Drawn rows count themselves. Where speakers are drawn, it is what explains the variance of the draws, at least
+        the number of speakers, as if all rows of a speaker were one, which is all that can be said where all are right;
+        and at most that of rows. The variance has one degree of freedom less than there are speakers.
+        """
+        from scipy.special import stdtrit
+
+        if not self.of_speakers:
+            return self.rows, stdtrit(np.inf, TAILS[1])
+        variance = draws.var() * self.speakers / (self.speakers - 1)
+        certain = share * (1 - share)
+        effective = certain / variance if variance else np.inf
+        return np.clip(effective if certain else 0, self.speakers, self.rows), stdtrit(self.speakers - 1, TAILS[1])
+
+
+def _draw(
+    prepared: Iterable[tuple["Metric", np.ndarray, np.ndarray]], sampling: Sampling, resamples: int
+) -> list[np.ndarray]:
+    """Scores of the draws, (resamples,), of each metric with what it prepared."""
+    prepared = list(prepared)
+    drawn = [
+        [metric.score_draws(predictions, references, counts) for metric, predictions, references in prepared]
+        for counts in sampling.counts(resamples)
+    ]
+    return [np.concatenate(parts) for parts in zip(*drawn, strict=True)]

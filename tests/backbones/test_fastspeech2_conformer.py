@@ -119,10 +119,14 @@ def test_roles_are_parts_of_encoder_and_decoder(backbone, method, options, wrapp
     assert sorted(parts) == wrapped
 
 
-def test_a_method_that_adapts_no_convolutions_says_so(backbone):
+def test_a_method_that_adapts_no_convolutions_adapts_the_linear_maps_and_says_so(backbone, caplog):
+    config = applying.configure("vera", backbone)
+    assert config.target_modules
+    assert all("self_attn" in name for name in config.target_modules)
+    assert "the others are convolutions, which it cannot adapt" in caplog.text
     model = SpeakingModel(backbone, vocoders.load("griffin_lim", backbone))
-    with pytest.raises(SureError, match=r"Target module _Conv1d.* cannot be adapted by this method.*roles=query"):
-        applying.apply(model, applying.configure("vera", backbone))
+    with pytest.raises(SureError, match=r"not every Conv1d of the parts chosen .*roles=query"):
+        applying.apply(model, applying.configure("vera", backbone, {"roles": "ffn_in"}))
 
 
 def test_what_has_not_learnt_durations_still_ends(backbone):

@@ -33,6 +33,45 @@ def test_a_record_with_plug_ins_reads_back_as_written_and_is_another_run(tmp_pat
     assert submission_name(after) != submission_name(before)
 
 
+def earlier(record):
+    """The record as it was before each score said how its interval was made, with an interval that nobody gets now."""
+
+    def change(content):
+        for scores in content["scores"].values():
+            for score in scores.values():
+                del score["method"]
+                score["low"] = 0.0
+        content["interval"]["method"] = "percentile bootstrap"
+
+    edit(record, change)
+    return record
+
+
+def test_intervals_of_an_earlier_record_are_made_anew(tmp_path):
+    leaderboard.add(write_record(tmp_path / "now"), tmp_path / "board")
+    folder = leaderboard.add(earlier(write_record(tmp_path / "earlier", method="bitfit")), tmp_path / "board")
+    assert json.loads((folder / "result.json").read_text())["scores"]["test"]["accuracy"]["low"] == 0
+    now, before = sorted(leaderboard.read_entries(tmp_path / "board"), key=lambda entry: entry.method.name == "bitfit")
+    assert (before.test, before.validation, before.interval) == (now.test, now.validation, now.interval)
+    assert (before.rank, before.tied) == (now.rank, now.tied) == (1, True)
+    leaderboard.build(tmp_path / "board")
+    assert leaderboard.validate(tmp_path / "board") == 2
+
+
+def test_scores_of_an_earlier_record_are_held_to_its_predictions(tmp_path):
+    record = earlier(write_record(tmp_path / "run"))
+    edit(record, lambda content: content["scores"]["test"]["accuracy"].update(value=0.81))
+    with pytest.raises(SureError, match=r"test accuracy, value: the record says 0\.81"):
+        leaderboard.add(record, tmp_path / "board")
+
+
+def test_a_record_keeps_what_it_said_of_its_intervals(tmp_path):
+    record = earlier(write_record(tmp_path))
+    content = json.loads(record.read_text())
+    assert Result.read(record).model_dump(mode="json") == content
+    assert set(content["interval"]) == {"method", "level", "resamples", "resampled"}
+
+
 def test_a_board_that_an_earlier_sure_built_is_valid_and_wants_building(tmp_path, caplog):
     leaderboard.add(write_record(tmp_path / "run"), tmp_path)
     leaderboard.build(tmp_path)
@@ -40,8 +79,8 @@ def test_a_board_that_an_earlier_sure_built_is_valid_and_wants_building(tmp_path
     (tmp_path / "schema.json").write_text("{}")
     with pytest.raises(SureError, match=r"schema\.json is not what the submissions make"):
         leaderboard.validate(tmp_path)
-    for earlier in ({"schema_version": 1, "entries": []}, {"entries": []}):
-        (tmp_path / "leaderboard.json").write_text(json.dumps(earlier))
+    for content in ({"schema_version": 1, "entries": []}, {"entries": []}):
+        (tmp_path / "leaderboard.json").write_text(json.dumps(content))
         caplog.clear()
         assert leaderboard.validate(tmp_path) == 1
         assert f"built by an earlier SURE: run `sure leaderboard build --board {tmp_path}`" in caplog.text

@@ -12,9 +12,9 @@ import pytest
 from sure import leaderboard, registry
 from sure.errors import SureError
 from sure.leaderboard.entries import Entry, rank, rank_label
-from sure.record import Cost, Interval, Result, Score, write_predictions
+from sure.record import Cost, Result, Score, write_predictions
 from sure.task.classification import ClassificationTask
-from sure.task.scoring import RESAMPLES, score_with_intervals
+from sure.task.scoring import interval, score_with_intervals
 from tests.factories import REPOSITORY
 
 LABELS = ["angry", "happy", "neutral"]
@@ -55,9 +55,9 @@ def write_record(
     options=(),
 ):
     """A record as a run leaves it, with predictions of which the share `right` is right; gives its path."""
-    scores, resampled, predictions = {}, {}, {}
+    of_splits, predictions = {}, {}
     for split in () if failed else ("validation", "test"):
-        scores[split], resampled[split] = scored(split, right)
+        of_splits[split] = scored(split, right)
         predictions[split] = write_predictions(folder / f"{split}.jsonl", prediction_rows(split, right))
     cost = {
         "trainable_parameters": parameters,
@@ -95,8 +95,8 @@ def write_record(
         },
         metric="unweighted_average_recall",
         cost=None if failed else cost,
-        scores=scores,
-        interval=None if failed else Interval(resamples=RESAMPLES, resampled=resampled),
+        scores={split: of.scores for split, of in of_splits.items()},
+        interval=None if failed else interval(of_splits),
         predictions=predictions,
         provenance={
             "versions": {},
@@ -153,31 +153,94 @@ def edit(record, change):
     record.write_text(json.dumps(content))
 
 
-def labelled(entries):
-    return {e.submission: rank_label(e) for e in rank(entries)}
-
-
-def test_overlapping_intervals_share_a_rank_and_failed_runs_come_last():
-    entries = [
-        entry("failed", 0, 0, 0, failed=True),
-        entry("third", 0.60, 0.55, 0.69),
-        entry("best", 0.90, 0.80, 0.95),
-        entry("touches_best", 0.75, 0.70, 0.80),
-        entry("below_best_only", 0.72, 0.65, 0.79),
-    ]
-    assert labelled(entries) == {
-        "best": "1=",
-        "touches_best": "1=",
-        "below_best_only": "2",
-        "third": "3",
-        "failed": "failed",
+def labelled(noise, **scores):
+    """Ranks of entries with these scores, whose draws are the scores and so much of a noise of their own."""
+    generator = np.random.default_rng(0)
+    entries = [entry(name, value, 0, 1) for name, value in scores.items()]
+    shared = 0.1 * generator.normal(size=1000)
+    draws = {
+        name: ("rows", value + shared + noise.get(name, 0) * generator.normal(size=1000))
+        for name, value in scores.items()
     }
-    assert list(labelled(entries)) == ["best", "touches_best", "below_best_only", "third", "failed"]
+    return {e.submission: rank_label(e) for e in rank([entry("failed", 0, 0, 0, failed=True), *entries], draws)}
+
+
+def test_differences_of_the_same_draws_rank_and_failed_runs_come_last():
+    """The noise that entries share, ten times their difference, takes nothing from it."""
+    ranks = labelled({}, second=0.89, best=0.90, equal=0.90)
+    assert ranks == {"best": "1=", "equal": "1=", "second": "3", "failed": "failed"}
+    assert labelled({"best": 0.1}, second=0.89, best=0.90)["second"] == "1="
+
+
+def test_a_wide_interval_does_not_lift_an_entry_above_one_that_scores_better():
+    ranks = labelled({"wide": 0.15}, wide=0.80, best=0.90, middle=0.85)
+    assert list(ranks.items()) == [("best", "1"), ("middle", "2="), ("wide", "2="), ("failed", "failed")]
 
 
 def test_the_lower_error_ranks_first_where_lower_is_better():
     entries = [entry("worse", 0.3, 0.25, 0.35, higher=False), entry("better", 0.1, 0.05, 0.15, higher=False)]
-    assert labelled(entries) == {"better": "1", "worse": "2"}
+    draws = {"worse": ("rows", np.full(9, 0.3)), "better": ("rows", np.full(9, 0.1))}
+    assert [(e.submission, e.rank) for e in rank(entries, draws)] == [("better", 1), ("worse", 2)]
+    # What was scored on other rows is not compared.
+    draws["worse"] = ("other rows", draws["worse"][1])
+    assert [(e.rank, e.tied) for e in rank(entries, draws)] == [(1, True), (1, True)]
+
+
+def test_entries_are_compared_row_by_row(tmp_path):
+    """Intervals overlap, but one is right wherever the other is and in six rows more."""
+    for method, right in (("lora", 0.7), ("bitfit", 0.8)):
+        leaderboard.add(write_record(tmp_path / method, method=method, right=right), tmp_path / "board")
+    better, worse = leaderboard.read_entries(tmp_path / "board")
+    assert (better.method.name, better.rank, worse.rank) == ("bitfit", 1, 2)
+    assert worse.score.high > better.score.value > worse.score.value > better.score.low
+
+
+def test_a_table_says_for_whom_its_intervals_are(tmp_path):
+    def below(speakers, right):
+        rows = {split: prediction_rows(split, right) for split in ("validation", "test")}
+        for number, row in enumerate(rows["test"]):
+            row["speaker"] = f"s{number % speakers}"
+        record = write_record(tmp_path / f"{speakers} {right}", right=right)
+        scored = {split: score_with_intervals(ThreeEmotions(), members) for split, members in rows.items()}
+        file = write_predictions(record.parent / "test.jsonl", rows["test"])
+
+        def change(content):
+            content["predictions"]["test"] = file.model_dump()
+            content["interval"] = interval(scored).model_dump()
+            for split, of in scored.items():
+                content["scores"][split] = {name: score.model_dump() for name, score in of.scores.items()}
+
+        edit(record, change)
+        board = tmp_path / f"board {speakers} {right}"
+        leaderboard.add(record, board)
+        leaderboard.build(board)
+        *_, row, last = leaderboard.show(board).splitlines()
+        assert last in (board / "index.html").read_text(encoding="utf-8")
+        assert (
+            ("[no interval]" in row)
+            == ("<small>no interval</small>" in (board / "index.html").read_text())
+            == (right == 1)
+        )
+        return last
+
+    made = "95 % intervals (percentile bootstrap) and ranks: 1,000 draws of"
+    assert below(12, 0.8) == f"{made} speakers."
+    assert below(4, 0.8) == f"{made} utterances, for these 4 speakers only."
+    assert below(1, 0.8) == f"{made} utterances, for this speaker only."
+    unscored = "95 % intervals and ranks: 1,000 draws of speakers; no interval where every draw gives the same score."
+    assert below(12, 1) == unscored
+
+
+def test_a_built_board_is_shown_as_built_until_a_submission_comes(tmp_path, monkeypatch):
+    board = tmp_path / "board"
+    leaderboard.add(write_record(tmp_path / "one"), board)
+    before = leaderboard.show(board)
+    leaderboard.build(board)
+    with monkeypatch.context() as patch:
+        patch.delattr(leaderboard, "read_entries")
+        assert leaderboard.show(board) == before
+    leaderboard.add(write_record(tmp_path / "two", method="bitfit", right=0.1), board)
+    assert "bitfit" in leaderboard.show(board)
 
 
 def test_different_corpora_and_metrics_are_not_ranked_together(tmp_path):

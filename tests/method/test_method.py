@@ -205,7 +205,7 @@ def test_conv_adapter_computes_its_equation():
             squeeze_excitation.excite.weight @ (squeeze_excitation.squeeze.weight @ signal.mean(0)).relu()
         ).sigmoid()
         expected = hidden_states[0] + signal * weights
-        torch.testing.assert_close(adapter(hidden_states, Padding())[0], expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(adapter(hidden_states, hidden_states, Padding())[0], expected, atol=1e-6, rtol=1e-5)
 
 
 def test_prefix_reparametrised_gives_keys_and_values_of_the_same_shape(backbone):
@@ -267,8 +267,14 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("lora", {"target_modules": "(("}, "of target_modules: missing"),
         ("lora", {"modules_to_save": ["nothing"]}, "modules_to_save=nothing: no module of"),
         ("lora", {"rank_pattern": {"nothing": 4}}, "rank_pattern=nothing: no module of"),
-        ("lora", {"layers_to_transform": 7}, "layers_to_transform=7: .* has no such layer; its layers are 0 to 1"),
-        ("lora", {"layers_to_transform": 0, "layers_pattern": "blocks"}, "layers_pattern: leave it out"),
+        ("lora", {"layers_to_transform": 7}, r"those of .* are backbone\.encoder\.layers: 0 to 1"),
+        ("lora", {"layers_to_transform": 0, "layers_pattern": "blocks"}, "one of layers=0-5 and top=6 chooses layers"),
+        ("lora", {"layers": "0", "top": 1}, "layers, top: one of layers=0-5 and top=6 chooses layers"),
+        ("bitfit", {"layers": "first"}, "layers=first: layers are numbered from 0"),
+        ("bitfit", {"top": 0}, "top=0: layers are numbered from 0"),
+        ("bottleneck_adapter", {"top": 3}, "not all of the layers chosen are there"),
+        ("bottleneck_adapter", {"preset": "houlsbi"}, "Unknown preset of bottleneck_adapter: 'houlsbi'. Did you mean"),
+        ("lora", {"preset": "houlsby"}, "preset=houlsby: lora has no presets"),
         ("vera", {"roles": "norm"}, "not every LayerNorm of the parts chosen can be adapted by this method"),
         ("lora", {"roles": "layer"}, "not every Wav2Vec2EncoderLayerStableLayerNorm of .* Name other parts"),
     ],
@@ -323,7 +329,7 @@ def test_conv_adapter_starts_as_the_release_does():
     def start(**options):
         adapter = _ConvAdapter(64, ConvAdapter(**options))
         with torch.no_grad():
-            change = adapter(hidden_states, Padding()) - hidden_states
+            change = adapter(hidden_states, hidden_states, Padding()) - hidden_states
         squeeze_excitation = adapter.squeeze_excitation
         linear = [squeeze_excitation.squeeze, squeeze_excitation.excite]
         deviations = [module.weight.std().item() for module in [*adapter.convolutions, *linear]]

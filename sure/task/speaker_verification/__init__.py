@@ -184,9 +184,9 @@ class SpeakerVerificationTask(TaskWithHead):
     def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Outputs are embeddings of shape (utterances, size); gives a row per trial of the rows' split.
 
-        A row has the score as `prediction`, the label as `reference`, the speaker of the enrolment utterance, and both
-        utterances as `id`; a list that repeats a trial counts it as often, as "... #2" and so on. Recordings that are
-        in no trials give a row each, with their `embedding`.
+        A row has the score as `prediction`, the label as `reference`, the speakers of the enrolment and of the test
+        utterance, `speaker` and `test_speaker`, and both utterances as `id`; a list that repeats a trial counts it as
+        often, as "... #2" and so on. Recordings that are in no trials give a row each, with their `embedding`.
         """
         trials = self._trials.get(rows[0].get("split"), [])
         if not trials:
@@ -202,13 +202,14 @@ class SpeakerVerificationTask(TaskWithHead):
             scores = normalised(scores, sides, *nearest_scores(embeddings, self._cohort))
         seen: Counter[str] = Counter()
         predictions = []
-        for (enrolment, test, label), (place, _), score in zip(trials, sides, scores, strict=True):
+        for (enrolment, test, label), places, score in zip(trials, sides, scores, strict=True):
             identity = f"{enrolment} {test}"
             seen[identity] += 1
             predictions.append(
                 {
                     "id": identity if seen[identity] == 1 else f"{identity} #{seen[identity]}",
-                    "speaker": rows[place]["speaker"],
+                    "speaker": rows[places[0]]["speaker"],
+                    "test_speaker": rows[places[1]]["speaker"],
                     "reference": label,
                     "prediction": round(float(score), 8),
                 }

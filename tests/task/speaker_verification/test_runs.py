@@ -73,7 +73,7 @@ def test_a_run_leaves_a_record_that_can_be_scored_again_and_predicts_what_it_sco
     }
     assert result.run.data.splits["train"].speakers == 10
     assert result.run.task_options["training_speakers"] == 10
-    # Twelve speakers enrol: their trials are drawn together.
+    # Ten speakers and twelve are drawn with all of their trials.
     assert set(result.interval.resampled.values()) == {"speaker"}
     rows = rescore(tmp_path / "out" / "result.json", Result.read(tmp_path / "out" / "result.json"))
     assert {name: len(members) for name, members in rows.items()} == result.run.data.trials

@@ -133,7 +133,7 @@ def test_a_trial_scores_the_cosine_of_its_embeddings_whatever_their_order(tmp_pa
     for row, (enrolment, test, label) in zip(predictions, task.trials["test"], strict=True):
         assert row["prediction"] == pytest.approx(cosine(by_id[enrolment], by_id[test]), abs=1e-8)
         assert row["reference"] == label
-        assert row["speaker"] == enrolment.split("/")[0]
+        assert (row["speaker"], row["test_speaker"]) == (enrolment.split("/")[0], test.split("/")[0])
     assert json.loads(json.dumps(predictions)) == predictions
 
 

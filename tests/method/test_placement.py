@@ -1,0 +1,155 @@
+"""Where adapters lie and how they are put there: against the formulas, inside real layers."""
+
+import pytest
+import torch
+from torch import nn
+
+from sure.backbone import loading
+from sure.errors import SureError
+from sure.method import applying
+from tests.factories.encoders import bare, evaluation, load, speech_model, stirred, waveforms
+
+POST_NORM, PRE_NORM = "wav2vec2:tiny_like_base", "wav2vec2:tiny"
+
+
+def adapted(name, options, method="bottleneck_adapter"):
+    backbone = load(name)
+    return backbone, stirred(applying.apply(speech_model(backbone), applying.configure(method, backbone, options)))
+
+
+def of_layer(model, number=0):
+    layer = model.base_model.model.backbone.encoder.layers[number]
+    return layer, getattr(layer, "base_layer", layer)
+
+
+def bottleneck(module, hidden_states):
+    return nn.functional.linear(
+        nn.functional.linear(hidden_states, module.down.weight, module.down.bias).clamp(min=0),
+        module.up.weight,
+        module.up.bias,
+    )
+
+
+@pytest.mark.parametrize("name", [POST_NORM, PRE_NORM])
+@pytest.mark.parametrize("insertion", ["sequential", "parallel"])
+def test_a_layer_with_adapters_at_attention_and_feed_forward_is_the_formula(name, insertion):
+    _, model = adapted(name, {"placement": "attention,ffn", "insertion": insertion, "scale": 0.5})
+    _, layer = of_layer(model)
+    attention, ffn = layer.attention, layer.feed_forward
+    at_attention, at_ffn = (part.sure_adapter["default"] for part in (attention, ffn))
+    x = torch.randn(1, 6, 32)
+
+    def with_adapter(block, module, given):
+        output = block.base_layer(given)
+        output = output[0] if isinstance(output, tuple) else output
+        return output + 0.5 * bottleneck(module, output if insertion == "sequential" else given)
+
+    with evaluation(model):
+        if name == PRE_NORM:
+            z = x + with_adapter(attention, at_attention, layer.layer_norm(x))
+            expected = z + with_adapter(ffn, at_ffn, layer.final_layer_norm(z))
+        else:
+            z = layer.layer_norm(x + with_adapter(attention, at_attention, x))
+            expected = layer.final_layer_norm(z + with_adapter(ffn, at_ffn, z))
+        actual = layer(x)
+    torch.testing.assert_close(actual[0] if isinstance(actual, tuple) else actual, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "formula"),
+    [
+        ({"insertion": "sequential", "residual": False}, lambda x, y, a: a(y)),
+        ({"insertion": "parallel"}, lambda x, y, a: y + a(x)),
+        ({"insertion": "parallel", "residual": True}, lambda x, y, a: y + x + a(x)),
+        ({"insertion": "sequential", "scale": 4.0}, lambda x, y, a: y + 4 * a(y)),
+        ({"norm": "before"}, lambda x, y, a: y + a(nn.functional.layer_norm(y, (32,)))),
+        ({"norm": "after"}, lambda x, y, a: y + nn.functional.layer_norm(a(y), (32,))),
+    ],
+)
+def test_insertion_residual_scale_and_norm(options, formula):
+    backbone = load(PRE_NORM)
+    config = applying.configure("bottleneck_adapter", backbone, {"placement": "ffn", **options})
+    model = applying.apply(speech_model(backbone), config)
+    _, layer = of_layer(model)
+    x = torch.randn(2, 5, 32)
+    with evaluation(model):
+        block = layer.feed_forward.sure_adapter["default"]
+        expected = formula(x, layer.feed_forward.base_layer(x), lambda h: bottleneck(block, h))
+        torch.testing.assert_close(layer.feed_forward(x), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_learned_scale_starts_at_one_and_learns():
+    backbone, model = adapted(PRE_NORM, {"scale": "learned", "initialisation": "bert"})
+    model(**backbone.inputs(waveforms(0.5)), labels=torch.tensor([1])).loss.backward()
+    scales = {name: weight for name, weight in model.named_parameters() if name.endswith("scale")}
+    assert len(scales) == 2
+    assert all(weight.grad.abs() > 0 for weight in scales.values())
+
+
+def test_norms_of_the_adapted_layers_train_and_no_others():
+    backbone, model = adapted(PRE_NORM, {"placement": "layer,ffn", "top": 1, "train_norms": True})
+    norms = {name for name, weight in model.named_parameters() if weight.requires_grad and "norm" in name}
+    assert {name.split("backbone.")[1].rsplit(".", 1)[0] for name in norms} == {
+        "encoder.layers.1.base_layer.layer_norm.sure_adapter.default",
+        "encoder.layers.1.base_layer.final_layer_norm.sure_adapter.default",
+    }
+    model(**backbone.inputs(waveforms(0.5)), labels=torch.tensor([1])).loss.backward()
+    assert all(weight.grad.abs().sum() > 0 for name, weight in model.named_parameters() if name in norms)
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [({"layers": "0"}, {0}), ({"layers": "0-1"}, {0, 1}), ({"layers": "0,1"}, {0, 1}), ({"top": 1}, {3})],
+)
+@pytest.mark.parametrize("method", ["bottleneck_adapter", "prefix_tuning", "vera", "bitfit"])
+def test_layers_are_a_choice_of_every_method(method, options, numbers):
+    backbone = bare(PRE_NORM)
+    targets = applying.configure(method, backbone, options).target_modules
+    assert {int(name.split("encoder.layers.")[1].split(".")[0]) for name in targets} == numbers
+
+
+def test_layers_count_from_the_top_in_either_part_of_an_encoder_decoder():
+    with torch.device("meta"):
+        whisper = loading.load("whisper:tiny", weights=False)
+    targets = applying.configure("lora", whisper, {"roles": "query,decoder_query", "top": 1}).target_modules
+    assert [name.replace("backbone.model.", "") for name in targets] == [
+        "encoder.layers.1.self_attn.q_proj",
+        "decoder.layers.1.self_attn.q_proj",
+        "decoder.layers.1.encoder_attn.q_proj",
+    ]
+
+
+def test_a_preset_is_a_papers_choice_that_options_change():
+    config = applying.configure("bottleneck_adapter", bare(PRE_NORM), {"preset": "parallel", "bottleneck_dimension": 4})
+    assert (config.placement, config.insertion, config.scale) == (["ffn"], "parallel", 4.0)
+    assert config.bottleneck_dimension == 4
+
+
+def test_one_that_starts_as_the_identity_changes_nothing_at_first():
+    backbone = load(PRE_NORM)
+    inputs = backbone.inputs(waveforms(0.5, 0.9))
+    for method, options in (
+        ("bottleneck_adapter", {"preset": "parallel"}),
+        ("convpass", {}),
+        ("multi_conv_adapter", {"bottleneck_dimension": 8}),
+        ("mixture_of_adapters", {}),
+        ("mixture_of_adapters", {"routing": "dense"}),
+        ("adapter_bias", {}),
+    ):
+        fresh = load(PRE_NORM)
+        model = speech_model(fresh)
+        with evaluation(model):
+            expected = model(**inputs).logits
+        model = applying.apply(model, applying.configure(method, fresh, options))
+        with evaluation(model):
+            torch.testing.assert_close(model(**inputs).logits, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_what_mixes_frames_has_no_place_in_a_decoder():
+    with torch.device("meta"):
+        whisper = loading.load("whisper:tiny", weights=False)
+    for method in ("convpass", "conformer_adapter", "mixture_of_adapters"):
+        with pytest.raises(SureError, match="has yet to say"):
+            applying.configure(method, whisper, {"roles": "decoder_attention"})
+    config = applying.configure("mixture_of_adapters", whisper, {"roles": "decoder_attention", "routing": "dense"})
+    assert "decoder" in config.target_modules
