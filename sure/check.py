@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from datasets import Dataset, DatasetDict
 
+from sure import audio
 from sure.corpus import cache
 from sure.errors import SureError
 from sure.task import Task
@@ -94,11 +94,11 @@ def _describe(split: Dataset, label_columns: Sequence[str]) -> SplitReport:
 def _header(row: dict[str, Any]) -> tuple[float | None, int | None, int | None]:
     """Seconds of an utterance, sample rate in Hz and channels of its file; None where it is not readable."""
     try:
-        info = soundfile.info(row["path"])
-    except (soundfile.LibsndfileError, OSError):
+        seconds, rate, channels = audio.header(row["path"])
+    except SureError:
         return None, None, None
-    end = info.duration if row.get("end") is None else row["end"]
-    return end - (row.get("start") or 0.0), info.samplerate, info.channels
+    end = seconds if row.get("end") is None else row["end"]
+    return end - (row.get("start") or 0.0), rate, channels
 
 
 def _counted(values: Any) -> dict[Any, int]:

@@ -1,12 +1,18 @@
-"""Text files, read with clear errors and written whole or not at all; and what counts as a number in JSON."""
+"""Text files, read with clear errors and written whole or not at all; folders that one writes into; numbers in JSON."""
 
 import math
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from sure.errors import SureError
+
+_LOCK = ".lock"
 
 
 def read_text(path: Path) -> str:
@@ -36,6 +42,34 @@ def write_atomically(path: Path, text: str) -> None:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def writing(what: object) -> Iterator[None]:
+    """Raises `SureError`, which says that `what` cannot be written, for an `OSError`."""
+    try:
+        yield
+    except OSError as error:
+        raise SureError(f"{what}: cannot be written ({error.strerror or error}).") from None
+
+
+@contextmanager
+def locked(folder: Path, what: object, wait: bool) -> Iterator[None]:
+    """A folder that nobody else has locked meanwhile; it is made where there is none.
+
+    The lock is the operating system's and goes with the process, however that ends; the file it is on stays. Raises
+    `SureError`, beginning with `what`, where the folder cannot be written and, unless it is to `wait`, where it is in
+    use.
+    """
+    lock = FileLock(folder / _LOCK)
+    with writing(what):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            held = lock.acquire(blocking=wait)
+        except Timeout:
+            raise SureError(f"{what} is in use by another run. Wait until it ends, or choose another folder.") from None
+    with held:
+        yield
 
 
 def is_number(value: Any) -> bool:

@@ -2,9 +2,13 @@
 
 import pytest
 
-from sure.budget import budget
+from sure.backbone import loading
+from sure.budget import budget, measure
+from sure.errors import SureError
 from sure.heads import ClassificationHead
 from sure.method import applying
+from sure.model import ModelWithHead
+from tests.factories.encoders import FITTING, SIZES, bare
 
 # SURE's table (Li et al. 2023), head of 11 labels included.
 PUBLISHED = {
@@ -16,14 +20,18 @@ PUBLISHED = {
 HEAD = 256 * 1024 + 256 + 11 * 256 + 11
 
 
+def on(backbone, method, options=None):
+    return budget(method, backbone, lambda width: ClassificationHead(width, 11), options)
+
+
 def on_large(method, options=None):
-    return budget(method, "wav2vec2-large-untrained", lambda width: ClassificationHead(width, 11), options)
+    return on("wav2vec2-large-untrained", method, options)
 
 
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_trainable_parameters_are_the_published_ones(method):
     measured = on_large(method)
-    (published,) = applying.published(method)
+    published, *_ = applying.published(method)
     assert (published.backbone, published.labels) == ("wav2vec2:large", 11)
     assert measured.trainable_parameters == PUBLISHED[method] == published.parameters
     assert measured.head_parameters == HEAD
@@ -80,3 +88,28 @@ def test_options_and_roles_change_the_budget():
     everything, queries = on_large("lora"), on_large("lora", {"r": 16, "roles": "query"})
     assert queries.method_parameters == 24 * 16 * (1024 + 1024)
     assert everything.adapter_bytes == 4 * everything.trainable_parameters
+
+
+# A shipped one is stored in float16; of each family the size that is built fastest.
+BACKBONES = ["sure-mini", *(name for name in SIZES if name.endswith(":tiny") and not bare(name).headless)]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_method_has_a_budget_on_every_backbone_that_takes_a_head(backbone):
+    for method in applying.names():
+        measured = on(backbone, method, FITTING.get(method))
+        assert measured.head_parameters <= measured.trainable_parameters <= measured.total_parameters, method
+        assert measured.adapter_bytes >= 4 * measured.trainable_parameters, method
+        assert measured.macs_per_second > 0, method
+
+
+def test_a_whole_model_s_budget_is_refused_with_a_reason():
+    with pytest.raises(SureError, match="sure-mini-tts: fastspeech2_conformer models are whole"):
+        on("sure-mini-tts", "lora")
+
+
+@pytest.mark.parametrize(("backbone", "method"), [*((name, "lora") for name in BACKBONES), ("wav2vec2:tiny", "boft")])
+def test_a_budget_is_what_a_run_measures(backbone, method):
+    loaded = loading.load(backbone, head=True)
+    model = ModelWithHead(loaded, ClassificationHead(loaded.width, 11))
+    assert on(backbone, method) == measure(applying.apply(model, applying.configure(method, loaded)))

@@ -1,6 +1,7 @@
 """What `sure data check` finds in a corpus."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_every_broken_file_is_an_error(corpus):
     assert found.splits["train"].hours == 0
 
 
+def test_a_pipe_among_the_files_is_not_waited_for(corpus):
+    (corpus / "3.wav").unlink()
+    os.mkfifo(corpus / "3.wav")
+    labels = {number: ("angry", "sad")[number % 2] for number in range(8)}
+    for number, label in labels.items():
+        split = "train" if number < 4 else "validation" if number < 6 else "test"
+        (corpus / split / label).mkdir(parents=True, exist_ok=True)
+        (corpus / f"{number}.wav").rename(corpus / split / label / f"{number}.wav")
+    (corpus / "manifest.csv").unlink()
+    (error,) = report(corpus).errors
+    assert error.endswith("3.wav: is no file that can be read to its end.")
+
+
 def test_a_speaker_in_two_splits_is_a_warning(corpus):
     edit(corpus, "test-3", "train-0")
     assert report(corpus).warnings == [
@@ -107,8 +121,18 @@ def test_what_training_refuses_is_the_error(corpus, capsys):
     assert json.loads(said)["splits"] == {}
 
 
+def test_a_corpus_of_one_label_is_an_error(corpus):
+    edit(corpus, "sad", "angry")
+    assert report(corpus).errors == [
+        f"{corpus}: every train utterance has the same label, 'angry'; there is nothing to tell apart. Two labels are "
+        "the fewest."
+    ]
+
+
 def test_cuts_are_for_tasks_that_allow_them(corpus):
     assert check(make_task("audio_classification", {}), corpus, max_seconds=0.5).errors == []
+    (error,) = check(make_task("audio_classification", {}), corpus, max_seconds=0).errors
+    assert error == "--max_seconds 0: give a number of seconds, at least the 0.025 s of one frame."
     (error,) = check(make_task("asr_manifest", {}), corpus, max_seconds=0.5).errors
     assert error.startswith("--max_seconds 0.5: asr_manifest needs whole utterances")
 

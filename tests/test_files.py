@@ -1,10 +1,14 @@
-"""What is read from a user's text files."""
+"""What is read from a user's text files, and who writes into a folder."""
 
 import json
+import time
+from pathlib import Path
 
 import pytest
 
-from sure.files import is_number
+from sure.errors import SureError
+from sure.files import is_number, locked
+from tests.factories import processes
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "0.5", "1e308", "1" + "0" * 300])
@@ -15,3 +19,31 @@ def test_a_number_that_a_float_can_hold_is_one(text):
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1" + "0" * 400, "true", "null", '"1"', "[1]"])
 def test_anything_else_is_none(text):
     assert not is_number(json.loads(text))
+
+
+def hold(folder: Path) -> None:
+    with locked(folder, folder, wait=False):
+        (folder / "held").touch()
+        time.sleep(60)
+
+
+def test_a_folder_is_for_one_process_until_that_ends_however_it_ends(tmp_path):
+    holder = processes.start(hold, tmp_path / "new")
+    while not (tmp_path / "new" / "held").exists():
+        assert holder.is_alive()
+        time.sleep(0.01)
+    with pytest.raises(SureError, match=r"--output_dir new is in use by another run"):
+        with locked(tmp_path / "new", "--output_dir new", wait=False):
+            pass
+    holder.kill()
+    holder.join()
+    with locked(tmp_path / "new", "--output_dir new", wait=False):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", Path("/proc/none")):
+        with pytest.raises(SureError, match=f"{folder}: cannot be written"):
+            with locked(folder, folder, wait=False):
+                pass

@@ -338,7 +338,7 @@ def test_what_is_shown_trains_predicts_and_enters_a_board(sure, shown, digits, t
 
     said = sure(*add, fails=True)
     assert "made with plug-ins that are not there: 'tasks/spoken_digits.py', 'metrics/label_error_rate.py'." in said
-    assert not board.exists()
+    assert not (board / "submissions").exists()
     sure(*add, plugins=[shown])
     # Ranks come from predictions, which a task and its metric score; what was built is shown as it is.
     assert "'tasks/spoken_digits.py'" in sure("leaderboard", "build", "--board", board, fails=True)

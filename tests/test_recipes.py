@@ -73,11 +73,12 @@ def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_end
         "OUTPUT_DIR": str(tmp_path / "out"),
         "SURE_CACHE": str(tmp_path / "cache"),
         "BATCH_SIZE": "8",
+        "CUDA_VISIBLE_DEVICES": "",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
 
     def run(**changes):
-        flags = "--num_train_epochs 1 --eval_strategy epoch --save_strategy epoch --report_to none --use_cpu True"
+        flags = "--num_train_epochs 1 --eval_strategy epoch --save_strategy epoch --report_to none"
         done = subprocess.run(
             ["bash", next(path for path in RECIPES if path.name == "emotion_cls.sh"), *flags.split()],
             env=os.environ | settings | changes,

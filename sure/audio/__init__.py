@@ -48,7 +48,8 @@ def load(
     refuse_too_short(max_seconds)
     try:
         if not path.is_file():
-            raise SureError(f"{path}: {'is a folder, not an audio file' if path.is_dir() else 'no such audio file'}.")
+            what = "is a folder, not an audio file" if path.is_dir() else "is no file that can be read to its end"
+            raise SureError(f"{path}: {what if path.exists() else 'no such audio file'}.")
         if path.stat().st_size == 0:
             raise SureError(f"{path}: the file is empty (0 bytes).")
         with path.open("rb") as raw:
@@ -93,10 +94,19 @@ def load_or_error(job: tuple[str, float | None, float | None, float | None]) -> 
 
 def duration(path: str | Path) -> float:
     """Seconds of a file by its header, without decoding it. Raises `SureError` where it is missing or no audio."""
+    return header(path)[0]
+
+
+def header(path: str | Path) -> tuple[float, int, int]:
+    """Seconds, sample rate in Hz and channels of a file. Raises `SureError` as `duration`."""
     try:
-        return soundfile.info(str(path)).duration
+        # Whoever opens a pipe waits until something is written into it.
+        if not Path(path).is_file():
+            raise SureError(f"{path}: not readable as audio (no such file).")
+        info = soundfile.info(str(path))
     except soundfile.LibsndfileError as error:
         raise SureError(f"{path}: not readable as audio ({error.error_string.strip()}).") from None
+    return info.duration, info.samplerate, info.channels
 
 
 def write(path: Path, waveform: NDArray) -> None:
@@ -107,6 +117,9 @@ def write(path: Path, waveform: NDArray) -> None:
 
 def digest(path: str) -> str | None:
     """SHA-256 of a file's bytes; None where it cannot be read, of which `load` gives the reason."""
+    # A pipe would be waited for.
+    if not Path(path).is_file():
+        return None
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -52,6 +52,8 @@ def load(
         raise SureError(f"{name}: encoders that shorten their output (add_adapter) are not supported.")
     # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
     config.layerdrop = 0.0
+    # As weights are read below; what is stored in float16, as sure-mini is, would be that without weights too.
+    config.dtype = torch.float32
     chosen = registry.dataclass_of(family.options_class, options or {}, "--backbone_options", family.family())
     if not weights:
         # SpecAugment's embedding is made by a constructor that does not heed the device.

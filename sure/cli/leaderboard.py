@@ -1,9 +1,12 @@
 """`sure leaderboard`."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sure.cli.shared import subcommands
+from sure.files import locked, writing
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -32,16 +35,31 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _add(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
+    from sure.record import RESULT
 
-    for record in arguments.records:
-        print(leaderboard.add(record, arguments.board))
+    records = [record / RESULT if record.is_dir() else record for record in arguments.records]
+    for record in records:
+        # What is no record makes no board.
+        leaderboard.read(record)
+    with _writing(arguments.board):
+        for record in records:
+            print(leaderboard.add(record, arguments.board))
 
 
 def _build(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
 
-    leaderboard.build(arguments.board)
+    with _writing(arguments.board):
+        leaderboard.build(arguments.board)
     print(f"Wrote {arguments.board / 'leaderboard.json'} and {arguments.board / 'index.html'}.")
+
+
+@contextmanager
+def _writing(board: Path) -> Iterator[None]:
+    """One command at a time changes a board; others wait."""
+    what = f"--board {board}"
+    with locked(board, what, wait=True), writing(what):
+        yield
 
 
 def _validate(arguments: argparse.Namespace) -> None:

@@ -35,6 +35,8 @@ def _print_result(result) -> None:
         f"{cost.trainable_parameters:,} trainable parameters ({cost.trainable_share:.2%} of all), of them "
         f"{cost.head_parameters:,} in the head; {cost.training_seconds:.0f} s of training."
     )
+    if result.run.arguments["learning_rate"] == 0:
+        print("Note: the learning rate was 0: nothing was trained.")
     if result.run.data.synthetic or not result.run.backbone.pretrained:
         print("Note: " + _caveat(result.run.data.synthetic, result.run.backbone.pretrained))
 

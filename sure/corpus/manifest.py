@@ -184,8 +184,9 @@ def _lines(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SureError(f"{manifest}, line {number}: not JSON ({error.msg}).") from None
+        except (ValueError, RecursionError) as error:
+            # Also an integer of too many digits, or brackets in too many brackets.
+            raise SureError(f"{manifest}, line {number}: not JSON ({getattr(error, 'msg', error)}).") from None
         if not isinstance(row, dict):
             raise SureError(f"{manifest}, line {number}: expected a JSON object.")
         yield number, row

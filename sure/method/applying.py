@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any, get_origin
 import peft
 import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-from peft.utils import CONFIG_NAME, ModulesToSaveWrapper
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from sure import registry
@@ -27,6 +29,9 @@ from sure.model import SpeechModel
 
 # Where a method of PEFT goes unless `roles` says otherwise: every linear projection of a layer.
 LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
+
+# What PEFT calls its two files.
+CONFIG, WEIGHTS = CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
 # What can be chosen of every method besides its own options.
 _CHOICES = ("budget", "layers", "preset", "roles", "top")
@@ -169,14 +174,36 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
 def load(model: SpeechModel, folder: Path) -> peft.PeftModel:
     """The model with the adapter that a run left in its folder, for inference.
 
-    Raises `SureError` where there is none, or one that is not this model's.
+    Raises `SureError` where there is none, or one that is not this model's: every tensor must be there, and no other.
     """
-    return _at_home(peft.PeftModel.from_pretrained(model, folder, config=read_config(folder)))
+    config, weights = read_config(folder), Path(folder) / WEIGHTS
+    try:
+        with safe_open(weights, framework="pt") as file:
+            stored = set(file.keys())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            adapted = peft.PeftModel.from_pretrained(model, folder, config=config)
+    except FileNotFoundError:
+        raise SureError(f"{weights}: no such file; an adapter's folder has it.") from None
+    except SafetensorError as error:
+        raise SureError(f"{weights}: broken or cut off ({error}). Copy it again.") from None
+    except (ValueError, TypeError, RuntimeError) as error:
+        # Of tensors of other sizes, the second line names the first.
+        said = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise SureError(f"{weights} does not fit this model and {CONFIG}: {said}") from None
+    # PEFT would leave at random what it does not find.
+    differing = stored ^ set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    if differing:
+        raise SureError(
+            f"{weights} does not fit this model and {CONFIG}: {len(differing)} tensors are too many or missing, such "
+            f"as {min(differing)}."
+        )
+    return _at_home(adapted)
 
 
 def read_config(folder: Path) -> peft.PeftConfig:
     """The configuration of an adapter that was saved. Raises `SureError` where there is none that PEFT can read."""
-    path = Path(folder) / CONFIG_NAME
+    path = Path(folder) / CONFIG
     registry.import_all("method")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ Its JSON Schema is generated from these classes (`leaderboard/schema.json`); rea
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,19 @@ RUN = "run.json"
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def _read(cls, path: Path, what: str) -> Self:
+        """From a JSON file. Raises `SureError` naming the file and every wrong field, where it is no `what`."""
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except FileNotFoundError:
+            raise SureError(f"{path}: no such {what}.") from None
+        except OSError as error:
+            raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+            raise SureError(f"{path} is not a {what}: {wrong}.") from None
 
 
 class SplitSize(_Strict):
@@ -89,6 +102,11 @@ class Run(_Strict):
         exclude_if=lambda plugins: not plugins,
         description="Those that took part; absent where there is none.",
     )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `sure train` leaves before it trains. Raises `SureError` naming the file and every wrong field."""
+        return cls._read(path, "run of `sure train`")
 
 
 class Memory(_Strict):
@@ -214,15 +232,9 @@ class Result(_Strict):
         write_atomically(path, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> "Result":
+    def read(cls, path: Path) -> Self:
         """Read and check. Raises `SureError` naming the file and every wrong field."""
-        try:
-            return cls.model_validate_json(Path(path).read_bytes())
-        except FileNotFoundError:
-            raise SureError(f"{path}: no such result record.") from None
-        except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-            raise SureError(f"{path} is not a result record of schema version {SCHEMA_VERSION}: {wrong}.") from None
+        return cls._read(path, f"result record of schema version {SCHEMA_VERSION}")
 
 
 def write_predictions(path: Path, rows: list[dict[str, Any]]) -> PredictionsFile:
@@ -247,6 +259,6 @@ def read_predictions(folder: Path, file: PredictionsFile) -> list[dict[str, Any]
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SureError(f"{path}, line {number}: not JSON ({error}).") from None
     return rows

@@ -2,14 +2,43 @@
 
 import dataclasses
 import difflib
+import math
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
+import torch
 import yaml
+from accelerate.utils import get_int_from_env
 from transformers import HfArgumentParser, TrainingArguments
 
 from sure.errors import SureError
 from sure.task import Task, task_with_options
+
+# What a number may be, from and to, where that is not anything from 0 on.
+_RANGES = {
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), (1, math.inf)),
+    **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps"), (1, math.inf)),
+    **dict.fromkeys(("preprocessing_workers", "dataloader_prefetch_factor"), (1, math.inf)),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
+    "label_smoothing_factor": (0, 1),
+    # -1: as many as the epochs have; the process that launchers number, or none.
+    **dict.fromkeys(("max_steps", "local_rank"), (-1, math.inf)),
+}
+_ABOVE_ZERO = ("eval_steps", "save_steps", "logging_steps")
+
+# Flags of the trainer that a run cannot do as they say.
+_UNFIT = {
+    "push_to_hub": "a run publishes nothing; `hf upload` takes its output folder when it has ended",
+    "dataloader_drop_last": "it would leave utterances out of evaluations too",
+    "auto_find_batch_size": "a record states the batch size; choose --per_device_train_batch_size",
+    "prediction_loss_only": "a run is scored by its task's metrics",
+    "batch_eval_metrics": "metrics are of whole splits",
+    "bf16_full_eval": "what is tested is what was trained; --bf16 True takes less memory in both",
+    "fp16_full_eval": "what is tested is what was trained; --fp16 True takes less memory in both",
+    "use_liger_kernel": "it is for layers of language models",
+    "neftune_noise_alpha": "it adds noise to token embeddings, of which a speech model has none",
+}
 
 
 @dataclass
@@ -67,10 +96,15 @@ class RunArguments:
                 raise SureError(
                     f"--{name} is missing. For example: sure train --task emodb_emotion --data_dir DATA/emodb"
                 )
+        _refuse_wrong_numbers(self)
 
     def make_task(self) -> Task:
         """The task with its options. Raises `SureError` for an unknown task or option."""
         return task_with_options(self.task, parse_options(self.task_options, "--task_options"))
+
+
+# Where launchers say how many processes they start.
+_LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 @dataclass
@@ -106,7 +140,7 @@ class TrainerArguments(TrainingArguments):
     report_to: list[str] | str | None = field(
         default="tensorboard", metadata={"help": "Integrations to log to, or none."}
     )
-    train_sampling_strategy: str = field(
+    train_sampling_strategy: Literal["group_by_length", "random"] = field(
         default="group_by_length", metadata={"help": "group_by_length: similar lengths in a batch; or random."}
     )
     logging_nan_inf_filter: bool = field(
@@ -121,16 +155,58 @@ class TrainerArguments(TrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata={"help": "Columns are chosen when batches are made."})
 
     def __post_init__(self) -> None:
+        _refuse_wrong_numbers(self)
+        for name, why in _UNFIT.items():
+            if getattr(self, name):
+                raise SureError(f"--{name}: {why}.")
+        if self.max_steps == 0 or (self.max_steps < 0 and self.num_train_epochs == 0):
+            name = "max_steps" if self.max_steps == 0 else "num_train_epochs"
+            raise SureError(
+                f"--{name} 0: nothing would be trained. A model as it was pretrained is scored by --max_steps 1 "
+                "--learning_rate 0, which its record then says."
+            )
         metric = self.metric_for_best_model
         self.save_strategy = self.save_strategy or self.eval_strategy
         self.save_steps = self.save_steps or self.eval_steps or self.logging_steps
+        # Several processes on a CPU find one another only where they are told that it is one.
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         try:
             super().__post_init__()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
             raise SureError(f"Training arguments: {error}") from None
         # The trainer would select by the loss; the task knows better.
         self.metric_for_best_model = metric
         self.dataloader_pin_memory = self.device.type == "cuda"
+        _refuse_lone_processes(self.world_size)
+
+
+def _refuse_wrong_numbers(settings: RunArguments | TrainerArguments) -> None:
+    """Raises `SureError` for a number that is none (NaN), infinite, or out of its range."""
+    for name, value in vars(settings).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        least, most = _RANGES.get(name, (0, math.inf))
+        if not (least <= value <= most and math.isfinite(value)) or (name in _ABOVE_ZERO and value == 0):
+            wanted = f"a number from {least} on" if most == math.inf else f"one from {least} to {most}"
+            if name in _ABOVE_ZERO or least == 1:
+                wanted = f"a {'whole ' if least == 1 else ''}number above 0"
+            raise SureError(f"--{name} {value:g}: give {wanted}.")
+
+
+def _refuse_lone_processes(known: int) -> None:
+    """Raises `SureError` where a launcher was to start more processes than train together.
+
+    Each would train by itself and write into the same folder, or fewer would than were asked for.
+    """
+    launched = get_int_from_env(_LAUNCHED, 1)
+    if launched != known:
+        raise SureError(f"{launched} processes were started and {known} train together: start them by torchrun.")
+    # Accelerate says where several processes meet, and starts one of them where there are no several GPUs.
+    if "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ and not set(_LAUNCHED) & set(os.environ):
+        raise SureError(
+            "accelerate launch was to start several processes and has started one: it does so where there are no "
+            "several GPUs. Use torchrun --standalone --nproc_per_node N -m sure.train, with the same flags."
+        )
 
 
 # What may differ between a run and its continuation without changing a score.
@@ -163,9 +239,6 @@ def parse(argv: list[str], prog: str) -> tuple[RunArguments, TrainerArguments]:
         given.output_dir = f"out/{given.task}-{backbone}-{given.method}-seed{given.seed}"
     if given.resume_from_checkpoint is not None:
         parser.error("--resume_from_checkpoint: a run resumes by itself, from the newest checkpoint in its folder")
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(given, name) < 1:
-            parser.error(f"--{name} {getattr(given, name)}: give a whole number above 0")
     run, trainer = parser.parse_dict(vars(given))
     return run, trainer
 
@@ -179,7 +252,8 @@ class _Parser(HfArgumentParser):
 
 _DESCRIPTION = (
     "Train one method on one task and write a result record. Resumes by itself when the output folder holds a "
-    "checkpoint of the same run. Several GPUs: accelerate launch -m sure.train, with the same flags."
+    "checkpoint of the same run. Several processes: torchrun --standalone --nproc_per_node N -m sure.train, with "
+    "the same flags."
 )
 
 

@@ -4,9 +4,10 @@ import json
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 
 from sure.errors import SureError
 from sure.record import RESULT, RUN, Result, Run
@@ -14,6 +15,11 @@ from sure.record.provenance import provenance
 from sure.runner.arguments import RunArguments, TrainerArguments
 
 _DEFAULTS = {"backbone_options": []}
+
+_Kind = TypeVar("_Kind", Run, Result)
+
+# Where a disk is full, `torch.save` says no more than where that was.
+_TORCH_CANNOT_WRITE = ("inline_container.cc", "iostream error", "PytorchStreamWriter")
 
 
 def complete_or_prepared(
@@ -28,7 +34,7 @@ def complete_or_prepared(
                 (output_dir / name).unlink(missing_ok=True)
         if not (output_dir / RUN).exists():
             return None
-        before = json.loads((output_dir / RUN).read_text(encoding="utf-8"))["arguments"]
+        before = _there(Run, output_dir / RUN).arguments
         # A setting that there was not when that run began was as it is by default.
         differing = [name for name, value in as_json(chosen).items() if before.get(name, _DEFAULTS.get(name)) != value]
         if differing:
@@ -38,7 +44,7 @@ def complete_or_prepared(
                 "discard that run."
             )
         if (output_dir / RESULT).exists():
-            result = Result.read(output_dir / RESULT)
+            result = _there(Result, output_dir / RESULT)
             if result.status == "complete":
                 return result
     return None
@@ -47,7 +53,7 @@ def complete_or_prepared(
 def refuse_other_plugins(output_dir: Path, record: Run) -> None:
     """Raises `SureError` where a run would go on with a plug-in that has changed since it was interrupted."""
     if (output_dir / RUN).exists():
-        before = Run.model_validate_json((output_dir / RUN).read_bytes()).plugins
+        before = _there(Run, output_dir / RUN).plugins
         changed = [f"{plugin.kind} {plugin.name}" for plugin in record.plugins if plugin not in before]
         if changed:
             raise SureError(
@@ -56,28 +62,59 @@ def refuse_other_plugins(output_dir: Path, record: Run) -> None:
             )
 
 
+def _there(kind: type[_Kind], path: Path) -> _Kind:
+    """What an output folder holds of an earlier run."""
+    try:
+        return kind.read(path)
+    except SureError as error:
+        raise SureError(f"{error} Choose another folder, or --restart True to discard that run.") from None
+
+
 @contextmanager
 def failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metric: str, started: str):
-    """A run that breaks leaves a record that says so; running it again resumes."""
+    """A run that breaks leaves a record that says so; running it again resumes.
+
+    Raises `SureError` for what a user can put right: a loss that is no number, too little memory, a full disk.
+    """
     try:
         yield
-    except (RuntimeError, ArithmeticError, OSError) as error:
+    except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        if args.should_save:
-            Result(
-                status="failed",
-                error=message,
-                run=record,
-                metric=metric,
-                cost=None,
-                scores={},
-                interval=None,
-                predictions={},
-                provenance=provenance(started),
-            ).write(output_dir / RESULT)
-        if isinstance(error, FloatingPointError | torch.OutOfMemoryError):
-            raise SureError(f"The run failed: {error}.") from None
-        raise
+        failed = Result(
+            status="failed",
+            error=message,
+            run=record,
+            metric=metric,
+            cost=None,
+            scores={},
+            interval=None,
+            predictions={},
+            provenance=provenance(started),
+        )
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        # A full disk is no OSError where C++ or Rust writes.
+        if any(words in message for words in _TORCH_CANNOT_WRITE):
+            reason = f"a checkpoint cannot be written, is the disk full? ({reason})"
+        elif not isinstance(error, FloatingPointError | torch.OutOfMemoryError | OSError | SafetensorError):
+            reason = None
+        if args.should_save and (unwritten := _write_failed(failed, output_dir)) and reason:
+            reason += f"; no record of it could be written either ({unwritten})"
+        if reason is None:
+            raise
+        raise SureError(f"The run failed: {reason}.") from None
+
+
+def _write_failed(record: Result, output_dir: Path) -> str | None:
+    """Write the record of a failed run; where that fails too, gives the reason."""
+    # What a full disk has left of a checkpoint is of no use, and takes the place of the record.
+    for checkpoint in _checkpoints(output_dir).values():
+        if not _is_complete(checkpoint):
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    try:
+        record.write(output_dir / RESULT)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def as_json(values: dict[str, Any]) -> dict[str, Any]:
@@ -86,9 +123,9 @@ def as_json(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def newest_checkpoint(output_dir: Path) -> Path | None:
-    """The newest complete checkpoint; the trainer writes `trainer_state.json` last."""
-    complete = [path.parent for path in output_dir.glob("checkpoint-*/trainer_state.json") if _read(path) is not None]
-    return max(complete, key=lambda folder: int(folder.name.removeprefix("checkpoint-")), default=None)
+    """The newest complete checkpoint."""
+    complete = {step: path for step, path in _checkpoints(output_dir).items() if _is_complete(path)}
+    return complete[max(complete)] if complete else None
 
 
 def stopped_early(checkpoint: Path) -> Path | None:
@@ -103,8 +140,20 @@ def stopped_early(checkpoint: Path) -> Path | None:
     return None
 
 
+def _checkpoints(output_dir: Path) -> dict[int, Path]:
+    """The trainer's checkpoints by step; other names are a user's own."""
+    steps = {path: path.name.removeprefix("checkpoint-") for path in output_dir.glob("checkpoint-*")}
+    return {int(step): path for path, step in steps.items() if step.isdecimal()}
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """The trainer writes `trainer_state.json` last."""
+    return _read(checkpoint / "trainer_state.json") is not None
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return read if isinstance(read, dict) else None

@@ -1,12 +1,13 @@
 """One run from start to finish: corpus, backbone, method, training, scores, record.
 
 sure train --task emodb_emotion --data_dir DATA/emodb --method lora --output_dir out/lora
-accelerate launch --num_processes 4 -m sure.train ...the same
+torchrun --standalone --nproc_per_node 4 -m sure.train ...the same
 """
 
 import dataclasses
 import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sure.backbone import loading
 from sure.corpus import cache
 from sure.corpus.folders import SYNTHETIC_MARKER
 from sure.errors import SureError
-from sure.files import write_atomically
+from sure.files import locked, write_atomically, writing
 from sure.method import applying
 from sure.record import (
     RESULT,
@@ -46,7 +47,7 @@ from sure.runner.folder import (
     refuse_other_plugins,
     stopped_early,
 )
-from sure.runner.trainer import BenchmarkTrainer, callbacks
+from sure.runner.trainer import BenchmarkTrainer, callbacks, refuse_unusable
 from sure.task import Task
 from sure.task.scoring import interval, score_with_intervals
 
@@ -67,15 +68,25 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     Writes into `args.output_dir`: the adapter with its head, `run.json`, checkpoints, TensorBoard logs,
     `predictions-<split>.jsonl` and last `result.json`. Raises `SureError` for anything a user can put right.
     """
-    started = now()
     # Several GPUs in one process would be torch's DataParallel, which is slower and splits batches unseen.
     args._n_gpu = min(args.n_gpu, 1)
     output_dir = Path(args.output_dir)
     task = run.make_task()
     task.refuse_cuts(run.max_seconds)
     _settle(run, args, task)
+    refuse_unusable(args)
+    applying.config_class(run.method)
+    splits = task.load(Path(run.data_dir))
+    # The other processes of a run write where its main process does.
+    with nullcontext() if args.process_index else locked(output_dir, f"--output_dir {output_dir}", wait=False):
+        return _train(run, args, task, splits)
+
+
+def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: DatasetDict) -> Result | None:
+    """Decode and train; the main process gives the record."""
+    started, output_dir = now(), Path(args.output_dir)
     splits = cache.decode(
-        task.load(Path(run.data_dir)),
+        splits,
         cache_dir=Path(run.cache_dir) if run.cache_dir else None,
         max_seconds=run.max_seconds,
         workers=run.preprocessing_workers,
@@ -130,7 +141,8 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     )
     refuse_other_plugins(output_dir, record)
     if args.should_save:
-        write_atomically(output_dir / RUN, record.model_dump_json(indent=2) + "\n")
+        with writing(output_dir / RUN):
+            write_atomically(output_dir / RUN, record.model_dump_json(indent=2) + "\n")
 
     with failure_recorded(args, output_dir, record, task.metric, started):
         trainer = BenchmarkTrainer(

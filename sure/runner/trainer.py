@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from torch import nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import (
     EarlyStoppingCallback,
@@ -18,12 +19,19 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.integrations import get_reporting_integration_callbacks
+from transformers.optimization import get_scheduler
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_optimizer import is_optimizer_factory
 from transformers.trainer_utils import EvalLoopOutput
 
+from sure.errors import SureError
 from sure.record import Memory
 from sure.runner.batches import Collator, TrainingOrder, Utterances
 from sure.task import Task
+
+# Of a schedule that is only tried out.
+_MANY_STEPS = 1_000_000
 
 
 class CostMeter(TrainerCallback, ExportableState):
@@ -89,9 +97,11 @@ class StopAtNaN(TrainerCallback):
     """A loss that is no number never becomes one again: fail, and say what to change."""
 
     def on_log(self, args: TrainingArguments, state: TrainerState, _: TrainerControl, logs: dict, **__: Any) -> None:
-        if not math.isfinite(logs.get("loss", 0.0)):
+        # `train_loss` is that of all steps, however few were logged.
+        loss = logs.get("loss", logs.get("train_loss", 0.0))
+        if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {logs['loss']} at step {state.global_step}: lower --learning_rate ({args.learning_rate})"
+                f"the loss is {loss} at step {state.global_step}: lower --learning_rate ({args.learning_rate})"
                 " or train without --fp16"
             )
 
@@ -101,14 +111,17 @@ class BenchmarkTrainer(Trainer):
 
     def __init__(self, task: Task, collator: Collator, train: Utterances, validation: Utterances, **kwargs: Any):
         self.task = task
-        super().__init__(
-            data_collator=collator,
-            train_dataset=train,
-            eval_dataset=validation,
-            preprocess_logits_for_metrics=lambda logits, _: task.reduce(logits),
-            compute_metrics=lambda outputs: task.score(self.rows_of(outputs, validation)),
-            **kwargs,
-        )
+        try:
+            super().__init__(
+                data_collator=collator,
+                train_dataset=train,
+                eval_dataset=validation,
+                preprocess_logits_for_metrics=lambda logits, _: task.reduce(logits),
+                compute_metrics=lambda outputs: task.score(self.rows_of(outputs, validation)),
+                **kwargs,
+            )
+        except (ValueError, ImportError) as error:
+            raise SureError(f"Training arguments: {error}") from None
 
     @property
     def meter(self) -> CostMeter:
@@ -159,6 +172,22 @@ class BenchmarkTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         # In order, so that the outputs can be told apart.
         return SequentialSampler(eval_dataset)
+
+
+def refuse_unusable(args: TrainingArguments) -> None:
+    """Raises `SureError` for an optimiser, a schedule or an integration that cannot be had, before anything is read."""
+    model = nn.Linear(1, 1)
+    try:
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        if not is_optimizer_factory(kind):
+            steps = args.max_steps if args.max_steps > 0 else _MANY_STEPS
+            schedule = args.lr_scheduler_kwargs
+            optimizer = kind(model.parameters(), **options)
+            get_scheduler(args.lr_scheduler_type, optimizer, args.get_warmup_steps(steps), steps, schedule)
+        for integration in get_reporting_integration_callbacks(args.report_to):
+            integration()
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        raise SureError(f"Training arguments: {error}") from None
 
 
 def callbacks(patience: int) -> list[TrainerCallback]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,10 +42,17 @@ class ClassificationTask(TaskWithHead):
         return len(self.label_columns) == 1
 
     def load(self, data_dir: Path) -> "DatasetDict":
-        """As `Task.load`; raises `SureError` for a label outside the set, naming the file."""
+        """As `Task.load`; raises `SureError` where there is one label to learn, and for one outside the set."""
         splits = super().load(data_dir)
+        found = {column: sorted(set(splits["train"][column])) for column in self.label_columns}
+        if max(map(len, found.values())) < 2:
+            raise SureError(
+                f"{data_dir}: every train utterance has the same {' and '.join(found)}, "
+                f"{', '.join(map(repr, chain(*found.values())))}; there is nothing to tell apart. Two labels are the "
+                "fewest."
+            )
         if not self.labels:
-            self.labels = self._one_or_all({name: sorted(set(splits["train"][name])) for name in self.label_columns})
+            self.labels = self._one_or_all(found)
         for split, rows in splits.items():
             for column, labels in self._labels().items():
                 for path, label in zip(rows["path"], rows[column], strict=True):

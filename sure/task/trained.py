@@ -1,6 +1,5 @@
 """A finished run, loaded: it hears recordings, or says texts."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from tqdm import tqdm
 
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import applying
-from sure.record import RUN, PluginFile, plugins
+from sure.method import TYPE_PREFIX, applying
+from sure.model import SpeechModel
+from sure.record import RUN, Run, plugins
 from sure.task import Task, make_task
 
 Rows = Sequence[dict[str, Any]]
@@ -34,35 +34,31 @@ class TrainedModel:
     def load(cls, adapter: Path) -> "TrainedModel":
         """From the output folder of `sure train`, onto the GPU where there is one.
 
-        Raises `SureError` for a folder that is none, and for a backbone that has changed since.
+        Raises `SureError` for a folder that is none, for a backbone that has changed since, and for files that are
+        broken or of different runs.
         """
-        for name in (RUN, "adapter_config.json", "adapter_model.safetensors"):
+        for name in (RUN, applying.CONFIG, applying.WEIGHTS):
             if not (adapter / name).is_file():
                 raise SureError(
                     f"--adapter {adapter}: no {name}; expected the output folder of a finished `sure train`."
                 )
-        try:
-            run = json.loads((adapter / RUN).read_text(encoding="utf-8"))
-            needed = [PluginFile.model_validate(plugin) for plugin in run.get("plugins", [])]
-            plugins.check(f"--adapter {adapter}", needed, ("task", "method", "backbone"))
-            task = make_task(run["task"], run["task_options"])
-            arguments, recorded = run["arguments"], run["backbone"]
-        except (ValueError, KeyError) as error:
-            raise SureError(f"{adapter / RUN} is not a run of `sure train` ({error!r}).") from None
+        run = Run.read(adapter / RUN)
+        plugins.check(f"--adapter {adapter}", run.plugins, ("task", "method", "backbone"))
+        task = make_task(run.task, run.task_options)
         backbone = loading.load(
-            recorded["name"],
-            arguments["backbone_revision"],
-            options=recorded.get("options", {}),
+            run.backbone.name,
+            run.arguments.get("backbone_revision"),
+            options=run.backbone.options,
             head=task.with_head,
         )
-        if backbone.revision != recorded["revision"]:
+        if backbone.revision != run.backbone.revision:
             raise SureError(
                 f"Backbone {backbone.name} is not the one this adapter was trained on: revision "
-                f"{backbone.revision[:12]}, then {recorded['revision'][:12]}."
+                f"{backbone.revision[:12]}, then {run.backbone.revision[:12]}."
             )
-        model = applying.load(task.build_model(backbone), adapter)
+        model = _adapted(task.build_model(backbone), adapter, run)
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
-        return cls(task, backbone, model, arguments["max_seconds"])
+        return cls(task, backbone, model, run.arguments.get("max_seconds"))
 
     def hear(
         self, rows: Rows, waveform: Callable[[dict[str, Any]], np.ndarray], batch_size: int
@@ -95,3 +91,13 @@ class TrainedModel:
                     outputs = self.task.reduce(self.model(**tensors).logits)
                 progress.update(len(batch))
                 yield batch, outputs.float().cpu().numpy()
+
+
+def _adapted(model: SpeechModel, adapter: Path, run: Run) -> PeftModel:
+    """A task's model with the adapter and head of a run. Raises `SureError` where the files are not of that run."""
+    # Types of ours had their bare names in 0.1.0.
+    kinds = run.method.config.get("peft_type"), applying.read_config(adapter).peft_type
+    trained, found = (str(getattr(kind, "value", kind)).removeprefix(TYPE_PREFIX) for kind in kinds)
+    if found != trained:
+        raise SureError(f"{adapter / applying.CONFIG}: of {found}; the run in {RUN} trained {trained}.")
+    return applying.load(model, adapter)

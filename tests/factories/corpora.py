@@ -40,3 +40,16 @@ def noise_in_fleurs_layout(folder: Path, train: int = 10, dev: int = 5, test: in
             lines.append("\t".join([str(number), f"{number}.wav", text.upper(), text, "", str(len(waveform)), "MALE"]))
         write(folder / f"{split}.tsv", *lines)
     return folder
+
+
+def noise_with_labels(folder: Path, *labels: str) -> Path:
+    """For `audio_classification`: for each label two utterances of noise to train on, and one in each other split."""
+    generator = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["path,label,split"]
+    for number, split in enumerate(("train", "train", "validation", "test")):
+        for label in labels:
+            soundfile.write(folder / f"{label}-{number}.wav", generator.normal(0, 0.1, size=8000), 16_000)
+            lines.append(f"{label}-{number}.wav,{label},{split}")
+    write(folder / "manifest.csv", *lines)
+    return folder

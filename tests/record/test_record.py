@@ -1,5 +1,6 @@
 """The result record: read back as written, refused with a reason, and never half there."""
 
+import hashlib
 import json
 
 import pytest
@@ -61,6 +62,13 @@ def test_predictions_read_back_as_written(tmp_path):
     rows = [{"id": "ä", "prediction": "line\nbreak"}, {"id": "語", "prediction": 1}]
     file = write_predictions(tmp_path / "test.jsonl", rows)
     assert read_predictions(tmp_path, file) == rows
+
+
+def test_predictions_nested_too_deeply_are_refused(tmp_path):
+    text = "[" * 100_000
+    (tmp_path / "test.jsonl").write_text(text)
+    with pytest.raises(SureError, match=r"test\.jsonl, line 1: not JSON"):
+        read_predictions(tmp_path, PredictionsFile(path="test.jsonl", sha256=hashlib.sha256(text.encode()).hexdigest()))
 
 
 def test_changed_missing_and_distant_predictions_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Runs from recordings to records: what is written, resuming, several processes, failures."""
 
+import os
 import subprocess
 import sys
 import time
@@ -134,8 +135,11 @@ def test_two_processes_score_what_one_does_with_the_same_global_batch(command, t
     words = ["--backbone", str(plain), "--early_stopping_patience", "0"]
     main(command(tmp_path / "one", *words))
     words = command(tmp_path / "two", *words, "--per_device_train_batch_size", "4")
+    # As README has it: nothing says that it is a CPU.
+    words = " ".join(words).replace("--use_cpu True", "").split()
     launcher = [sys.executable, *"-m torch.distributed.run --standalone --nproc_per_node 2 -m sure.train".split()]
-    two = subprocess.run([*launcher, *words], capture_output=True, text=True)
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    two = subprocess.run([*launcher, *words], env=environment, capture_output=True, text=True)
     assert two.returncode == 0, two.stderr
     first, second = (Result.read(tmp_path / name / "result.json") for name in ("one", "two"))
     assert second.cost.processes == 2
@@ -148,9 +152,10 @@ def test_two_processes_score_what_one_does_with_the_same_global_batch(command, t
         assert values(first, split) == pytest.approx(values(second, split))
 
 
-def test_a_loss_that_is_no_number_fails_with_a_record_of_it(command, tmp_path):
+@pytest.mark.parametrize("steps", ["1", "1000"], ids=["logged", "never logged"])
+def test_a_loss_that_is_no_number_fails_with_a_record_of_it(steps, command, tmp_path):
     with pytest.raises(SureError, match=r"the loss is .* lower --learning_rate"):
-        main(command(tmp_path, "--learning_rate", "1e30", "--logging_steps", "1", "--max_grad_norm", "0"))
+        main(command(tmp_path, "--learning_rate", "1e30", "--logging_steps", steps, "--max_grad_norm", "0"))
     result = Result.read(tmp_path / "result.json")
     assert result.status == "failed"
     assert "lower --learning_rate" in result.error

@@ -56,14 +56,16 @@ def test_split_folders_are_splits_under_any_of_their_names(tmp_path):
 
 @pytest.mark.parametrize("name", ["validation", "dev", "valid", "val", "evaluation"])
 def test_each_name_of_the_validation_folder_is_known(name, tmp_path):
-    splits = load(touch(tmp_path, "train/yes/a.wav", f"{name}/yes/b.wav", "test/yes/c.wav"))
+    splits = load(touch(tmp_path, "train/yes/a.wav", "train/no/a.wav", f"{name}/yes/b.wav", "test/yes/c.wav"))
     assert ids(splits)["validation"] == [f"{name}/yes/b.wav"]
 
 
 def test_hidden_files_and_other_files_do_not_count(tmp_path):
-    touch(tmp_path, "train/yes/a.wav", "dev/yes/b.wav", "test/yes/c.wav", "readme.txt", ".cache/x/y.wav")
+    touch(
+        tmp_path, "train/yes/a.wav", "train/no/a.wav", "dev/yes/b.wav", "test/yes/c.wav", "readme.txt", ".cache/x/y.wav"
+    )
     touch(tmp_path, "train/yes/._a.wav", "train/yes/notes.txt", "__MACOSX/train/yes/._a.wav")
-    assert sum(map(len, ids(load(tmp_path)).values())) == 3
+    assert sum(map(len, ids(load(tmp_path)).values())) == 4
 
 
 def test_label_folders_are_split_by_the_hash_of_their_ids(tmp_path):
@@ -106,8 +108,12 @@ def test_a_csv_manifest_has_splits_speakers_and_times(tmp_path):
 
 
 def test_an_id_does_not_depend_on_where_the_corpus_lies(tmp_path):
-    text = f"path,label,split\n{tmp_path}/a.wav,yes,train\n./c.wav,yes,dev\nd.wav,yes,test\n"
-    assert ids(load(manifest(tmp_path, text))) == {"train": ["a.wav"], "validation": ["c.wav"], "test": ["d.wav"]}
+    text = f"path,label,split\n{tmp_path}/a.wav,yes,train\nb.wav,no,train\n./c.wav,yes,dev\nd.wav,yes,test\n"
+    assert ids(load(manifest(tmp_path, text))) == {
+        "train": ["a.wav", "b.wav"],
+        "validation": ["c.wav"],
+        "test": ["d.wav"],
+    }
 
 
 def test_a_jsonl_manifest_says_the_same(tmp_path):
@@ -115,11 +121,12 @@ def test_a_jsonl_manifest_says_the_same(tmp_path):
         jsonl(
             tmp_path,
             {"path": "a.wav", "label": "yes", "split": "train", "speaker": "anna", "start": 0, "end": 1.5},
+            {"path": "b.wav", "label": "no", "split": "train"},
             {"path": "c.wav", "label": "yes", "split": "valid", "end": 2},
             {"path": "d.wav", "label": "yes", "split": "test", "speaker": None, "start": None, "note": "unused"},
         )
     )
-    assert ids(splits) == {"train": ["a.wav[0-1.5]"], "validation": ["c.wav[0-2]"], "test": ["d.wav"]}
+    assert ids(splits) == {"train": ["a.wav[0-1.5]", "b.wav"], "validation": ["c.wav[0-2]"], "test": ["d.wav"]}
     assert splits["train"][0] | {"path": "", "split": ""} == {
         "id": "a.wav[0-1.5]",
         "path": "",
@@ -133,9 +140,9 @@ def test_a_jsonl_manifest_says_the_same(tmp_path):
 
 @pytest.mark.parametrize("name", ["manifest.csv", "metadata.csv"])
 def test_file_name_does_for_path_and_a_byte_order_mark_and_empty_lines_do_no_harm(name, tmp_path):
-    text = "file_name,label,split\r\na.wav,yes,train\r\n\r\nb.wav,yes,dev\r\nc.wav,yes,test\r\n\r\n"
+    text = "file_name,label,split\r\na.wav,yes,train\r\n\r\nb.wav,yes,dev\r\nc.wav,yes,test\r\n\r\nd.wav,no,train\r\n"
     splits = load(manifest(tmp_path, text, name, encoding="utf-8-sig"))
-    assert ids(splits) == {"train": ["a.wav"], "validation": ["b.wav"], "test": ["c.wav"]}
+    assert ids(splits) == {"train": ["a.wav", "d.wav"], "validation": ["b.wav"], "test": ["c.wav"]}
 
 
 @pytest.mark.parametrize("name", ["manifest.jsonl", "metadata.jsonl"])
@@ -162,7 +169,7 @@ def speakers(folder, count):
     """A manifest without splits of so many speakers, two utterances of each."""
     names = [f"s{number:02d}" for number in range(count)]
     touch(folder, *(f"{name}-{take}.wav" for name in names for take in (1, 2)))
-    rows = [f"{name}-{take}.wav,yes,{name}\n" for take in (1, 2) for name in reversed(names)]
+    rows = [f"{name}-{take}.wav,{(None, 'yes', 'no')[take]},{name}\n" for take in (1, 2) for name in reversed(names)]
     (folder / "manifest.csv").write_text("path,label,speaker\n" + "".join(rows), encoding="utf-8")
     return folder
 
@@ -239,16 +246,16 @@ def test_what_cannot_be_split_is_told_what_it_takes(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "path;label;split\na.wav;yes, or so;train\nb.wav;yes, or so;dev\nc.wav;yes, or so;test\n",
-        "path\tlabel\tsplit\na.wav\tyes, or so\ttrain\nb.wav\tyes, or so\tdev\nc.wav\tyes, or so\ttest\n",
-        'Path, Label ,SPLIT,\na.wav, "yes, or so", train,\nb.wav ,"yes, or so",dev,\nc.wav,"yes, or so",test ,\n',
+        "path;label;split\na.wav;yes, or so;train\nb.wav;yes, or so;dev\nc.wav;yes, or so;test\nd.wav;no;train\n",
+        "path\tlabel\tsplit\na.wav\tyes, or so\ttrain\nb.wav\tyes, or so\tdev\nc.wav\tyes, or so\ttest\nd.wav\tno\ttrain\n",
+        'Path, Label ,SPLIT,\na.wav, "yes, or so", train,\nb.wav ,"yes, or so",dev,\nc.wav,"yes, or so",test ,\nd.wav,no,train\n',
     ],
     ids=["semicolons", "tabs", "spaces"],
 )
 def test_a_csv_manifest_is_read_as_spreadsheets_write_it(text, tmp_path):
     splits = load(manifest(tmp_path, text))
-    assert ids(splits) == {"train": ["a.wav"], "validation": ["b.wav"], "test": ["c.wav"]}
-    assert splits["train"]["label"] == ["yes, or so"]
+    assert ids(splits) == {"train": ["a.wav", "d.wav"], "validation": ["b.wav"], "test": ["c.wav"]}
+    assert splits["train"]["label"] == ["yes, or so", "no"]
 
 
 def test_two_speakers_or_an_unknown_one_are_split_by_the_hash_as_no_speakers_are(tmp_path):
@@ -320,6 +327,8 @@ def test_a_mistake_in_a_csv_manifest_is_named_with_its_line(text, message, tmp_p
     ("line", "message"),
     [
         ("{'path': 'a.wav'}", r"manifest\.jsonl, line 3: not JSON \(Expecting property name"),
+        ("[" * 100_000, r"manifest\.jsonl, line 3: not JSON \(maximum recursion depth"),
+        ("1" * 5_000, r"manifest\.jsonl, line 3: not JSON \(Exceeds the limit"),
         ('["a.wav", "yes"]', r"manifest\.jsonl, line 3: expected a JSON object"),
         ('{"path": 7, "label": "yes"}', r"manifest\.jsonl, line 3: no such file: .*7"),
         ('{"path": "a.wav", "label": "yes", "split": ["train"]}', r"line 3: split \['train'\] is none of"),
@@ -343,8 +352,8 @@ def test_an_utterance_listed_twice_is_refused(tmp_path):
 
 
 def test_a_label_that_training_does_not_have_names_the_file(tmp_path):
-    text = "path,label,split\na.wav,yes,train\nb.wav,yes,dev\nc.wav,maybe,test\n"
-    refused(manifest(tmp_path, text), r"c\.wav: label 'maybe' \(test\) is not one of audio_classification's: yes\.")
+    text = "path,label,split\na.wav,yes,train\nd.wav,no,train\nb.wav,yes,dev\nc.wav,maybe,test\n"
+    refused(manifest(tmp_path, text), r"c\.wav: label 'maybe' \(test\) is not one of audio_classification's: no, yes\.")
 
 
 def test_an_empty_split_is_named(tmp_path):

@@ -88,10 +88,10 @@ def test_missing_audio_is_counted_and_listed(corpus):
 
 
 def test_the_clips_that_the_release_lacks_may_be_missing_and_only_in_their_split(corpus):
-    write(corpus, "train", line(0, 0), line(125, 3))
+    write(corpus, "train", line(0, 0), line(0, 1, "joy"), line(125, 3))
     write(corpus, "dev", line(0, 0), line(110, 7))
     splits = load(corpus)
-    assert splits["train"]["id"] == ["train/dia0_utt0"]
+    assert splits["train"]["id"] == ["train/dia0_utt0", "train/dia0_utt1"]
     assert splits["validation"]["id"] == ["validation/dia0_utt0"]
     write(corpus, "test", line(0, 0), line(125, 3))
     with pytest.raises(SureError, match=r"1 utterances of test_sent_emo\.csv have no audio: dia125_utt3\."):

@@ -117,10 +117,13 @@ class SpeakerVerificationTask(TaskWithHead):
     def load(self, data_dir: Path) -> "DatasetDict":
         """As `Task.load`; of validation and test only what trials name.
 
-        Raises `SureError` where a training speaker is tested, or where a split has no trials of both kinds.
+        Raises `SureError` where there is one speaker to learn from, where one is tested, or where a split has no trials
+        of both kinds.
         """
         splits = super().load(data_dir)
         speakers = {name: set(split["speaker"]) for name, split in splits.items()}
+        if len(speakers["train"]) < 2:
+            raise SureError(f"{data_dir}: every train utterance is of one speaker; there is nobody to tell apart.")
         for name in ("validation", "test"):
             refuse_known(speakers[name], speakers["train"], f"{data_dir}, {name}")
         self._trials = {

@@ -1,0 +1,93 @@
+"""The output folder: for one run at a time, with a record of what failed, and refused where it is none."""
+
+import json
+import resource
+
+import pytest
+
+from sure.errors import SureError
+from sure.files import locked
+from sure.record import Result
+from sure.runner.run import main
+from sure.runner.trainer import BenchmarkTrainer
+from tests.factories.corpora import noise_with_labels
+from tests.factories.encoders import folder_of
+
+
+@pytest.fixture
+def command(tmp_path):
+    corpus = noise_with_labels(tmp_path / "corpus", "angry", "sad")
+    words = f"--task audio_classification --data_dir {corpus} --backbone {folder_of('wav2vec2:tiny')} --method lora"
+    words += " --max_steps 2 --eval_strategy steps --eval_steps 1 --report_to none --use_cpu True --disable_tqdm True"
+    return [*words.split(), "--output_dir", str(tmp_path / "out")]
+
+
+@pytest.fixture
+def small_disk():
+    """Files cannot be larger than some kilobytes, which a record is not: writing fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_run_is_alone_in_its_folder(command, tmp_path):
+    with locked(tmp_path / "out", "the other run", wait=False):
+        with pytest.raises(SureError, match=r"--output_dir .*out is in use by another run"):
+            main(command)
+    assert main(command).status == "complete"
+
+
+def test_a_folder_that_is_none_is_refused_before_decoding(command, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(SureError, match=r"--output_dir .*out: cannot be written \(File exists\)"):
+        main([*command, "--cache_dir", str(tmp_path / "cache")])
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_disk_without_room_leaves_a_failed_record_and_no_half_checkpoint(command, tmp_path, small_disk):
+    with pytest.raises(SureError, match=r"The run failed: .*(File too large|cannot be written, is the disk full)"):
+        main(command)
+    result = Result.read(tmp_path / "out" / "result.json")
+    assert result.status == "failed"
+    assert not list((tmp_path / "out").glob("checkpoint-*"))
+
+
+def test_with_no_room_for_that_record_either_it_says_so(command, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(BenchmarkTrainer, "training_step", full)
+    monkeypatch.setattr(Result, "write", full)
+    with pytest.raises(SureError, match=r"No space left on device; no record of it could be written either"):
+        main(command)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback_and_leaves_a_failed_record(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(BenchmarkTrainer, "training_step", lambda *_: {}["missing"])
+    with pytest.raises(KeyError):
+        main(command)
+    assert Result.read(tmp_path / "out" / "result.json").error == "KeyError: 'missing'"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"arguments": 1}', "\ud800"])
+def test_a_broken_description_of_a_run_is_named_with_what_to_do(content, command, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_bytes(content.encode(errors="surrogatepass"))
+    with pytest.raises(SureError, match=r"run\.json is not a run of `sure train`: .* --restart True"):
+        main(command)
+
+
+def test_a_broken_record_is_named_and_discarded_where_that_is_asked_for(command, tmp_path):
+    main(command)
+    (tmp_path / "out" / "result.json").write_text("{")
+    with pytest.raises(SureError, match=r"result\.json is not a result record .* --restart True"):
+        main(command)
+    assert main([*command, "--restart", "True"]).status == "complete"
+
+
+def test_what_is_named_like_a_checkpoint_and_has_no_step_is_not_resumed_from(command, tmp_path):
+    copy = tmp_path / "out" / "checkpoint-copy"
+    copy.mkdir(parents=True)
+    (copy / "trainer_state.json").write_text(json.dumps({"global_step": 1}))
+    assert main(command).cost.steps == 2
