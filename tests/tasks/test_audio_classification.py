@@ -247,8 +247,10 @@ def test_what_cannot_be_split_is_told_what_it_takes(tmp_path):
     "text",
     [
         "path;label;split\na.wav;yes, or so;train\nb.wav;yes, or so;dev\nc.wav;yes, or so;test\nd.wav;no;train\n",
-        "path\tlabel\tsplit\na.wav\tyes, or so\ttrain\nb.wav\tyes, or so\tdev\nc.wav\tyes, or so\ttest\nd.wav\tno\ttrain\n",
-        'Path, Label ,SPLIT,\na.wav, "yes, or so", train,\nb.wav ,"yes, or so",dev,\nc.wav,"yes, or so",test ,\nd.wav,no,train\n',
+        "path\tlabel\tsplit\na.wav\tyes, or so\ttrain\n"
+        "b.wav\tyes, or so\tdev\nc.wav\tyes, or so\ttest\nd.wav\tno\ttrain\n",
+        'Path, Label ,SPLIT,\na.wav, "yes, or so", train,\n'
+        'b.wav ,"yes, or so",dev,\nc.wav,"yes, or so",test ,\nd.wav,no,train\n',
     ],
     ids=["semicolons", "tabs", "spaces"],
 )
