@@ -13,6 +13,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.bash"
 
 DATA_DIR=${DATA_DIR:-data/digits}
+corpora DATA_DIR
 BACKBONE=${BACKBONE:-sure-mini}
 METHODS=${METHODS:-lora}
 OUTPUT_DIR=${OUTPUT_DIR:-out/asr_digits}

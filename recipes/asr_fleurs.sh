@@ -16,6 +16,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.bash"
 
 DATA_DIR=${DATA_DIR:-data/fleurs}
+if [[ $DATA_DIR == data/* || ! $DATA_DIR =~ ^[[:alnum:]][^/]*/[^/]+$ ]]; then corpora DATA_DIR; fi # else a hub id
 LANGUAGE_NAME=${LANGUAGE_NAME:-en_us}
 BACKBONE=${BACKBONE:-jonatasgrosman/wav2vec2-large-xlsr-53-english}
 METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter linear_probe weighted_sum_probe bitfit}

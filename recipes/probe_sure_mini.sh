@@ -11,6 +11,7 @@
 set -euo pipefail
 source "$(dirname "$0")/common.bash"
 
+corpora EMODB DIGITS SPEAKERS
 BACKBONE=${BACKBONE:-sure-mini}
 OUTPUT_DIR=${OUTPUT_DIR:-out/probe_sure_mini}
 

@@ -15,6 +15,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.bash"
 
 DATA_DIR=${DATA_DIR:-data/VoxCeleb1}
+corpora DATA_DIR
 BACKBONE=${BACKBONE:-microsoft/wavlm-base-plus}
 METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter linear_probe weighted_sum_probe bitfit}
 TASK_OPTIONS=${TASK_OPTIONS:-}

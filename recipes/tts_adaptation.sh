@@ -16,6 +16,7 @@ source "$(dirname "$0")/common.bash"
 
 TASK=${TASK:-tts_l2arctic}
 DATA_DIR=${DATA_DIR:-data/L2-ARCTIC}
+corpora DATA_DIR
 BACKBONE=${BACKBONE:-microsoft/speecht5_tts}
 VOCODER=${VOCODER:-microsoft/speecht5_hifigan}
 METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter bitfit}

@@ -11,6 +11,7 @@
 set -euo pipefail
 source "$(dirname "$0")/common.bash"
 
+corpora DIGITS EMODB
 BACKBONE=${BACKBONE:-openai/whisper-base}
 OUTPUT_DIR=${OUTPUT_DIR:-out/whisper_base}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from sure import audio, registry
 from sure.errors import SureError
@@ -12,28 +13,36 @@ from sure.task.trained import TrainedModel
 
 
 def predict(adapter: Path, recordings: Sequence[Path], batch_size: int = 16) -> Iterator[dict[str, Any]]:
-    """One row per recording, in the order given: `path`, then what the task predicts.
+    """One row per recording, in the order given: `path`, then what the task predicts, or where it cannot, `error`.
 
-    Where that is a speaker's `embedding`, `cosine_with_first` compares it with that of the first recording.
-    `adapter` is the output folder of `sure train`; a folder among the recordings stands for the audio files in it.
-    Raises `SureError` for a folder that is no such output, a backbone that has changed since, and unreadable audio.
+    Where the task predicts a speaker's `embedding`, `cosine_with_first` compares it with that of the first recording,
+    unless there is an error in that one. `adapter` is the output folder of `sure train`; a folder among the recordings
+    stands for the audio files in it. Raises `SureError` for a folder that is no such output, and a backbone that has
+    changed since.
     """
-    paths = [path for recording in recordings for path in _audio_files(Path(recording))]
+    paths = [str(path) for recording in recordings for path in _audio_files(Path(recording))]
     trained = TrainedModel.load(Path(adapter))
     if trained.task.speaks:
         raise SureError(
             f"--adapter {adapter}: trained on {trained.task.name}, it speaks; give it --text or --text_file."
         )
-
-    def waveform(row: dict[str, Any]) -> np.ndarray:
-        return audio.load(row["id"], max_seconds=trained.max_seconds)
-
-    rows = [{"id": str(path)} for path in paths]
     first = None
-    for row in trained.hear(rows, waveform, batch_size, "recording"):
-        first = first or row
-        row = trained.task.compared(row, first)
-        yield {"path": row["id"]} | {name: value for name, value in row.items() if name != "id"}
+    with tqdm(total=len(paths), unit="recording", disable=None) as progress:
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            loaded = {path: audio.load_or_error((path, None, None, trained.max_seconds)) for path in batch}
+            readable = [{"id": path} for path in batch if loaded[path][1] is None]
+            heard = trained.hear(readable, lambda row, loaded=loaded: loaded[row["id"]][0], batch_size)
+            for path in batch:
+                if error := loaded[path][1]:
+                    yield {"path": path, "error": error}
+                    continue
+                row = next(heard)
+                if path == paths[0]:
+                    first = row
+                row = trained.task.compared(row, first) if first else row
+                yield {"path": path} | {name: value for name, value in row.items() if name != "id"}
+            progress.update(len(batch))
 
 
 def speak(

@@ -6,4 +6,4 @@ from sure.cli.shared import run_command
 from sure.cli.train import train
 
 if __name__ == "__main__":
-    run_command(lambda: train(sys.argv[1:], "python -m sure.train"))
+    run_command(lambda: train(sys.argv[1:], "python -m sure.train"), resumes=True)

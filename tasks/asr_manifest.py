@@ -1,11 +1,12 @@
 """Speech recognition on your own recordings, listed in a CSV or JSONL manifest.
 
-`manifest` or `metadata`, `.csv` or `.jsonl`, in `--data_dir`, with the columns `path,text[,split,speaker,start,end]`;
-paths are relative to the manifest, start and end in seconds; `file_name` does for `path`.
+`manifest` or `metadata`, `.csv` or `.jsonl`, in `--data_dir`, with the columns `path,text[,split,speaker,start,end]`,
+parted by commas, semicolons or tabs; paths are relative to the manifest, start and end in seconds; `file_name` does for
+`path`.
 
 Split, where the manifest gives none: with at least three speakers, they are sorted, the last tenth (at least one) is
 the test split, the tenth before it validation, the rest train. Without, the SHA-256 of each id decides: eight tenths
-train, one validation, one test.
+train, one validation, one test; or, of few, its order.
 """
 
 from collections.abc import Iterator

@@ -2,12 +2,14 @@
 
 Folders: `<label>/*.wav`, or `<split>/<label>/*.wav` with the splits train, validation (or dev, valid, evaluation) and
 test. Manifest: `manifest` or `metadata`, `.csv` or `.jsonl`, in `--data_dir`, with the columns
-`path,label[,split,speaker,start,end]`; paths are relative to the manifest, start and end in seconds; `file_name` does
-for `path`.
+`path,label[,split,speaker,start,end]`, parted by commas, semicolons or tabs; paths are relative to the manifest, start
+and end in seconds; `file_name` does for `path`.
 
 Split, where neither folders nor manifest give one: with at least three speakers, they are sorted, the last tenth (at
-least one) is the test split, the tenth before it validation, the rest train. Without, the SHA-256 of each id decides:
-eight tenths train, one validation, one test.
+least one) is the test split, the tenth before it validation, the rest train; other speakers are chosen where that would
+leave a label out. Without speakers, the SHA-256 of each id decides: eight tenths train, one validation, one test; its
+order does, label by label, where that would leave a label out. A label of fewer than three speakers, or utterances,
+cannot be in every split: train has it.
 """
 
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sure import audio
 from sure.corpus import manifest
 from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
@@ -28,7 +31,7 @@ class AudioClassification(ClassificationTask):
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         listing = manifest.find(data_dir)
         rows = manifest.utterances(listing, "label") if listing else _from_folders(data_dir)
-        yield from manifest.with_splits(list(rows))
+        yield from manifest.with_splits(list(rows), "label")
 
 
 def _from_folders(data_dir: Path) -> Iterator[dict[str, Any]]:
@@ -46,6 +49,6 @@ def _from_folders(data_dir: Path) -> Iterator[dict[str, Any]]:
                 yield row | {"label": label, "split": manifest.SPLITS.get(split)}
     if not found:
         raise SureError(
-            f"{data_dir}: no audio in <label>/ or <split>/<label>/ (found: {listed(folders)}), and no manifest "
-            f"({', '.join(manifest.NAMES)})."
+            f"{data_dir}: no audio ({', '.join(audio.SUFFIXES)}) in <label>/ or <split>/<label>/, and no manifest "
+            f"({', '.join(manifest.NAMES)}); found {listed(sorted(path.name for path in data_dir.iterdir()))}."
         )

@@ -122,7 +122,12 @@ def dry_run(tmp_path):
         (tmp_path / name).chmod(0o755)
 
     def run(name, **settings):
-        environment = os.environ | settings | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+        environment = (
+            os.environ
+            | {"DATA_DIR": str(tmp_path)}
+            | settings
+            | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+        )
         recipe = next(path for path in RECIPES if path.name == name)
         return subprocess.run(["bash", recipe], env=environment, cwd=tmp_path, capture_output=True, text=True)
 
@@ -158,3 +163,19 @@ def test_the_recognition_recipe_wants_to_know_how_large_another_language_is(dry_
     # 100 steps in each of 50 epochs: 1,000 rise, 2,000 stay.
     assert "num_decay_steps" in said.stdout
     assert "2000" in said.stdout
+
+
+@pytest.mark.parametrize("name", [path.name for path in RECIPES if path.name != "demo.sh"])
+def test_a_recipe_without_its_data_says_so_before_anything_else(name, dry_run):
+    probe = {"probe_sure_mini.sh": ("EMODB", "DIGITS", "SPEAKERS"), "whisper_base.sh": ("DIGITS", "EMODB")}
+    variables = probe.get(name, ("DATA_DIR",))
+    unset = dry_run(name, DATA_DIR="")
+    for variable in variables:
+        absent = dry_run(name, **{variable: "/nowhere/at/all"})
+        assert f"{name}: {variable}=/nowhere/at/all: no such folder." in absent.stderr
+        for refused in (unset, absent):
+            assert refused.returncode == 2
+            assert refused.stdout == ""
+            assert variable in refused.stderr
+            assert re.search(r"^Data {6}\w", refused.stderr, flags=re.MULTILINE)
+            assert re.search(rf"^Run {{7}}.*bash recipes/{name}$", refused.stderr, flags=re.MULTILINE)

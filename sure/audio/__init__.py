@@ -151,8 +151,8 @@ def _read(
             )
         if len(samples) > longest * rate:
             raise SureError(
-                f"{path}: longer than {longest:g} s. Cut it, or use the beginnings of long files: --max_seconds, for "
-                "tasks that do not need whole utterances."
+                f"{path}: longer than {longest:g} s. Cut it, or train on the beginnings of files (`sure train "
+                "--max_seconds 10`) where the task does not need whole utterances."
             )
         # Guessed too short, it leaves out the end in silence.
         if length_is_a_guess and last == file.frames and _mp3_goes_on(raw):

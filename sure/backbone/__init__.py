@@ -1,16 +1,7 @@
 """What a backbone is: a pretrained speech model of one family, how it is fed, and where its parts are.
 
-A file of `sure/backbones/` has one family, a subclass of `Backbone`. It says which modules play which role, so that a
-method names roles and works on every family:
-
-`layer`      a transformer or conformer layer, whose output has shape (batch, frames, width)
-`attention`  the self-attention of a layer
-`query`, `key`, `value`, `output`   its projections
-`ffn`        a feed-forward block, whole
-`ffn_in`, `ffn_out`   its first and its last projection
-`norm`       the normalisations of a layer
-`cnn`        the convolutions that make frames of the waveform or of filter banks, where there are some
-`backbone`   the whole model
+A file of `sure/backbones/` has one family, a subclass of `Backbone`. It says which modules play which role (`ROLES`),
+so that a method names roles and works on every family.
 
 Padding never changes an utterance's representation: where a family's convolutions or normalisations would read the
 padding of a batch, they are told where it is (`Padding`), so that a batch gives what each utterance gives alone.
@@ -31,6 +22,23 @@ from sure.backbone.padding import Padding
 from sure.backbone.states import RecordStates
 from sure.errors import SureError
 
+# What a part of a model may be. Of a model of two halves, `encoder_layer`, `decoder_query` and so on are of one alone.
+ROLES = {
+    "backbone": "the whole model",
+    "layer": "a transformer or conformer layer, whose output has shape (batch, frames, width)",
+    "attention": "the self-attention of a layer",
+    "query": "the projection of attention to queries",
+    "key": "to keys",
+    "value": "to values",
+    "output": "the last projection of attention",
+    "ffn": "a feed-forward block of a layer, whole",
+    "ffn_in": "the first projection of a feed-forward block",
+    "ffn_out": "its last projection",
+    "norm": "the normalisations of a layer",
+    "cross_attention": "a decoder's attention to the encoder",
+    "cnn": "the convolutions that make frames of the waveform or of filter banks",
+}
+
 
 @dataclass
 class NoOptions:
@@ -40,7 +48,7 @@ class NoOptions:
 class Backbone:
     """A model of one family, loaded. A subclass says what is particular to its family; loading is in `loading`."""
 
-    # By role a regular expression for names of modules, from the model's root.
+    # By role (of `ROLES`) a regular expression for names of modules, from the model's root.
     roles: ClassVar[dict[str, str]]
 
     # Random weights to be had by name, `<family>:<size>`: values of the configuration. `tiny` is for tests.

@@ -90,6 +90,12 @@ def around(model: PreTrainedModel) -> Backbone:
     return backbone
 
 
+def family_of(name: str) -> type[Backbone]:
+    """The family of a backbone that is named as for `load`, which no weights are read for. Raises as `load` does."""
+    sized = _named_size(name)
+    return sized[0] if sized else _stored(name, str(SHIPPED.get(name, name)), None)[0]
+
+
 def _named_size(name: str) -> tuple[type[Backbone], PreTrainedConfig] | None:
     """Family and configuration of `<family>:<size>`, None where the name is of another kind."""
     family, colon, size = ALIASES.get(name, name).partition(":")

@@ -5,7 +5,7 @@ import sys
 
 from sure import __version__
 from sure.cli import budget, data, leaderboard, listing, predict, pretrain
-from sure.cli.shared import run_command
+from sure.cli.shared import run_command, subcommands
 from sure.cli.train import train
 
 _EPILOG = """\
@@ -20,7 +20,7 @@ examples:
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     argv = sys.argv[1:] if argv is None else argv
-    run_command(lambda: _dispatch(argv))
+    run_command(lambda: _dispatch(argv), resumes=argv[:1] in (["train"], ["pretrain"]))
 
 
 def _dispatch(argv: list[str]) -> None:
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sure {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = subcommands(parser)
 
     commands.add_parser("train", help="train a method on a task and write a result record", add_help=False)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sure import registry
+from sure.cli.shared import subcommands
 
 # A table of more labels, such as a corpus' speakers, is not read.
 _MOST_LABELS = 30
@@ -13,9 +14,7 @@ _MOST_LABELS = 30
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Its parser, as a subcommand of `sure`."""
-    data = commands.add_parser("data", help="inspect a corpus, or make a small synthetic one").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
+    data = subcommands(commands.add_parser("data", help="inspect a corpus, or make a small synthetic one"))
     check = data.add_parser("check", help="look at a corpus before training: splits, labels, broken files, overlaps")
     check.add_argument("--task", required=True, help="name of the task; `sure tasks` lists them")
     check.add_argument("--data_dir", type=Path, required=True, help="folder of the corpus")
@@ -69,7 +68,11 @@ def _check(arguments: argparse.Namespace) -> None:
         print(f"\nwarning: {warning}")
     for error in report.errors:
         print(f"\nerror: {error}")
-    found = f"{len(report.errors)} errors would stop training." if report.errors else "Training can start."
+    found = (
+        f"{len(report.errors)} error{'s' * (len(report.errors) > 1)} would stop training."
+        if report.errors
+        else "Training can start."
+    )
     print(f"\n{found}")
     sys.exit(bool(report.errors))
 

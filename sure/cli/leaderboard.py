@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sure.cli.shared import subcommands
 from sure.files import locked, writing
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Its parser, as a subcommand of `sure`."""
-    board = commands.add_parser("leaderboard", help="collect, check, rank and show result records")
-    board = board.add_subparsers(required=True, metavar="COMMAND")
+    board = subcommands(commands.add_parser("leaderboard", help="collect, check, rank and show result records"))
     for name, text, run in (
         ("show", "print a ranked table per task", _show),
         ("add", "check records, score their predictions again and add them", _add),

@@ -3,17 +3,25 @@
 import argparse
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 from sure import registry
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Its parser, as a subcommand of `sure`."""
+    helps = {
+        "task": "its corpus, split rule and options",
+        "method": "its paper and options, and counts in print",
+        "backbone": "a family, or what --backbone takes: its options, sizes, and parts that a method can adapt",
+        "metric": "what it measures",
+    }
     texts = {"task": "tasks", "method": "methods", "backbone": "backbone families", "metric": "metrics"}
     for kind, text in texts.items():
         listing = commands.add_parser(f"{kind}s", help=f"list the {text}, or say more about one")
-        listing.add_argument("name", nargs="?", help=f"a {kind}")
+        listing.add_argument("name", nargs="?", help=helps[kind])
         listing.set_defaults(run=_list, kind=kind)
 
 
@@ -31,7 +39,7 @@ def _list(arguments: argparse.Namespace) -> None:
             print(
                 "\nAny model of these families: a hub id or a folder. Shipped, small, pretrained on synthetic speech:\n"
                 "sure-mini, and sure-mini-tts, which speaks. With random weights: <family>:<size>, such as\n"
-                "wav2vec2:tiny; `sure backbones NAME` has the sizes of each."
+                "wav2vec2:tiny; `sure backbones wav2vec2` has the sizes of a family, and the parts that can be adapted."
             )
         return
     _describe(kind, name)
@@ -44,6 +52,10 @@ def _describe(kind: str, name: str) -> None:
         from sure.method import applying
 
         described = applying.config_class(name)
+    elif kind == "backbone":
+        described = _family(name)
+        if name != described.family():
+            print(f"{name} is of this family: {described.family()}.\n")
     else:
         described = registry.get(kind, name)
     print((modules.modules[described.__module__].__doc__ or "").strip())
@@ -51,10 +63,13 @@ def _describe(kind: str, name: str) -> None:
         return
     options = list(_options(described.options_class if kind == "backbone" else described))
     if kind == "method":
-        options.append("roles=...  The parts of the backbone to adapt, such as query,value (`sure backbones NAME`).")
+        roles = ",".join(applying.roles_of(name)) or "..."
+        options.insert(
+            0, f"roles={roles}  The parts of the backbone to adapt; `sure backbones FAMILY` says which it has."
+        )
     print(f"\nOptions (--{kind}_options name=value ...):" if options else "\nNo options.")
     for option in options:
-        print(f"  {option}")
+        print(textwrap.fill(option, 119, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False))
     if kind == "method":
         for count in applying.published(name):
             print(
@@ -62,9 +77,45 @@ def _describe(kind: str, name: str) -> None:
                 f"{count.labels} labels ({count.source})."
             )
     if kind == "backbone":
-        if described.sizes:
-            print(f"\nWith random weights: {', '.join(f'{name}:{size}' for size in described.sizes)}")
-        print(f"\nRoles (--method_options roles=...): backbone, {', '.join(described.roles)}")
+        _describe_sizes_and_roles(described)
+
+
+def _family(name: str) -> type:
+    """Of a family's own name, or of a backbone's as --backbone takes it."""
+    from sure.backbone import loading
+
+    families = registry.names("backbone")
+    if name in families:
+        return registry.get("backbone", name)
+    if name in loading.SHIPPED or name in loading.ALIASES or "/" in name or Path(name).is_dir():
+        return loading.family_of(name)
+    family, colon, _ = name.partition(":")
+    if colon and family in families:
+        return loading.family_of(name)
+    raise registry.unknown("backbone", name, [*families, *loading.SHIPPED, *loading.ALIASES])
+
+
+def _describe_sizes_and_roles(family: type) -> None:
+    from tabulate import tabulate
+
+    from sure.backbone import ROLES
+
+    if family.sizes:
+        print("\nWith random weights (--backbone):")
+        configs = {f"{family.family()}:{size}": family.new_config(**values) for size, values in family.sizes.items()}
+        rows = [
+            [name, f"{config.num_hidden_layers} layers, width {config.hidden_size:,}"]
+            for name, config in configs.items()
+        ]
+        print(textwrap.indent(tabulate(rows, tablefmt="plain"), "  "))
+    halves = [role for role in family.roles if role.startswith(("encoder_", "decoder_"))]
+    print("\nRoles, the parts that a method can adapt (--method_options roles=query,value):")
+    rows = [[role, ROLES.get(role, "")] for role in ("backbone", *family.roles) if role not in halves]
+    print(textwrap.indent(tabulate(rows, tablefmt="plain"), "  "))
+    if halves:
+        print(
+            textwrap.fill(f"Of one half alone: {', '.join(halves)}", 119, initial_indent="  ", subsequent_indent="    ")
+        )
 
 
 def _options(options_class: type) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 from sure.cli.shared import positive
@@ -29,7 +30,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         type=Path,
         nargs="*",
         metavar="RECORDING",
-        help="audio files, or folders of them; speaker tasks compare each with the first",
+        help="audio files, or folders of them; speaker tasks compare each with the first; one that cannot be used has "
+        "an error in its row, and the status is 2 in the end",
     )
     predict.set_defaults(run=_predict)
 
@@ -47,12 +49,18 @@ def _predict(arguments: argparse.Namespace) -> None:
     from sure.files import write_atomically
     from sure.predict import predict
 
-    rows = predict(arguments.adapter, arguments.recordings, arguments.batch_size)
+    lines, unusable = [], 0
+    for row in predict(arguments.adapter, arguments.recordings, arguments.batch_size):
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        if not arguments.output:
+            print(lines[-1], end="", flush=True)
+        if "error" in row:
+            unusable += 1
+            print(f"sure: error: {row['error']}", file=sys.stderr)
     if arguments.output:
-        write_atomically(arguments.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        return
-    for row in rows:
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+        write_atomically(arguments.output, "".join(lines))
+    if unusable:
+        raise SureError(f'{unusable} of {len(lines)} recordings cannot be used: their rows have an "error".')
 
 
 def _speak(arguments: argparse.Namespace) -> None:

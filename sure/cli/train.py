@@ -1,13 +1,19 @@
 """`sure train`."""
 
+import os
+import shlex
+from pathlib import Path
+
 
 def train(argv: list[str], prog: str) -> None:
     """What `sure train` and `python -m sure.train` do: train, then print the scores (the main process does)."""
     from sure.runner.run import main as train_main
 
     result = train_main(argv, prog)
-    if result is not None:
+    # Of a run that is complete already, every process has the record.
+    if result is not None and os.environ.get("RANK", "0") == "0":
         _print_result(result)
+        _print_next(result)
 
 
 def _print_result(result) -> None:
@@ -33,6 +39,21 @@ def _print_result(result) -> None:
         print("Note: the learning rate was 0: nothing was trained.")
     if result.run.data.synthetic or not result.run.backbone.pretrained:
         print("Note: " + _caveat(result.run.data.synthetic, result.run.backbone.pretrained))
+
+
+def _print_next(result) -> None:
+    from sure.record import RESULT
+    from sure.task import make_task
+
+    folder = Path(result.run.arguments["output_dir"])
+    task = make_task(result.run.task, result.run.task_options)
+    new = "RECORDING ..."
+    if task.speaks:
+        speaker = f"--speaker {shlex.quote(task.voices[0])} " * (len(task.voices) > 1)
+        new = f'{speaker}--text "A good day." --output said.wav'
+    adapter, record = shlex.quote(str(folder)), shlex.quote(str(folder / RESULT))
+    print(f"Record: {record}. Next:\n  sure predict --adapter {adapter} {new}")
+    print(f"  sure leaderboard add {record} && sure leaderboard show")
 
 
 def _caveat(synthetic: bool, pretrained: bool) -> str:

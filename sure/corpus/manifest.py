@@ -1,7 +1,8 @@
 """Recordings listed in a CSV or JSONL manifest, and splits for those that come without.
 
 `manifest` or `metadata`, `.csv` or `.jsonl`, with the columns `path[,split,speaker,start,end]` and what a task wants to
-know; paths are relative to the manifest, start and end in seconds; `file_name` does for `path`.
+know; paths are relative to the manifest, start and end in seconds; `file_name` does for `path`. Commas, semicolons
+or tabs part the values of a CSV file; spaces around them, and upper case in the names of columns, do no harm.
 """
 
 import csv
@@ -9,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ SPLITS = {name: name for name in ("train", "validation", "test")} | dict.fromkey
 )
 NAMES = ("manifest.csv", "manifest.jsonl", "metadata.csv", "metadata.jsonl")
 _TENTHS = 10
+# What parts the values of a CSV file: the one that its first line has most of.
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
 def find(data_dir: Path) -> Path | None:
@@ -39,13 +43,16 @@ def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
     Raises `SureError`, naming the line, for what is missing or not understood.
     """
     for number, row in _lines(manifest):
-        row = {name: value for name, value in row.items() if value not in (None, "")}
         where = f"{manifest}, line {number}"
+        row = {name.strip().lower(): value for name, value in row.items()}
+        columns = list(row)
+        row = {name: value for name, value in row.items() if value not in (None, "")}
         path = row.get("path", row.get("file_name"))
         for column, value in (("path", path), (content, row.get(content))):
             if value is None:
                 raise SureError(
-                    f"{where}: no {column!r}; expected the columns path,{content}[,split,speaker,start,end]."
+                    f"{where}: no {column!r}; expected the columns path,{content}[,split,speaker,start,end], found "
+                    f"{listed(columns)}."
                 )
         split = row.get("split")
         if split is not None and split not in list(SPLITS):
@@ -62,29 +69,92 @@ def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
         yield identity | {content: str(row[content]), "split": SPLITS.get(split)}
 
 
-def with_splits(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Rows all of which have a split, as they are; rows none of which has one, split by speaker or else by hash.
+def with_splits(rows: list[dict[str, Any]], label: str | None = None) -> list[dict[str, Any]]:
+    """Rows all of which have a split, as they are; rows none of which has one, split as follows.
 
-    With at least three speakers, they are sorted, the last tenth (at least one) is the test split, the tenth before it
-    validation, the rest train. Otherwise the SHA-256 of each id decides: eight tenths train, one validation, one test.
+    With at least three speakers, none is in two splits: they are sorted, the last tenth (at least one) is the test
+    split, the tenth before it validation, the rest train. Where that leaves a `label` of three speakers or more out of
+    a split, or one of fewer out of train, speakers are chosen instead, for the test split and then for validation: the
+    last of those with most labels that the split lacks, until it has a tenth and all that it can have. What is left in
+    train has every label.
+
+    Otherwise the SHA-256 of each id decides: eight tenths train, one validation, one test. Where that leaves a label of
+    three utterances or more out of a split, they are sorted by their SHA-256: the first tenth (at least one) is the
+    test split, the next validation, the rest train. Where it leaves one of fewer out of train, train has them all.
+
+    Raises `SureError` where only some rows have a split, and where a split would be empty.
     """
     given = [row["split"] is not None for row in rows]
     if any(given) and not all(given):
         raise SureError(f"{rows[given.index(False)]['path']}: no split, although other utterances have one.")
-    if any(given):
-        yield from rows
-        return
-    speakers = sorted({str(row["speaker"]) for row in rows})
-    by_speaker = len(speakers) >= 3 and all(row["speaker"] is not None for row in rows)
-    tenth = max(1, len(speakers) // _TENTHS)
+    if any(given) or not rows:
+        return rows
+    speakers = {row["speaker"] for row in rows}
+    by_speaker = len(speakers) >= 3 and None not in speakers
+    units = _labels_by(rows, "speaker" if by_speaker else "id", label)
+    splits = _split_speakers(units) if by_speaker else _split_utterances(units)
+    if len(set(splits.values())) < 3:
+        raise SureError(
+            f"No utterance has a split ({len(rows)} found, such as {rows[0]['path']}), and they are too few to be "
+            f"split, which takes three {'speakers' if by_speaker else 'utterances'} of a label. Add some, or say which "
+            "is which: a column 'split' in the manifest, or the folders train/, validation/ and test/."
+        )
+    return [row | {"split": splits[row["speaker" if by_speaker else "id"]]} for row in rows]
+
+
+def _labels_by(rows: list[dict[str, Any]], unit: str, label: str | None) -> dict[str, set[str | None]]:
+    """By speaker or utterance its labels, sorted."""
+    labels: dict[str, set[str | None]] = defaultdict(set)
     for row in rows:
-        if by_speaker:
-            from_the_end = len(speakers) - speakers.index(str(row["speaker"]))
-            split = "test" if from_the_end <= tenth else "validation" if from_the_end <= 2 * tenth else "train"
-        else:
-            share = int(hashlib.sha256(row["id"].encode()).hexdigest(), 16) % _TENTHS
-            split = {0: "test", 1: "validation"}.get(share, "train")
-        yield row | {"split": split}
+        labels[row[unit]].add(row[label] if label else None)
+    return dict(sorted(labels.items()))
+
+
+def _split_speakers(labels: dict[str, set[str | None]]) -> dict[str, str]:
+    speakers = list(labels)
+    tenth = max(1, len(speakers) // _TENTHS)
+    in_order = dict.fromkeys(speakers, "train")
+    in_order |= dict.fromkeys(speakers[-2 * tenth :], "validation") | dict.fromkeys(speakers[-tenth:], "test")
+    has = Counter(label for spoken in labels.values() for label in spoken)
+    where = {(split, label) for speaker, split in in_order.items() for label in labels[speaker]}
+    if all(("train", label) in where and (has[label] < 3 or _everywhere(label, where)) for label in has):
+        return in_order
+    chosen: dict[str, str] = {}
+    # What of a label must be left for the splits that come after.
+    for split, left in (("test", 2), ("validation", 1)):
+        members, lacks = 0, set(has)
+        while candidates := [
+            speaker
+            for speaker in reversed(speakers)
+            if speaker not in chosen and all(has[label] > left for label in labels[speaker])
+        ]:
+            best = max(candidates, key=lambda speaker: len(labels[speaker] & lacks))
+            if members >= tenth and not labels[best] & lacks:
+                break
+            chosen[best] = split
+            members += 1
+            lacks -= labels[best]
+            has.subtract(labels[best])
+    return dict.fromkeys(speakers, "train") | chosen
+
+
+def _split_utterances(labels: dict[str, set[str | None]]) -> dict[str, str]:
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in labels}
+    splits = {name: {0: "test", 1: "validation"}.get(int(digests[name], 16) % _TENTHS, "train") for name in labels}
+    where = {(splits[name], label) for name in labels for label in labels[name]}
+    for label in set().union(*labels.values()):
+        members = sorted((name for name in labels if label in labels[name]), key=digests.get)
+        if len(members) >= 3 and not _everywhere(label, where):
+            tenth = max(1, len(members) // _TENTHS)
+            splits |= dict.fromkeys(members, "train")
+            splits |= dict.fromkeys(members[: 2 * tenth], "validation") | dict.fromkeys(members[:tenth], "test")
+        elif ("train", label) not in where:
+            splits |= dict.fromkeys(members, "train")
+    return splits
+
+
+def _everywhere(label: str | None, where: set[tuple[str, str | None]]) -> bool:
+    return all((split, label) in where for split in ("train", "validation", "test"))
 
 
 def _lines(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -92,16 +162,21 @@ def _lines(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     text = read_text(manifest)
     if manifest.suffix == ".csv":
         # Strict: a quotation mark that is not closed would swallow the lines up to the next one.
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
+        lines = io.StringIO(text, newline="")
+        reader = csv.DictReader(lines, delimiter=separator, skipinitialspace=True, strict=True)
         try:
             for row in reader:
-                if any("\n" in value for value in row.values() if isinstance(value, str)):
+                if any(beyond := row.pop(None, [])):
+                    raise csv.Error(f"{len(beyond)} more values than columns")
+                if any("\n" in value for value in row.values() if value):
                     raise csv.Error("a line break inside quotation marks")
+                row = {name: value and value.strip() for name, value in row.items()}
                 yield reader.line_num, row
         except csv.Error as error:
             raise SureError(
-                f"{manifest}, line {reader.reader.line_num}: {error}. Quotation marks enclose a whole value, and one "
-                'inside it is doubled: "She said ""no"".".'
+                f"{manifest}, line {reader.reader.line_num}: {error}. Quotation marks enclose a whole value, such as "
+                f'one with a {_SEPARATORS[separator]}, and one inside it is doubled: "She said ""no"".".'
             ) from None
         return
     for number, line in enumerate(text.split("\n"), start=1):

@@ -182,7 +182,10 @@ class Task(ABC):
         splits = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
         for split, members in splits.items():
             if not members:
-                raise SureError(f"{data_dir}: no {split} utterance for {self.name} among the {len(rows)} found.")
+                raise SureError(
+                    f"{data_dir}: no {split} utterance for {self.name} among the {len(rows)} found; "
+                    f"`sure tasks {self.name}` says what it expects."
+                )
         return DatasetDict({split: Dataset.from_list(members) for split, members in splits.items()})
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

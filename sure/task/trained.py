@@ -61,26 +61,26 @@ class TrainedModel:
         return cls(task, backbone, model, run.arguments.get("max_seconds"))
 
     def hear(
-        self, rows: Rows, waveform: Callable[[dict[str, Any]], np.ndarray], batch_size: int, unit: str | None = None
+        self, rows: Rows, waveform: Callable[[dict[str, Any]], np.ndarray], batch_size: int
     ) -> Iterator[dict[str, Any]]:
-        """What the task predicts for each row, which has an `id`; `waveform` gives its samples, (samples,), 16 kHz.
-
-        Progress is shown where a `unit` says what is counted.
-        """
+        """What the task predicts for each row, which has an `id`; `waveform` gives its samples, (samples,), 16 kHz."""
 
         def inputs(batch: Rows) -> dict[str, Tensor]:
             return self.backbone.inputs([waveform(row) for row in batch])
 
-        for batch, outputs in self._outputs(rows, inputs, batch_size, unit):
+        for batch, outputs in self._outputs(rows, inputs, batch_size):
             yield from self.task.predict(outputs, batch)
 
     def say(self, rows: Rows, batch_size: int, unit: str | None = None) -> Iterator[np.ndarray]:
-        """A waveform of shape (samples,), 16 kHz, for each row, which has a `text` and a `speaker`."""
+        """A waveform of shape (samples,), 16 kHz, for each row, which has a `text` and a `speaker`.
+
+        Progress is shown where a `unit` says what is counted.
+        """
         for _, outputs in self._outputs(rows, lambda batch: self.task.batch(self.backbone, batch), batch_size, unit):
             yield from self.task.speech(outputs)
 
     def _outputs(
-        self, rows: Rows, inputs: Callable[[Rows], dict[str, Tensor]], batch_size: int, unit: str | None
+        self, rows: Rows, inputs: Callable[[Rows], dict[str, Tensor]], batch_size: int, unit: str | None = None
     ) -> Iterator[tuple[Rows, np.ndarray]]:
         """Each batch of rows with the model's outputs for it, as `Task.reduce` leaves them."""
         with tqdm(total=len(rows), unit=unit or "it", disable=None if unit else True) as progress:

@@ -274,7 +274,9 @@ def test_samples_that_are_no_numbers_are_refused(value, tmp_path):
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
 def test_long_files_are_refused_unless_cut(kind, tmp_path):
     path = write(tmp_path / "a", encoded(np.zeros(61 * 8000), 8000, kind))
-    assert refusal(path).startswith("longer than 60 s. Cut it, or use the beginnings of long files: --max_seconds")
+    assert refusal(path).startswith(
+        "longer than 60 s. Cut it, or train on the beginnings of files (`sure train --max_seconds 10`)"
+    )
     assert refusal(path, max_seconds=60.5).startswith("longer than 60 s.")
     assert audio.load(path, max_seconds=60).shape == (960_000,)
     assert audio.load(path, start=2).shape == (944_000,)

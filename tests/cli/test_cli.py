@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from sure import cli, registry, synth
+from sure.backbone import ROLES
+from tests.factories.encoders import save_backbone
 
 SURE = Path(sys.executable).with_name("sure")
 NAMES = [(kind, name) for kind in ("task", "method", "backbone") for name in registry.names(kind)]
@@ -66,6 +69,12 @@ def test_help_imports_no_torch():
     assert not {"torch", "transformers", "datasets", "peft", "numpy"} & imported
 
 
+def test_python_m_sure_is_sure():
+    done = subprocess.run([sys.executable, "-m", "sure", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout == shell("--help").stdout
+
+
 def test_the_version_is_the_package_s(capsys):
     import sure
 
@@ -92,18 +101,43 @@ def test_everything_listed_can_be_described(kind, name, sure):
 def test_options_are_described_with_their_defaults(sure):
     assert '  language="english"  english (speakers 0011 to 0020)' in sure("tasks", "esd_emotion")
     described = sure("methods", "lora")
-    assert "\n  r=8  " in described
-    assert "\n  roles=...  " in described
+    assert "\n  r=8\n" in described
+    assert "\n  roles=query,key,value,output,ffn_in,ffn_out  " in described
     assert "peft_type" not in described
 
 
 def test_a_backbone_is_described_with_its_options_sizes_and_roles(sure):
     described = sure("backbones", "wav2vec2")
     assert "\nNo options." in described
-    assert "\nWith random weights: wav2vec2:tiny, " in described
-    assert "wav2vec2:large" in described
-    assert "\nRoles (--method_options roles=...): backbone, layer, attention, query" in described
+    assert re.search(r"^  wav2vec2:large +24 layers, width 1,024$", described, flags=re.MULTILINE)
+    assert re.search(r"^  query +the projection of attention to queries$", described, flags=re.MULTILINE)
+    assert "Of one half alone" not in described
+    assert re.search(
+        r"Of one half alone: encoder_layer, .*decoder_norm$", sure("backbones", "whisper"), flags=re.DOTALL
+    )
     assert "\n  window=null  " in sure("backbones", "whisper")
+
+
+@pytest.mark.parametrize("family", registry.names("backbone"))
+def test_every_role_of_a_family_is_explained(family):
+    for role in registry.get("backbone", family).roles:
+        assert role.removeprefix("encoder_").removeprefix("decoder_") in ROLES
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("tiny", "wav2vec2"),
+        ("whisper:base", "whisper"),
+        ("sure-mini-tts", "fastspeech2_conformer"),
+        ("folder", "wavlm"),
+    ],
+)
+def test_what_backbone_takes_is_described_by_its_family(name, family, sure, tmp_path):
+    place = save_backbone(tmp_path / name, family) if name == "folder" else name
+    title, _, described = sure("backbones", place).partition("\n\n")
+    assert title == f"{place} is of this family: {family}."
+    assert described == sure("backbones", family)
 
 
 def test_a_method_is_described_with_its_published_count(sure):
@@ -143,6 +177,7 @@ def test_methods_of_peft_that_are_named_are_known(sure):
         ("methods loraa", "Unknown method 'loraa'. Did you mean 'lora'?", "method"),
         ("methods quite_another", "Unknown method 'quite_another'.", "method"),
         ("backbones wav2vec", "Unknown backbone 'wav2vec'. Did you mean 'wav2vec2'?", "backbone"),
+        ("backbones wavlm2:tiny", "Unknown backbone 'wavlm2:tiny'.", "backbone"),
         ("budget --methods loraa --backbone tiny", "Unknown method 'loraa'. Did you mean 'lora'?", "method"),
         ("train --task esd_emotoin --data_dir x", "Unknown task 'esd_emotoin'. Did you mean 'esd_emotion'?", "task"),
     ],
@@ -158,6 +193,8 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
     [
         ("data synth esdd --output_dir x", "Unknown corpus 'esdd'. Did you mean 'esd'? Choose one of: "),
         ("budget --backbone ./nowhere", "--backbone ./nowhere: neither built in (sure-mini"),
+        ("backbones wav2vec2:larg", "Unknown size of wav2vec2: 'larg'. Did you mean 'large'?"),
+        ("backbones some/where", "--backbone some/where: neither built in (sure-mini"),
         ("budget --labels 0", "argument --labels: '0' is not a whole number above 0"),
         ("predict --adapter x --batch_size -3 a.wav", "argument --batch_size: '-3' is not a whole number above 0"),
         ("predict --adapter x", "the following arguments are required: RECORDING"),
@@ -272,13 +309,26 @@ def test_a_mistake_of_ours_keeps_its_traceback():
         cli.run_command(broken)
 
 
-def test_an_interruption_is_told_without_a_traceback():
-    def interrupted():
+@pytest.mark.parametrize(
+    ("words", "interrupted", "said"),
+    [
+        (
+            "pretrain --output_dir x",
+            "sure.pretraining.encoder.pretrain",
+            " The same command resumes from the last checkpoint.",
+        ),
+        ("train", "sure.cli.train", " The same command resumes from the last checkpoint."),
+        ("predict --adapter x y.wav", "sure.predict.predict", ""),
+    ],
+)
+def test_an_interruption_is_told_without_a_traceback(words, interrupted, said, monkeypatch):
+    def interrupt(*arguments):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(interrupted, interrupt)
     with pytest.raises(SystemExit) as stop:
-        cli.run_command(interrupted)
-    assert stop.value.code == "Interrupted. The same command resumes from the last checkpoint."
+        cli.main(words.split())
+    assert stop.value.code == "Interrupted." + said
 
 
 def test_a_reader_that_leaves_early_is_no_error():
@@ -372,6 +422,13 @@ def test_predict_says_what_an_adapter_folder_lacks(refused, tmp_path):
 
 def test_predict_says_that_a_folder_has_no_audio(refused, tmp_path):
     assert f"{tmp_path}: no audio files (.flac, .mp3, .ogg, .wav)" in refused("predict", "--adapter", "x", tmp_path)
+
+
+@pytest.mark.parametrize(("words", "named"), [((), ("train", "leaderboard")), (("leaderboard",), ("show", "validate"))])
+def test_a_command_alone_says_what_there_is(words, named, refused):
+    said = refused(*words)
+    for name in named:
+        assert re.search(rf"^ +{name}\b", said, flags=re.MULTILINE)
 
 
 def test_an_empty_board_says_how_to_fill_it(sure, tmp_path):

@@ -84,7 +84,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(board):
 
 
 @pytest.fixture(scope="module")
-def browser(board, tmp_path_factory):
+def driver(tmp_path_factory):
     if not (CHROMIUM and CHROMEDRIVER):
         pytest.skip(f"needs a browser: chromium is {CHROMIUM}, chromedriver is {CHROMEDRIVER}")
     from selenium import webdriver
@@ -101,9 +101,21 @@ def browser(board, tmp_path_factory):
         "Network.emulateNetworkConditions",
         {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
     )
-    driver.get((board / "index.html").as_uri())
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(driver, board):
+    """With the page as nobody has touched it yet."""
+    show(driver, board)
+    return driver
+
+
+def show(driver, board):
+    """The page, as soon as it answers: its charts are drawn, its tables can be sorted and filtered."""
+    driver.get((board / "index.html").as_uri())
+    wait_for(driver, ".dt-search input")
 
 
 def wait_until(driver, condition):
@@ -132,7 +144,6 @@ def column(driver, number):
 
 
 def test_the_table_has_the_values_of_the_json(board, browser):
-    wait_for(browser, ".dt-search input")
     rows = json.loads((board / "leaderboard.json").read_text())["entries"]
     shown = browser.find_elements("css selector", "table.board tbody tr")
     assert [row.get_attribute("id") for row in shown] == [row["submission"] for row in rows]
@@ -149,7 +160,6 @@ def test_the_table_has_the_values_of_the_json(board, browser):
 
 
 def test_a_click_sorts_by_number(browser):
-    wait_for(browser, ".dt-search input")
     header = browser.find_elements("css selector", "table.board thead th")[4]
     assert header.text.strip() == "Trainable parameters"
 
@@ -160,6 +170,28 @@ def test_a_click_sorts_by_number(browser):
     wait_until(browser, lambda: parameters() == ["900", "5,000", "30,000"])
     header.click()
     wait_until(browser, lambda: parameters() == ["30,000", "5,000", "900"])
+
+
+def test_what_can_be_clicked_stays_where_it_is(board, driver):
+    """A chart that came after the table would push its headers away from under a click."""
+    late = """
+        let embed;
+        Object.defineProperty(window, "vegaEmbed", {
+            set: (value) => { embed = value; },
+            get: () => async (...all) => {
+                await new Promise((resolve) => setTimeout(resolve, 500));
+                return await embed(...all);
+            },
+        });
+    """
+    script = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": late})
+    try:
+        show(driver, board)
+        place = driver.find_element("css selector", "table.board thead th").location
+        wait_for(driver, ".chart svg")
+        assert driver.find_element("css selector", "table.board thead th").location == place
+    finally:
+        driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 def test_typing_filters(browser):

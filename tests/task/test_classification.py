@@ -62,7 +62,7 @@ def command(corpus, known, tmp_path):
     return f"{words} --report_to none --disable_tqdm True".split()
 
 
-def test_from_recordings_to_the_board(command, corpus, tmp_path):
+def test_from_recordings_to_the_board(command, corpus, tmp_path, capsys):
     result, folder = main([*command, "--class_weights", "balanced"]), tmp_path / "run"
     assert result == Result.read(folder / "result.json")
     assert result.run.task_options == {"labels": COLUMNS}
@@ -79,11 +79,37 @@ def test_from_recordings_to_the_board(command, corpus, tmp_path):
     right = [row["prediction"] == row["reference"] for row in rows]
     assert result.scores["test"]["accuracy"].value == pytest.approx(np.mean(right))
 
+    capsys.readouterr()
+    cli.main(["train", *command, "--class_weights", "balanced"])
+    adapter, record = folder, folder / "result.json"
+    assert capsys.readouterr().out.endswith(
+        f"Record: {record}. Next:\n  sure predict --adapter {adapter} RECORDING ...\n"
+        f"  sure leaderboard add {record} && sure leaderboard show\n"
+    )
+
     expected = {row["id"]: row["probabilities"] for row in rows}
     for row in predict(folder, [corpus / f"{name}.wav" for name in expected], batch_size=5):
         assert set(row) == {"path", "prediction", "probabilities"}
         for column, shares in row["probabilities"].items():
             assert shares == pytest.approx(expected[row["path"].rpartition("/")[2][:-4]][column], abs=1e-5)
+    broken = tmp_path / "broken ä.wav"
+    broken.write_bytes(b"no audio")
+    whole = corpus / f"{min(expected)}.wav"
+    rows = list(predict(folder, [broken, whole, tmp_path / "none.wav", whole], batch_size=2))
+    assert [row["path"] for row in rows] == [str(broken), str(whole), str(tmp_path / "none.wav"), str(whole)]
+    assert set(rows[0]) == {"path", "error"}
+    assert rows[0]["error"].startswith(f"{broken}: not readable as audio")
+    assert rows[1]["prediction"] == rows[3]["prediction"]
+    assert rows[2]["error"].endswith("none.wav: no such audio file.")
+    for output in ([], ["--output", str(tmp_path / "rows.jsonl")]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["predict", "--adapter", str(folder), str(broken), str(whole), *output])
+        said = capsys.readouterr()
+        assert stop.value.code == 2
+        assert f"error: {broken}: not readable" in said.err
+        assert "error: 1 of 2 recordings cannot be used" in said.err
+        lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8") if output else said.out
+        assert [json.loads(line).get("error") for line in lines.splitlines()] == [rows[0]["error"], None]
     with pytest.raises(SureError, match="trained on test_classification, it hears; give it recordings, no texts"):
         next(speak(folder, ["a fox"]))
 

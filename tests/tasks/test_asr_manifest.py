@@ -32,8 +32,9 @@ def test_a_manifest_has_texts_splits_speakers_and_times(tmp_path):
     }
 
 
-def test_splits_are_made_where_there_are_none(tmp_path):
-    names = [f"{number}.wav" for number in range(60)]
+@pytest.mark.parametrize("count", [3, 60])
+def test_splits_are_made_where_there_are_none(count, tmp_path):
+    names = [f"{number}.wav" for number in range(count)]
     touch(tmp_path, *names)
     write(tmp_path / "metadata.csv", "file_name,text", *(f"{name},word" for name in names))
     assert all(len(split) for split in load(tmp_path).values())

@@ -189,6 +189,77 @@ def test_speakers_are_split_in_their_order_a_tenth_for_validation_and_a_tenth_fo
     assert sum(map(len, splits.values())) == 2 * count
 
 
+@pytest.mark.parametrize(("count", "held_out"), [(3, 1), (10, 1), (20, 2)])
+def test_a_small_corpus_has_each_label_in_each_split(count, held_out, tmp_path):
+    touch(tmp_path / "here", *(f"{label}/{number}.wav" for label in ("a", "b", "c") for number in range(count)))
+    splits = load(tmp_path / "here")
+    assert all(set(split["label"]) == {"a", "b", "c"} for split in splits.values())
+    assert len(splits["train"]) + len(splits["validation"]) + len(splits["test"]) == 3 * count
+    # Of a label that the hash of its ids has put into every split, nothing is moved.
+    assert 3 <= len(splits["test"]) <= 3 * held_out + 3
+    assert ids(load((tmp_path / "here").rename(tmp_path / "there"))) == ids(splits)
+
+
+def test_a_rare_label_moves_no_utterance_of_another_and_is_in_train(tmp_path):
+    touch(tmp_path, *(f"yes/{number:03d}.wav" for number in range(200)))
+    before = split_of(tmp_path)
+    # By their hashes, 9 is of the test split and 25 of validation.
+    after = split_of(touch(tmp_path, "no/9.wav", "no/25.wav"))
+    assert {name: after[name] for name in before} == before
+    assert {after["no/9.wav"], after["no/25.wav"]} == {"train"}
+
+
+def spoken(folder, **labels):
+    """A manifest without splits: by speaker, a letter for each label that the speaker says."""
+    lines = [f"{name}-{label}.wav,{label},{name}\n" for name, said in labels.items() for label in said]
+    touch(folder, *(line.partition(",")[0] for line in lines))
+    (folder / "manifest.csv").write_text("path,label,speaker\n" + "".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("labels", "train", "validation", "test"),
+    [
+        # In their order, z would be in test alone.
+        ({"a": "xy", "b": "xy", "c": "xyz"}, ["c"], ["a"], ["b"]),
+        # In their order, train would lack y, of which there are too few speakers for a test split.
+        ({"a": "x", "b": "xy", "c": "xy"}, ["b"], ["c"], ["a"]),
+        # More than a tenth for test and validation, since no speaker says both.
+        ({"a": "x", "b": "x", "c": "x", "d": "y", "e": "y", "f": "y"}, ["a", "d"], ["b", "e"], ["c", "f"]),
+        # As ever, where every split has what it can have.
+        ({"a": "xyz", "b": "xy", "c": "xy", "d": "xy"}, ["a", "b"], ["c"], ["d"]),
+    ],
+)
+def test_speakers_are_chosen_so_that_no_label_is_left_out(labels, train, validation, test, tmp_path):
+    found = {name: sorted(set(split["speaker"])) for name, split in load(spoken(tmp_path, **labels)).items()}
+    assert found == {"train": train, "validation": validation, "test": test}
+
+
+def test_what_cannot_be_split_is_told_what_it_takes(tmp_path):
+    touch(tmp_path, "yes/a.wav", "yes/b.wav", "no/c.wav", "no/d.wav")
+    remedy = "Add some, or say which is which: a column 'split' in the manifest, or the folders train/"
+    refused(tmp_path, rf"No utterance has a split \(4 found.*which takes three utterances of a label\. {remedy}")
+    # The label is the speaker.
+    refused(spoken(tmp_path / "speakers", a="x", b="y", c="z"), rf"which takes three speakers of a label\. {remedy}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;label;split\na.wav;yes, or so;train\nb.wav;yes, or so;dev\nc.wav;yes, or so;test\nd.wav;no;train\n",
+        "path\tlabel\tsplit\na.wav\tyes, or so\ttrain\n"
+        "b.wav\tyes, or so\tdev\nc.wav\tyes, or so\ttest\nd.wav\tno\ttrain\n",
+        'Path, Label ,SPLIT,\na.wav, "yes, or so", train,\n'
+        'b.wav ,"yes, or so",dev,\nc.wav,"yes, or so",test ,\nd.wav,no,train\n',
+    ],
+    ids=["semicolons", "tabs", "spaces"],
+)
+def test_a_csv_manifest_is_read_as_spreadsheets_write_it(text, tmp_path):
+    splits = load(manifest(tmp_path, text))
+    assert ids(splits) == {"train": ["a.wav", "d.wav"], "validation": ["b.wav"], "test": ["c.wav"]}
+    assert splits["train"]["label"] == ["yes, or so", "no"]
+
+
 def test_two_speakers_or_an_unknown_one_are_split_by_the_hash_as_no_speakers_are(tmp_path):
     paths = [f"{number}.wav" for number in range(60)]
     touch(tmp_path, *paths)
@@ -215,7 +286,11 @@ def test_split_folders_beside_others_are_refused_with_both(tmp_path):
 
 def test_a_folder_without_audio_is_told_what_was_expected_and_found(tmp_path):
     touch(tmp_path, "one/a.txt", "two/deep/er/a.wav")
-    refused(tmp_path, r"no audio in <label>/ or <split>/<label>/ \(found: one, two\), and no manifest \(manifest\.csv")
+    refused(
+        tmp_path, r"no audio \(.*\.mp3\) in <label>/ or <split>/<label>/, and no manifest \(manifest\.csv, .*one, two\."
+    )
+    (tmp_path / "labels.csv").touch()
+    refused(tmp_path, r"found labels\.csv, one, two\.")
 
 
 def test_two_manifests_are_refused(tmp_path):
@@ -233,7 +308,9 @@ def test_an_utterance_without_split_among_others_with_one_is_named(tmp_path):
     [
         ("file,label\na.wav,yes\n", r"manifest\.csv, line 2: no 'path'; expected the columns path,label\["),
         ("path,label\na.wav,yes\nb.wav,\n", r"manifest\.csv, line 3: no 'label'"),
-        ("path;label\na.wav;yes\n", r"manifest\.csv, line 2: no 'path'"),
+        ("name,Class\na.wav,yes\n", r"line 2: no 'path'; expected .*,end\], found name, class\."),
+        ("path,Class\na.wav,yes\n", r"line 2: no 'label'; expected .*,end\], found path, class\."),
+        ("path,label\na.wav,yes, or so\n", r"line 2: 1 more values than columns.*such as one with a comma"),
         ("path,label,split\na.wav,yes,learn\n", r"line 2: split 'learn' is none of train, validation, test, dev"),
         ("path,label\n\nmissing.wav,yes\n", r"manifest\.csv, line 3: no such file: .*missing\.wav"),
         ("path,label,start\na.wav,yes,soon\n", r"line 2: start 'soon' is not a number of seconds"),
@@ -272,9 +349,8 @@ def test_a_manifest_in_another_encoding_is_named(name, tmp_path):
 
 
 def test_an_utterance_listed_twice_is_refused(tmp_path):
-    refused(
-        manifest(tmp_path, "path,label\na.wav,yes\na.wav,no\n"), "1 utterance ids occur twice, the first is 'a.wav'"
-    )
+    text = "path,label,split\na.wav,yes,train\na.wav,no,dev\n"
+    refused(manifest(tmp_path, text), "1 utterance ids occur twice, the first is 'a.wav'")
 
 
 def test_a_label_that_training_does_not_have_names_the_file(tmp_path):
@@ -286,7 +362,7 @@ def test_an_empty_split_is_named(tmp_path):
     refused(
         touch(tmp_path, "train/yes/a.wav", "test/yes/b.wav"), "no validation utterance for audio_classification among"
     )
-    refused(manifest(tmp_path, "path,label\n"), "no train utterance for audio_classification among the 0 found")
+    refused(manifest(tmp_path, "path,label\n"), "among the 0 found; `sure tasks audio_classification` says what it")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

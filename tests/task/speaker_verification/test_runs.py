@@ -90,6 +90,10 @@ def test_a_run_leaves_a_record_that_can_be_scored_again_and_predicts_what_it_sco
         assert second["cosine_with_first"] == pytest.approx(row["prediction"], abs=1e-4)
         assert len(second["embedding"]) == 192
         assert second["path"] == str(recordings[1])
+    lost, heard = predict(tmp_path / "out", [tmp_path / "none.wav", recordings[1]])
+    assert set(lost) == {"path", "error"}
+    # There is nothing to compare it with.
+    assert set(heard) == {"path", "embedding"}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,13 @@ class TestSpeaking:
     def test_speakers_differ(self, run):
         low, high = (next(speak(run, ["a fox"], speaker)) for speaker in F0)
         assert len(low) != len(high) or np.abs(low - high).max() > 1e-3
+
+    def test_what_to_do_next_is_a_command_that_speaks(self, run, command, tmp_path, monkeypatch, capsys):
+        command_line(["train", *command(run, "--save_total_limit", "2")])
+        words = shlex.split(capsys.readouterr().out.partition("Next:\n  sure ")[2].partition("\n")[0])
+        monkeypatch.chdir(tmp_path)
+        command_line(words)
+        assert json.loads(capsys.readouterr().out) == {"path": "said.wav", "text": "A good day."}
 
     def test_the_command_line_writes_a_file(self, run, tmp_path, capsys):
         output = tmp_path / "deep" / "x.wav"
