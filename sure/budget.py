@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sure.backbone import loading
+from sure.heads import ClassificationHead
 from sure.method import applying
 from sure.model import ModelWithHead
 
@@ -69,6 +70,12 @@ def budget(
     dimension = applying.dimension(method)
     value = getattr(config, dimension) if dimension else None
     return measured if value is None else replace(measured, setting=f"{dimension}={value}")
+
+
+def count(method: str, backbone: str, options: dict[str, Any] | None = None, labels: int | None = None) -> int:
+    """Trainable parameters of a method, with the head that tells so many labels apart, or without any."""
+    measured = budget(method, backbone, lambda width: ClassificationHead(width, labels or 1), options)
+    return measured.method_parameters if labels is None else measured.trainable_parameters
 
 
 def measure(model: PeftModel) -> Budget:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from sure import registry
 
+# Where a method's presets are counted.
+_COUNTED = "wav2vec2:base"
+
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Its parser, as a subcommand of `sure`."""
@@ -22,13 +25,22 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     for kind, text in texts.items():
         listing = commands.add_parser(f"{kind}s", help=f"list the {text}, or say more about one")
         listing.add_argument("name", nargs="?", help=helps[kind])
-        listing.set_defaults(run=_list, kind=kind)
+        listing.set_defaults(run=_list, kind=kind, published=False)
+        if kind == "method":
+            listing.add_argument(
+                "--published",
+                action="store_true",
+                help="the counts of parameters in print beside those of the code here",
+            )
 
 
 def _list(arguments: argparse.Namespace) -> None:
     from tabulate import tabulate
 
     kind, name = arguments.kind, arguments.name
+    if arguments.published:
+        _compare_published([name] if name else registry.names("method"))
+        return
     if name is None:
         rows = [[name, registry.summary(kind, name), registry.origin(kind, name)] for name in registry.names(kind)]
         # No third column where there is no plug-in.
@@ -64,20 +76,71 @@ def _describe(kind: str, name: str) -> None:
     options = list(_options(described.options_class if kind == "backbone" else described))
     if kind == "method":
         roles = ",".join(applying.roles_of(name)) or "..."
-        options.insert(
-            0, f"roles={roles}  The parts of the backbone to adapt; `sure backbones FAMILY` says which it has."
-        )
+        options[:0] = [
+            f"roles={roles}  The parts of the backbone to adapt; `sure backbones FAMILY` says which it has.",
+            "layers=0-5  In these layers alone; top=6: in the last six.",
+        ]
+        if dimension := applying.dimension(name):
+            options.append(f"budget=1%  Instead of {dimension}: the largest that so many parameters, or 0.9M, allow.")
     print(f"\nOptions (--{kind}_options name=value ...):" if options else "\nNo options.")
     for option in options:
         print(textwrap.fill(option, 119, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False))
     if kind == "method":
+        _describe_presets(name)
         for count in applying.published(name):
+            head = "without a head" if count.labels is None else f"with a head of {count.labels} labels"
+            preset = f" (preset={count.preset})" if count.preset else ""
             print(
-                f"\nPublished: {count.parameters:,} trainable parameters on {count.backbone} with a head of "
-                f"{count.labels} labels ({count.source})."
+                f"\nPublished: {count.parameters:,} trainable parameters on {count.backbone} {head} "
+                f"({count.source}){preset}."
             )
     if kind == "backbone":
         _describe_sizes_and_roles(described)
+
+
+def _describe_presets(name: str) -> None:
+    from tabulate import tabulate
+
+    from sure.budget import count
+    from sure.method import applying
+
+    presets = getattr(applying.config_class(name), "presets", {})
+    if not presets:
+        return
+    print(f"\nPapers' choices (--method_options preset=NAME), with their parameters on {_COUNTED}, without head:")
+    rows = [[preset, f"{count(name, _COUNTED, {'preset': preset}):,}", presets[preset].source] for preset in presets]
+    aligned = ("left", "right", "left")
+    table = tabulate(rows, tablefmt="plain", colalign=aligned, disable_numparse=True, maxcolwidths=[None, None, 80])
+    print(textwrap.indent(table, "  "))
+
+
+def _compare_published(names: list[str]) -> None:
+    from tabulate import tabulate
+
+    from sure.budget import count
+    from sure.method import applying
+
+    rows = []
+    for name in names:
+        for one in applying.published(name):
+            ours = count(name, one.backbone, {"preset": one.preset} if one.preset else {}, one.labels)
+            places = ",".join(applying.roles_of(name, one.preset))
+            # Some round a print, some cut it off.
+            same = abs(ours - one.parameters) < one.rounded
+            rows.append(
+                [
+                    *(f"{name} {one.preset or ''}".strip(), one.source, places, one.backbone),
+                    *("none" if one.labels is None else f"{one.labels} labels", f"{one.parameters:,}", f"{ours:,}"),
+                    "" if same else f"{ours - one.parameters:+,}: {one.difference}",
+                ]
+            )
+    if not rows:
+        print("No count in print is known of this method.")
+        return
+    headers = ["method", "paper", "parts", "backbone", "head", "published", "ours", "difference"]
+    aligned = ["left"] * 5 + ["right"] * 2 + ["left"]
+    widths = [None, 30, 16, None, None, None, None, 34]
+    print(tabulate(rows, headers=headers, colalign=aligned, disable_numparse=True, maxcolwidths=widths))
 
 
 def _family(name: str) -> type:

@@ -75,9 +75,11 @@ def config_class(name: str) -> type[peft.PeftConfig]:
     return registry.get("method", name)
 
 
-def roles_of(name: str) -> tuple[str, ...]:
-    """The parts that a method adapts by default."""
-    return getattr(config_class(name)(), "roles", _ROLES.get(name, LINEAR_ROLES))
+def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
+    """The parts that a method adapts by default, or as a paper has it."""
+    chosen = config_class(name)
+    options = chosen.presets[preset].options if preset else {}
+    return getattr(chosen(**options), "roles", _ROLES.get(name, LINEAR_ROLES))
 
 
 def dimension(name: str) -> str | None:

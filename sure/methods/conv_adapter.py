@@ -32,7 +32,15 @@ class ConvAdapter(PlacedConfig):
       has this; no change of one number was found that gives the table's.
     """
 
-    published: ClassVar[tuple[Published, ...]] = (Published(2_952_539, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(
+            2_952_539,
+            "wav2vec2:large",
+            11,
+            "SURE, Li et al. 2023",
+            difference="the code that SURE released has 3,669,003 too; no change of one number gives the table's",
+        ),
+    )
 
     bottleneck_dimension: PositiveInt | None = field(
         default=None, metadata={"help": "Channels of the middle convolution; half the backbone's width unless given."}

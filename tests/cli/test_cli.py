@@ -452,3 +452,19 @@ def test_budgets_list_the_settings_that_fit_and_what_cannot(sure):
     (lora,) = [row for row in rows if row[:2] == ["lora", "20%"]]
     assert lora[2].startswith("r=")
     assert "Not possible: budget=0.1%: lora has " in table
+
+
+def test_counts_in_print_are_compared_with_ours_and_differences_explained(sure):
+    lines = sure("methods", "--published").splitlines()
+    (conv_adapter,) = [line for line in lines if line.startswith("conv_adapter")]
+    assert "2,952,539    3,669,003  +716,464: the code that SURE" in conv_adapter
+    others = [line for line in lines[2:] if line.startswith(tuple(registry.names("method"))) and line != conv_adapter]
+    assert len(others) >= 7
+    assert not any("+" in line or ": " in line for line in others)
+    assert "No count in print is known of this method." in sure("methods", "convpass", "--published")
+
+
+def test_a_method_lists_papers_choices_with_their_counts(sure):
+    said = sure("methods", "bottleneck_adapter")
+    assert "  chapter            599,424  Chen et al. 2022" in said
+    assert "budget=1%  Instead of bottleneck_dimension" in said
