@@ -78,7 +78,9 @@ def config_class(name: str) -> type[peft.PeftConfig]:
 def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
     """The parts that a method adapts by default, or as a paper has it."""
     chosen = config_class(name)
-    options = chosen.presets[preset].options if preset else {}
+    options = dict(chosen.presets[preset].options if preset else {})
+    if "roles" in options:
+        return tuple(options["roles"])
     return getattr(chosen(**options), "roles", _ROLES.get(name, LINEAR_ROLES))
 
 

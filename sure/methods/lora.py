@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import peft
 
-from sure.method import Published
+from sure.method import Preset, Published
 
 # Of PEFT's initialisations, those that are made by a pass over training data or go with quantised weights. Nobody makes
 # it here, and then PEFT starts as plain LoRA.
@@ -23,8 +23,28 @@ class Lora(peft.LoraConfig):
     roles: ClassVar[tuple[str, ...]] = ("query", "key", "value", "output", "ffn_in", "ffn_out")
     published: ClassVar[tuple[Published, ...]] = (Published(3_804_171, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
+    presets: ClassVar[dict[str, Preset]] = {
+        "sure": Preset("SURE, Li et al. 2023", {}),
+        "ast": Preset(
+            "Cappellazzo et al. 2023 (2312.03694): query and value, rank 6 (width 768 / 128), scale 16 / 128",
+            {"roles": ["query", "value"], "r": 6, "lora_alpha": 0.75},
+        ),
+        "efficient_tuning": Preset(
+            "Chen et al. 2022 (2210.06175) as their code has it: key and query, rank 8, alpha 1",
+            {"roles": ["query", "key"]},
+        ),
+        "peft_ser": Preset(
+            "PEFT-SER, Feng and Narayanan 2023 (2306.05350): the maps of the feed-forward block, rank 16, alpha 1",
+            {"roles": ["ffn_in", "ffn_out"], "r": 16},
+        ),
+        "w2vbert": Preset(
+            "the LoRA of 2510.04213, without its layer adapters: query and value, rank 64, alpha 128",
+            {"roles": ["query", "value"], "r": 64, "lora_alpha": 128},
+        ),
+    }
+
     r: int = 8
-    lora_alpha: int = 1
+    lora_alpha: float = 1
 
     def __post_init__(self) -> None:
         if self.init_lora_weights in _PREPARED:

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Every method at one budget of trainable parameters, on one corpus of emotions: what is learnt of equally many numbers.
+#
+# Data      EmoDB (DATA_DIR/wav/*)
+# Costs     two CPU cores and about twenty-five minutes on sure-mini; no GPU, no network
+# Run       DATA_DIR=/data/emodb bash recipes/equal_budget.sh
+# Override  DATA_DIR=/data/emodb BUDGET=5% METHODS="lora convpass" BACKBONE=microsoft/wavlm-base-plus bash recipes/equal_budget.sh
+#
+# A budget is a share of the backbone's parameters, or a number; the task's head is not counted. Each method has the
+# largest setting within it; those of one size keep theirs. One learning rate for all tells how it suits them, too. What
+# is done is not done again: run it once more and it resumes. Words after the script's name go to every run.
+set -euo pipefail
+source "$(dirname "$0")/common.bash"
+
+corpora DATA_DIR
+BACKBONE=${BACKBONE:-sure-mini}
+BUDGET=${BUDGET:-1%}
+OUTPUT_DIR=${OUTPUT_DIR:-out/equal_budget}
+METHODS=${METHODS:-linear_probe weighted_sum_probe bitfit adapter_bias lora prefix_tuning bottleneck_adapter conv_adapter
+  conformer_adapter convpass multi_conv_adapter mixture_of_adapters full_finetuning}
+
+for method in $METHODS; do
+  echo "== $method"
+  run "$method" --task emodb_emotion --data_dir "$DATA_DIR" --backbone "$BACKBONE" --method "$method" \
+    --method_options "budget=$BUDGET" --num_train_epochs 10 --learning_rate 2e-3 --seed 1314 "$@"
+done
+show_leaderboard
