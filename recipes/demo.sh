@@ -12,8 +12,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.bash"
 
 OUTPUT_DIR=${OUTPUT_DIR:-out/demo}
-METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter linear_probe weighted_sum_probe bitfit
-  adapter_bias conformer_adapter convpass mixture_of_adapters multi_conv_adapter}
+METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter linear_probe weighted_sum_probe bitfit}
 
 records=()
 compare() { # task, its corpus, the methods, and flags of `sure train`

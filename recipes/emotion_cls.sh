@@ -15,8 +15,7 @@ TASK=${TASK:-esd_emotion}
 DATA_DIR=${DATA_DIR:-data/ESD}
 corpora DATA_DIR
 BACKBONE=${BACKBONE:-jonatasgrosman/wav2vec2-large-xlsr-53-english}
-METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter linear_probe weighted_sum_probe bitfit
-  adapter_bias conformer_adapter convpass mixture_of_adapters multi_conv_adapter}
+METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter linear_probe weighted_sum_probe bitfit}
 OUTPUT_DIR=${OUTPUT_DIR:-out/$TASK}
 NUM_PROCESSES=${NUM_PROCESSES:-1}
 BATCH_SIZE=${BATCH_SIZE:-16}

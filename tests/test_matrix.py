@@ -17,7 +17,11 @@ METHODS = registry.names("method")
 
 def has_the_parts(name: str, method: str) -> bool:
     """Whether a family names the parts that a method adapts: one without attention takes no prefix."""
-    return set(applying.roles_of(method)) <= {"backbone", *bare(name).roles}
+    roles = {"backbone", *bare(name).roles}
+    if "ffn_out" in roles:
+        # A block that is no module is a place all the same.
+        roles.add("ffn")
+    return set(applying.roles_of(method)) <= roles
 
 
 CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_parts(name, method)]

@@ -42,6 +42,11 @@ class MultiConvAdapter(BottleneckConfig):
         metadata={"help": "In frames; each convolves its part of the channels."},
     )
 
+    def bottleneck(self, width: int) -> int:
+        """As for every bottleneck; unless given, what the kernels share equally."""
+        parts = len(self.kernel_sizes)
+        return self.bottleneck_dimension or parts * max(1, round(width / self.reduction / max(1, parts)))
+
     def sizes(self, width: int) -> Sequence[int]:
         parts = len(self.kernel_sizes)
         return range(parts, 4 * width + 1, parts)

@@ -27,7 +27,6 @@ SIZES = [
 # Options that fit the widths of the tiny sizes. (Of two squeezed channels a ReLU may silence both.)
 FITTING = {
     "conv_adapter": {"reduction": 2},
-    "multi_conv_adapter": {"bottleneck_dimension": 8},
     "boft": {"boft_block_size": 4},
     "c3a": {"block_size": 16},
     "fourierft": {"n_frequency": 16},

@@ -131,7 +131,7 @@ def test_one_that_starts_as_the_identity_changes_nothing_at_first():
     for method, options in (
         ("bottleneck_adapter", {"preset": "parallel"}),
         ("convpass", {}),
-        ("multi_conv_adapter", {"bottleneck_dimension": 8}),
+        ("multi_conv_adapter", {}),
         ("mixture_of_adapters", {}),
         ("mixture_of_adapters", {"routing": "dense"}),
         ("adapter_bias", {}),
