@@ -63,27 +63,26 @@ def budget(
 
     `build_head` makes the head from the backbone's width, as `Task.build_head` does.
     """
-    with torch.device("cpu" if method in _FROM_VALUES else "meta"):
-        loaded = loading.load(backbone, weights=False, options=backbone_options, head=True)
-        config = applying.configure(method, loaded, options)
-        measured = measure(applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config))
+    with _without_weights(method):
+        model = _adapted(method, backbone, build_head, options, backbone_options)
+        measured = measure(model)
     dimension = applying.dimension(method)
-    value = getattr(config, dimension) if dimension else None
+    value = getattr(model.peft_config[model.active_adapter], dimension) if dimension else None
     return measured if value is None else replace(measured, setting=f"{dimension}={value}")
 
 
 def count(method: str, backbone: str, options: dict[str, Any] | None = None, labels: int | None = None) -> int:
     """Trainable parameters of a method, with the head that tells so many labels apart, or without any."""
-    measured = budget(method, backbone, lambda width: ClassificationHead(width, labels or 1), options)
-    return measured.method_parameters if labels is None else measured.trainable_parameters
+    with _without_weights(method):
+        model = _adapted(method, backbone, lambda width: ClassificationHead(width, labels or 1), options)
+    trainable, of_head = _trainable(model)
+    return trainable - of_head if labels is None else trainable
 
 
 def measure(model: PeftModel) -> Budget:
     """The budget of an adapted model as it stands, on any device."""
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    head_parameters, total = 0, _count(model)
-    if (head := getattr(model.get_base_model(), "head", None)) is not None:
-        head_parameters = _count(head.modules_to_save[model.active_adapter])
+    trainable, head_parameters = _trainable(model)
+    total = _count(model)
     for module in model.modules():
         if isinstance(module, ModulesToSaveWrapper):
             # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
@@ -96,6 +95,30 @@ def measure(model: PeftModel) -> Budget:
         adapter_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
         macs_per_second=_macs_per_second(model),
     )
+
+
+def _without_weights(method: str) -> torch.device:
+    """Where models without weights are made for a method: on the meta device, if it can start there."""
+    return torch.device("cpu" if method in _FROM_VALUES else "meta")
+
+
+def _adapted(
+    method: str,
+    backbone: str,
+    build_head: Callable[[int], nn.Module],
+    options: dict[str, Any] | None = None,
+    backbone_options: dict[str, Any] | None = None,
+) -> PeftModel:
+    loaded = loading.load(backbone, weights=False, options=backbone_options, head=True)
+    config = applying.configure(method, loaded, options)
+    return applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config)
+
+
+def _trainable(model: PeftModel) -> tuple[int, int]:
+    """Trainable parameters, and those of them that are the head's."""
+    head = getattr(model.get_base_model(), "head", None)
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return trainable, 0 if head is None else _count(head.modules_to_save[model.active_adapter])
 
 
 def _count(module: nn.Module) -> int:

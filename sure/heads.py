@@ -12,6 +12,13 @@ PROJECTION = 256
 NO_FRAME = -100.0
 
 
+def start_normal(*linears: nn.Linear, deviation: float = 0.02) -> None:
+    """Weights from N(0, deviation), biases zero: how SURE's release starts new linear maps, in `from_pretrained`."""
+    for linear in linears:
+        nn.init.normal_(linear.weight, std=deviation)
+        nn.init.zeros_(linear.bias)
+
+
 class WeightedSum(nn.Module):
     """sum over l of softmax(w)_l h_l, w zero at first: s3prl's Featurizer (SUPERB, Yang et al. 2021)."""
 
@@ -36,10 +43,7 @@ class ClassificationHead(nn.Module):
         self.labels = labels
         self.projector = nn.Linear(width, PROJECTION)
         self.classifier = nn.Linear(PROJECTION, sum(labels))
-        # As SURE's release starts them, whose `from_pretrained` makes every new linear map anew.
-        for linear in (self.projector, self.classifier):
-            nn.init.normal_(linear.weight, std=0.02)
-            nn.init.zeros_(linear.bias)
+        start_normal(self.projector, self.classifier)
         # How much each label counts in the loss; not part of what is saved.
         self.register_buffer("label_weights", torch.ones(sum(labels)), persistent=False)
 

@@ -39,9 +39,9 @@ def _budget(arguments: argparse.Namespace) -> None:
 
     from sure.backbone.loading import ALIASES
     from sure.budget import budget
-    from sure.errors import SureError
     from sure.heads import ClassificationHead
     from sure.method import applying
+    from sure.method.fitting import OutOfReach
     from sure.runner.arguments import parse_options
 
     def build_head(width: int) -> ClassificationHead:
@@ -56,9 +56,7 @@ def _budget(arguments: argparse.Namespace) -> None:
             chosen = {} if allowed is None else {"budget": allowed}
             try:
                 measured = budget(name, arguments.backbone, build_head, chosen, options)
-            except SureError as error:
-                if allowed is None or " parameters on this backbone" not in str(error):
-                    raise
+            except OutOfReach as error:
                 beyond.append(str(error).removeprefix("--method_options "))
                 continue
             published = {(one.backbone, one.labels, one.preset): one.parameters for one in applying.published(name)}

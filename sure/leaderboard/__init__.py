@@ -27,7 +27,7 @@ from sure.leaderboard.entries import (
     title,
 )
 from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
-from sure.record import RESULT, Result, Score
+from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
 # paired differences.
@@ -181,16 +181,12 @@ def _text_row(entry: Entry) -> list[str]:
         rank_label(entry),
         entry.method.name,
         entry.backbone.name + ("" if entry.backbone.pretrained else " (untrained backbone)"),
-        _scored(score) if score else "",
+        str(score) if score else "",
         f"{cost.trainable_parameters:,}" if cost else "",
         f"{cost.trainable_share:.2%}" if cost else "",
         f"{cost.training_seconds:.0f}" if cost else "",
         str(entry.seed),
     ]
-
-
-def _scored(score: Score) -> str:
-    return f"{score.value:.3f} [{f'{score.low:.3f}, {score.high:.3f}' if score.determined else 'no interval'}]"
 
 
 def _printable(text: str) -> str:

@@ -224,5 +224,10 @@ def register(config_class: type[MethodConfig], layer_class: type[AdapterLayer]) 
     PEFT_TYPE_TO_CONFIG_MAPPING.setdefault(peft_type.removeprefix(TYPE_PREFIX), config_class)
 
 
+def bare_type(kind: Any) -> str:
+    """A PEFT type without the prefix of ours, which 0.1.0 did not have: `LORA`, `CONV_ADAPTER`."""
+    return str(getattr(kind, "value", kind)).removeprefix(TYPE_PREFIX)
+
+
 def _peft_type(config_class: type[MethodConfig]) -> str:
     return f"{TYPE_PREFIX}{config_class.__module__.rpartition('.')[2].upper()}"

@@ -23,7 +23,7 @@ from torch import nn
 from sure import registry
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import TYPE_PREFIX, MethodConfig, Published, fitting
+from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
 
@@ -81,7 +81,7 @@ def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
     options = dict(chosen.presets[preset].options if preset else {})
     if "roles" in options:
         return tuple(options["roles"])
-    return getattr(chosen(**options), "roles", _ROLES.get(name, LINEAR_ROLES))
+    return _default_roles(name, chosen(**options))
 
 
 def dimension(name: str) -> str | None:
@@ -132,7 +132,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         raise SureError(f"{registry.file('method', name)}: not known to PEFT; end it with `register(Config, Layer)`.")
     # What it adapts may follow from its options.
     given = roles
-    roles = roles or getattr(config, "roles", _ROLES.get(name, LINEAR_ROLES))
+    roles = roles or _default_roles(name, config)
     roles = tuple(roles.split(",")) if isinstance(roles, str) else tuple(roles)
     if isinstance(config, PlacedConfig):
         config.placement = list(roles)
@@ -163,8 +163,7 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
 
     Raises `SureError` where the method cannot adapt a module of the parts it was given, or not with its options.
     """
-    # Adapters of 0.1.0 and what a plug-in registers have the name of the method's file.
-    name = str(getattr(config.peft_type, "value", config.peft_type)).removeprefix(TYPE_PREFIX).lower()
+    name = bare_type(config.peft_type).lower()
     chosen = {model.get_submodule(place) for place in _found(model.source, config.target_modules)}
     unusual = sorted({type(module).__name__.strip("_") for module in chosen if not isinstance(module, nn.Linear)})
     try:
@@ -182,12 +181,12 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     return _at_home(adapted)
 
 
-def load(model: SpeechModel, folder: Path) -> peft.PeftModel:
-    """The model with the adapter that a run left in its folder, for inference.
+def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None) -> peft.PeftModel:
+    """The model with the adapter that a run left in its folder, for inference; `config` is what `read_config` gave.
 
     Raises `SureError` where there is none, or one that is not this model's: every tensor must be there, and no other.
     """
-    config, weights = read_config(folder), Path(folder) / WEIGHTS
+    config, weights = config or read_config(folder), Path(folder) / WEIGHTS
     try:
         with safe_open(weights, framework="pt") as file:
             stored = set(file.keys())
@@ -251,6 +250,10 @@ def _found(backbone: Backbone, targets: list[str] | str) -> list[str]:
     return [name for name in names if f".{name}".endswith(tuple(f".{target}" for target in targets))]
 
 
+def _default_roles(name: str, config: peft.PeftConfig) -> tuple[str, ...]:
+    return getattr(config, "roles", _ROLES.get(name, LINEAR_ROLES))
+
+
 def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -> dict[str, Any]:
     """Options with those of the preset that they name, which others of them may change."""
     preset = options.pop("preset", None)
@@ -268,26 +271,24 @@ def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str 
     """Options with the largest value of the method's dimension that a budget allows."""
     chosen = dimension(name)
     allowed = fitting.parameters_of(budget, sum(parameter.numel() for parameter in backbone.model.parameters()))
+    if chosen is None:
+        _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
+        return options
+    if chosen in options:
+        raise SureError(f"--method_options budget={budget}: it is for choosing {chosen}; leave one of them out.")
     with torch.device("meta"):
         twin = loading.load(backbone.name, weights=False, options=backbone.options_given(), head=backbone.head)
         bare = SpeechModel(twin)
 
-        def count(**more: int) -> int:
-            config = configure(name, twin, options | more)
+        def count(size: int) -> int:
+            config = configure(name, twin, options | {chosen: size})
             config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
             adapted = apply(copy.deepcopy(bare), config)
             return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
-        if chosen is None:
-            _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
-            return options
-        if chosen in options:
-            raise SureError(f"--method_options budget={budget}: it is for choosing {chosen}; leave one of them out.")
         config, step = configure(name, twin, options), _STEPS.get(name, 1)
         sizes = config.sizes(twin.width) if isinstance(config, MethodConfig) else range(step, twin.width + 1, step)
-        size = fitting.largest_within(
-            allowed, sizes, lambda value: count(**{chosen: value}), f"--method_options budget={budget}: {name}"
-        )
+        size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
     _log.info("%s: %s=%d is the largest within %d parameters (%s).", name, chosen, size, allowed, budget)
     return options | {chosen: size}
 
@@ -302,19 +303,24 @@ def _layers(options: dict[str, Any]) -> range | set[int] | None:
         options.pop(name, None)
     if len(given) > 1 or options.get("layers_pattern"):
         raise SureError(f"--method_options {', '.join(given)}: one of layers=0-5 and top=6 chooses layers, no other.")
-    for name, value in given.items():
-        try:
-            if name == "top":
-                return range(-int(value), 0) or int("none")
+    if not given:
+        return None
+    ((name, value),) = given.items()
+    try:
+        if name == "top":
+            chosen = range(-int(value), 0)
+        else:
             parts = value if isinstance(value, list) else str(value).split(",")
             ends = [str(part).partition("-") for part in parts]
-            return {layer for low, _, high in ends for layer in range(int(low), int(high or low) + 1)} or int("none")
-        except (TypeError, ValueError):
-            raise SureError(
-                f"--method_options {name}={value}: layers are numbered from 0, such as layers=0-5 or layers=0,2,4; the "
-                "last six are top=6."
-            ) from None
-    return None
+            chosen = {layer for low, _, high in ends for layer in range(int(low), int(high or low) + 1)}
+    except (TypeError, ValueError):
+        chosen = None
+    if not chosen:
+        raise SureError(
+            f"--method_options {name}={value}: layers are numbered from 0, such as layers=0-5 or layers=0,2,4; the "
+            "last six are top=6."
+        )
+    return chosen
 
 
 def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str] | str:

@@ -8,6 +8,10 @@ from sure.errors import SureError
 _UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
+class OutOfReach(SureError):
+    """A method has no setting for a budget."""
+
+
 def parameters_of(budget: str | float, backbone: int) -> int:
     """Parameters that a budget allows: a share of the backbone's (`1%`), or a number (`0.9M`, `900k`, `900000`).
 
@@ -25,12 +29,12 @@ def parameters_of(budget: str | float, backbone: int) -> int:
 def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], int], what: str) -> int:
     """Of `sizes`, which stand in the order of what they cost, the last that costs no more than `allowed`.
 
-    `count` gives the trainable parameters of a size. Raises `SureError`, naming the range of `what`, where the budget
+    `count` gives the trainable parameters of a size. Raises `OutOfReach`, naming the range of `what`, where the budget
     is below the smallest or above the largest.
     """
     least, most = count(sizes[0]), count(sizes[-1])
     if not least <= allowed <= most:
-        raise SureError(
+        raise OutOfReach(
             f"{what} has {least:,} ({sizes[0]}) to {most:,} ({sizes[-1]}) parameters on this backbone; the budget is "
             f"{allowed:,}."
         )

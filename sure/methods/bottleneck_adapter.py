@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sure.backbone.padding import Padding
+from sure.heads import start_normal
 from sure.method import Preset, Published, register
 from sure.method.placement import ACTIVATIONS, BottleneckConfig, PlacedAdapter, PlacedLayer
 
@@ -98,9 +99,7 @@ class _Bottleneck(PlacedAdapter):
 
     def _initialise(self, kind: str) -> None:
         deviation = {"bert": 0.02, "near_zero": 0.001, "zeros": 0.0, "lora": 0.0}[kind]
-        for linear in (self.down, self.up):
-            nn.init.normal_(linear.weight, std=deviation)
-            nn.init.zeros_(linear.bias)
+        start_normal(self.down, self.up, deviation=deviation)
         if kind == "lora":
             nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
 

@@ -11,6 +11,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from sure.errors import SureError
+from sure.heads import start_normal
 from sure.method import AdapterLayer, MethodConfig, Published, register
 
 _ATTENTION = "sure_prefix"
@@ -50,10 +51,7 @@ class _Prefix(nn.Module):
             hidden = config.hidden_dimension or width
             self.embedding = nn.Parameter(torch.randn(config.positions, width))
             self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * width))
-            # As the release's `from_pretrained` does with every linear map that is new.
-            for linear in (self.perceptron[0], self.perceptron[2]):
-                nn.init.normal_(linear.weight, std=0.02)
-                nn.init.zeros_(linear.bias)
+            start_normal(self.perceptron[0], self.perceptron[2])
         else:
             self.embedding = nn.Parameter(torch.randn(config.positions, 2 * width))
             self.perceptron = None

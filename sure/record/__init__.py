@@ -159,6 +159,10 @@ class Score(_Strict):
         """Whether low and high are an interval at all."""
         return self.method != "undetermined"
 
+    def __str__(self) -> str:
+        """`0.512 [0.430, 0.590]`, or that there is no interval."""
+        return f"{self.value:.3f} [{f'{self.low:.3f}, {self.high:.3f}' if self.determined else 'no interval'}]"
+
 
 # What the bootstrap draws; trials by the speaker of the enrolment utterance alone where the other is not known.
 Drawn = Literal["speaker", "enrolment speaker", "utterance", "trial"]

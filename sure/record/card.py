@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from sure.files import write_atomically
-from sure.record import Result, Score
+from sure.record import Result
 
 CARD = "README.md"
 
@@ -108,11 +108,5 @@ def _scores(result: Result) -> str:
     metrics = list(next(iter(result.scores.values())))
     lines = [f"| | {' | '.join(name.replace('_', ' ') for name in metrics)} |", "| --- " * (len(metrics) + 1) + "|"]
     for evaluation, scores in result.scores.items():
-        lines.append(f"| {evaluation} | {' | '.join(_cell(score) for score in scores.values())} |")
+        lines.append(f"| {evaluation} | {' | '.join(map(str, scores.values()))} |")
     return "\n".join(lines)
-
-
-def _cell(score: Score) -> str:
-    if score.method == "undetermined":
-        return f"{score.value:.3f}, no interval"
-    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import TYPE_PREFIX, applying
+from sure.method import applying, bare_type
 from sure.model import SpeechModel
 from sure.record import RUN, Run, plugins
 from sure.task import Task, make_task
@@ -95,9 +95,8 @@ class TrainedModel:
 
 def _adapted(model: SpeechModel, adapter: Path, run: Run) -> PeftModel:
     """A task's model with the adapter and head of a run. Raises `SureError` where the files are not of that run."""
-    # Types of ours had their bare names in 0.1.0.
-    kinds = run.method.config.get("peft_type"), applying.read_config(adapter).peft_type
-    trained, found = (str(getattr(kind, "value", kind)).removeprefix(TYPE_PREFIX) for kind in kinds)
+    config = applying.read_config(adapter)
+    trained, found = bare_type(run.method.config.get("peft_type")), bare_type(config.peft_type)
     if found != trained:
         raise SureError(f"{adapter / applying.CONFIG}: of {found}; the run in {RUN} trained {trained}.")
-    return applying.load(model, adapter)
+    return applying.load(model, adapter, config)
