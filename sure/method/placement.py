@@ -4,6 +4,8 @@ With y what a part of the layer makes of its input x, and A the adapter with its
 
 sequential   y + s A(y); without residual s A(y), and y itself is heard only through the adapter
 parallel     y + s A(x); with residual y + x + s A(x)
+
+A gate in the place of s is UniPELT's, of what the adapter reads.
 """
 
 import copy
@@ -19,6 +21,7 @@ from transformers import PreTrainedModel
 from sure.backbone import Backbone
 from sure.backbone.padding import Padding
 from sure.method import AdapterLayer, MethodConfig
+from sure.method.gating import Gate
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "quick_gelu": lambda: _QuickGELU()}
 
@@ -40,8 +43,12 @@ class PlacedConfig(MethodConfig):
         default=None,
         metadata={"help": "Whether what it reads is added to what it gives; if sequential yes, if parallel no."},
     )
-    scale: float | Literal["learned"] = field(
-        default=1.0, metadata={"help": "Factor of what it gives: a number, or learned, from 1 on."}
+    scale: float | Literal["learned", "gated"] = field(
+        default=1.0,
+        metadata={
+            "help": "Factor of what it gives: a number; learned, from 1 on; or gated, a number from 0 to 1 for each "
+            "utterance (UniPELT, Mao et al. 2022)."
+        },
     )
     norm: Literal["none", "before", "after"] = field(
         default="none", metadata={"help": "A layer normalisation of its own, of what it reads or of what it gives."}
@@ -108,7 +115,9 @@ class PlacedAdapter(nn.Module):
         self.norm_place = config.norm
         if config.norm != "none":
             self.norm = nn.LayerNorm(width)
-        self.scale = nn.Parameter(torch.ones(())) if config.scale == "learned" else config.scale
+        self.gate = Gate(width) if config.scale == "gated" else None
+        if not self.gate:
+            self.scale = nn.Parameter(torch.ones(())) if config.scale == "learned" else config.scale
 
     @abstractmethod
     def change(self, hidden_states: Tensor, padding: Padding) -> Tensor:
@@ -119,8 +128,9 @@ class PlacedAdapter(nn.Module):
         change = self.change(self.norm(source) if self.norm_place == "before" else source, padding)
         if self.norm_place == "after":
             change = self.norm(change)
-        if not isinstance(self.scale, float) or self.scale != 1:
-            change = self.scale * change
+        scale = self.gate(source, padding) if self.gate else self.scale
+        if not isinstance(scale, float) or scale != 1:
+            change = scale * change
         if self.residual:
             change = source + change
         return change if self.sequential else output + change

@@ -78,6 +78,19 @@ def test_insertion_residual_scale_and_norm(options, formula):
         torch.testing.assert_close(layer.feed_forward(x), expected, atol=1e-6, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_a_gate_is_a_number_for_each_utterance_from_what_is_heard():
+    _, model = adapted(PRE_NORM, {"placement": "ffn", "scale": "gated"})
+    block = of_layer(model)[1].feed_forward
+    adapter, x = block.sure_adapter["default"], torch.randn(2, 5, 32)
+    block.padding.mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    y = block.base_layer(x)
+    weight, bias = adapter.gate.linear.weight[0], adapter.gate.linear.bias
+    gates = [(1 / (1 + (-(y[i, :length] @ weight + bias)).exp())).mean() for i, length in enumerate((5, 3))]
+    expected = torch.stack([y[i] + gate * bottleneck(adapter, y[i]) for i, gate in enumerate(gates)])
+    torch.testing.assert_close(block.eval()(x), expected, atol=1e-6, rtol=1e-5)
+
+
 def test_a_learned_scale_starts_at_one_and_learns():
     backbone, model = adapted(PRE_NORM, {"scale": "learned", "initialisation": "bert"})
     model(**backbone.inputs(waveforms(0.5)), labels=torch.tensor([1])).loss.backward()
