@@ -67,7 +67,7 @@ def budget(
         model = _adapted(method, backbone, build_head, options, backbone_options)
         measured = measure(model)
     dimension = applying.dimension(method)
-    value = getattr(model.peft_config[model.active_adapter], dimension) if dimension else None
+    value = applying.value_of(model.peft_config[model.active_adapter], dimension) if dimension else None
     return measured if value is None else replace(measured, setting=f"{dimension}={value}")
 
 

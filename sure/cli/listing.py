@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,19 +59,20 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _describe(kind: str, name: str) -> None:
-    import sys as modules
-
     if kind == "method":
         from sure.method import applying
 
         described = applying.config_class(name)
+        if len(parts := applying.parts_of(name)) > 1:
+            _describe_composition(name, parts)
+            return
     elif kind == "backbone":
         described = _family(name)
         if name != described.family():
             print(f"{name} is of this family: {described.family()}.\n")
     else:
         described = registry.get(kind, name)
-    print((modules.modules[described.__module__].__doc__ or "").strip())
+    print((sys.modules[described.__module__].__doc__ or "").strip())
     if kind == "metric":
         return
     options = list(_options(described.options_class if kind == "backbone" else described))
@@ -96,6 +98,27 @@ def _describe(kind: str, name: str) -> None:
             )
     if kind == "backbone":
         _describe_sizes_and_roles(described)
+
+
+def _describe_composition(name: str, parts: dict[str, dict]) -> None:
+    """Several methods at once: which, and how their options are given."""
+    from sure.method import applying
+
+    if name in registry.names("method"):
+        print((sys.modules[applying.config_class(name).__module__].__doc__ or "").strip())
+    print("\nSeveral methods at once, innermost first where they adapt the same module:")
+    for part, options in parts.items():
+        chosen = "".join(f" {option}={json.dumps(value)}" for option, value in options.items())
+        summary = registry.summary("method", part) if part in registry.names("method") else "of PEFT"
+        print(f"  {part}{chosen}\n      {summary}")
+    example = applying.dimension(name) or f"{next(iter(parts))}.roles"
+    print(
+        "\nTheir options have the name of the method before them, such as --method_options "
+        f"{example}=...; `sure methods {next(iter(parts))}` lists that method's."
+    )
+    if applying.dimension(name):
+        print(f"budget=1% chooses {example}, the others staying as they are.")
+    _describe_presets(name)
 
 
 def _describe_presets(name: str) -> None:

@@ -31,9 +31,10 @@ def _print_result(result) -> None:
     ]
     print(tabulate(rows, headers=["split", "metric", "score", "95 % interval"]))
     cost = result.cost
+    parts = "".join(f", {size:,} {part}'s" for part, size in cost.part_parameters.items())
     print(
         f"{cost.trainable_parameters:,} trainable parameters ({cost.trainable_share:.2%} of all), of them "
-        f"{cost.head_parameters:,} in the head; {cost.training_seconds:.0f} s of training."
+        f"{cost.head_parameters:,} in the head{parts}; {cost.training_seconds:.0f} s of training."
     )
     if result.run.arguments["learning_rate"] == 0:
         print("Note: the learning rate was 0: nothing was trained.")

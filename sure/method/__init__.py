@@ -72,6 +72,9 @@ class MethodConfig(peft.PeftConfig):
     # Whether it is made for a head: without one, nothing but it or nothing at all would train.
     needs_head: ClassVar[bool] = False
 
+    # Whether it leaves nothing of the backbone for another method to adapt beside it.
+    alone: ClassVar[bool] = False
+
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "Modules to wrap: a regular expression, or names. Set from `roles`."}
     )
@@ -168,7 +171,7 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
             )
 
 
-class _Tuner(BaseTuner):
+class Tuner(BaseTuner):
     """Replaces every targeted module by the method's layer around it."""
 
     prefix = _PREFIX
@@ -214,11 +217,14 @@ class _Tuner(BaseTuner):
 
 def register(config_class: type[MethodConfig], layer_class: type[AdapterLayer]) -> None:
     """Make a method known to PEFT, as SURE_ and the upper-case name of the file that defines it."""
+    make_known(config_class, type(f"{config_class.__name__}Tuner", (Tuner,), {"tuner_layer_cls": layer_class}))
+
+
+def make_known(config_class: type[MethodConfig], tuner_class: type[BaseTuner]) -> None:
+    """Make a method known to PEFT whose layers are not of one class."""
     peft_type = _peft_type(config_class)
     PEFT_TYPE_TO_CONFIG_MAPPING[peft_type] = config_class
-    PEFT_TYPE_TO_TUNER_MAPPING[peft_type] = type(
-        f"{config_class.__name__}Tuner", (_Tuner,), {"tuner_layer_cls": layer_class}
-    )
+    PEFT_TYPE_TO_TUNER_MAPPING[peft_type] = tuner_class
     PEFT_TYPE_TO_PREFIX_MAPPING[peft_type] = _PREFIX
     # Adapters of 0.1.0 have the bare name, unless that is one of PEFT's own (see `applying.read_config`).
     PEFT_TYPE_TO_CONFIG_MAPPING.setdefault(peft_type.removeprefix(TYPE_PREFIX), config_class)

@@ -8,7 +8,7 @@ import logging
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_origin
@@ -24,6 +24,7 @@ from sure import registry
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
 from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting
+from sure.method.composition import PLUS, ComposedTuner, Composition, refuse_part
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
 
@@ -65,7 +66,13 @@ def names() -> list[str]:
 
 
 def config_class(name: str) -> type[peft.PeftConfig]:
-    """The config class of a method. Raises `SureError` for an unknown name."""
+    """The config class of a method, or of several (`lora+bitfit`).
+
+    Raises `SureError` for an unknown name, and for methods that cannot be put together.
+    """
+    if PLUS in name:
+        _refuse_composition(name)
+        return Composition
     if name in registry.from_peft():
         return PEFT_TYPE_TO_CONFIG_MAPPING[name.upper()]
     if name in registry.NOT_FROM_PEFT and name not in registry.names("method"):
@@ -75,9 +82,47 @@ def config_class(name: str) -> type[peft.PeftConfig]:
     return registry.get("method", name)
 
 
+def parts_of(name: str, options: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """The methods that a name stands for, each with its options; itself alone where it is no composition.
+
+    `options` are those of `configure`: of a composition each has the name of its method before it (`lora.r`), and
+    `parts` chooses among the methods. Raises `SureError` for any other.
+    """
+    chosen, options = config_class(name), dict(options or {})
+    if not issubclass(chosen, Composition):
+        return {name: options}
+    options = _preset(name, chosen, options)
+    parts = {part: dict(own) for part, own in (chosen.made_of or {one: {} for one in name.split(PLUS)}).items()}
+    if wanted := options.pop("parts", None):
+        wanted = wanted.split(",") if isinstance(wanted, str) else wanted
+        for part in wanted:
+            if part not in parts:
+                raise registry.unknown(f"part of {name}:", part, list(parts))
+        parts = {part: own for part, own in parts.items() if part in wanted}
+    for option, value in options.items():
+        part, _, own = option.partition(".")
+        if not own or part not in parts:
+            raise SureError(
+                f"Unknown option of {name}: {option!r}. Each has the name of its method before it: "
+                f"{', '.join(f'{part}.NAME' for part in parts)} (`sure methods NAME` lists them)."
+            )
+        parts[part][own] = value
+    return parts
+
+
 def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
-    """The parts that a method adapts by default, or as a paper has it."""
+    """The parts of a backbone that a method adapts by default, or as a paper has it."""
     chosen = config_class(name)
+    if issubclass(chosen, Composition):
+        parts = parts_of(name, {"preset": preset} if preset else None)
+        # Each has its roles once, in the order of the parts.
+        return tuple(
+            dict.fromkeys(
+                role
+                for part, own in parts.items()
+                for role in own.get("roles") or own.get("placement") or roles_of(part, own.get("preset"))
+            )
+        )
     options = dict(chosen.presets[preset].options if preset else {})
     if "roles" in options:
         return tuple(options["roles"])
@@ -85,8 +130,25 @@ def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
 
 
 def dimension(name: str) -> str | None:
-    """The option of which a method has more or less, for a budget; None where it has one size."""
+    """The option of which a method has more or less, for a budget; None where it has one size.
+
+    Of a composition that of the first part which has one.
+    """
+    if issubclass(config_class(name), Composition):
+        return next((f"{part}.{own}" for part in parts_of(name) if (own := dimension(part))), None)
     return _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+
+
+def value_of(config: peft.PeftConfig, option: str) -> Any:
+    """An option's value in a config, such as that of the `dimension`; None where it is not chosen by number."""
+    part, _, own = option.rpartition(".")
+    return getattr(config.parts[part] if part else config, own)
+
+
+def part_parameters(model: peft.PeftModel) -> dict[str, int]:
+    """Of a model with several methods, by method its trainable parameters; empty where it has one."""
+    tuner = model.base_model
+    return tuner.trainable_parameters() if isinstance(tuner, ComposedTuner) else {}
 
 
 def published(name: str) -> tuple[Published, ...]:
@@ -110,9 +172,12 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
             f"--method {name} trains a task's head on a backbone that stays as it is; {backbone.family()} models "
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
-    options = _preset(name, chosen, options)
+    if not issubclass(chosen, Composition):
+        options = _preset(name, chosen, options)
     if (budget := options.pop("budget", None)) is not None:
         options = _fitted(name, backbone, options, budget)
+    if issubclass(chosen, Composition):
+        return _compose(name, chosen, backbone, options)
     roles, layers = options.pop("roles", None), _layers(options)
     fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
     # What PEFT notes of an adapter is not for users to choose.
@@ -164,7 +229,8 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     Raises `SureError` where the method cannot adapt a module of the parts it was given, or not with its options.
     """
     name = bare_type(config.peft_type).lower()
-    chosen = {model.get_submodule(place) for place in _found(model.source, config.target_modules)}
+    parts = config.parts.values() if isinstance(config, Composition) else [config]
+    chosen = {model.get_submodule(place) for part in parts for place in _found(model.source, part.target_modules)}
     unusual = sorted({type(module).__name__.strip("_") for module in chosen if not isinstance(module, nn.Linear)})
     try:
         with _wrong_options(name):
@@ -216,21 +282,47 @@ def read_config(folder: Path) -> peft.PeftConfig:
     path = Path(folder) / CONFIG
     registry.import_all("method")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind = values.pop("peft_type")
-        # Ours had their bare names in 0.1.0, and the prefixes that PEFT has are of another kind.
-        if f"{TYPE_PREFIX}{kind}" in PEFT_TYPE_TO_CONFIG_MAPPING and "target_modules" in values:
-            kind = f"{TYPE_PREFIX}{kind}"
-        kinds = {field.name: field.type for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[kind])}
-        if kind.startswith(TYPE_PREFIX):
-            values = {name: registry.checked(f"{path}: {name}", value, kinds[name]) for name, value in values.items()}
-        config = PEFT_TYPE_TO_CONFIG_MAPPING[kind].from_peft_type(peft_type=kind, **values)
+        config = _from_json(json.loads(path.read_text(encoding="utf-8")), path)
     except OSError as error:
         raise SureError(f"{path}: {error.strerror}. An adapter's folder has it.") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SureError(f"{path} is not the configuration of an adapter ({type(error).__name__}: {error}).") from None
     config.inference_mode = True
     return config
+
+
+def _from_json(values: dict[str, Any], path: Path) -> peft.PeftConfig:
+    """A configuration as PEFT writes it; of a composition its parts are such ones too."""
+    kind = values.pop("peft_type")
+    # Ours had their bare names in 0.1.0, and the prefixes that PEFT has are of another kind.
+    if f"{TYPE_PREFIX}{kind}" in PEFT_TYPE_TO_CONFIG_MAPPING and "target_modules" in values:
+        kind = f"{TYPE_PREFIX}{kind}"
+    chosen = PEFT_TYPE_TO_CONFIG_MAPPING[kind]
+    kinds = {field.name: field.type for field in dataclasses.fields(chosen)}
+    if kind.startswith(TYPE_PREFIX):
+        values = {name: registry.checked(f"{path}: {name}", value, kinds[name]) for name, value in values.items()}
+    if issubclass(chosen, Composition):
+        values["parts"] = {name: _from_json(part, path) for name, part in values["parts"].items()}
+    return chosen.from_peft_type(peft_type=kind, **values)
+
+
+def _refuse_composition(name: str) -> None:
+    """Raises `SureError` where methods cannot be put together."""
+    parts = name.split(PLUS)
+    for part in parts:
+        refuse_part(part, config_class(part))
+    if len(set(parts)) < len(parts):
+        raise SureError(f"--method {name}: each method once; a single one can be in several places (roles=...).")
+
+
+def _compose(name: str, chosen: type[Composition], backbone: Backbone, options: dict[str, Any]) -> Composition:
+    parts = {part: configure(part, backbone, own) for part, own in parts_of(name, options).items()}
+    whole = {module for part in parts.values() for module in part.modules_to_save or []}
+    for part, config in parts.items():
+        config.modules_to_save = None
+        if getattr(config, "bias", "none") != "none":
+            raise SureError(f"--method_options {part}.bias={config.bias}: put bitfit beside it, for biases that train.")
+    return chosen(methods=list(parts), parts=parts, modules_to_save=sorted(whole) or None, revision=backbone.revision)
 
 
 @contextmanager
@@ -286,11 +378,21 @@ def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str 
             adapted = apply(copy.deepcopy(bare), config)
             return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
-        config, step = configure(name, twin, options), _STEPS.get(name, 1)
-        sizes = config.sizes(twin.width) if isinstance(config, MethodConfig) else range(step, twin.width + 1, step)
+        sizes = _sizes(name, configure(name, twin, options), chosen, twin.width)
         size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
     _log.info("%s: %s=%d is the largest within %d parameters (%s).", name, chosen, size, allowed, budget)
     return options | {chosen: size}
+
+
+def _sizes(name: str, config: peft.PeftConfig, dimension: str, width: int) -> Sequence[int]:
+    """Values of a method's dimension in the order of what they cost."""
+    if isinstance(config, Composition):
+        part, _, own = dimension.partition(".")
+        return _sizes(part, config.parts[part], own, width)
+    if isinstance(config, MethodConfig):
+        return config.sizes(width)
+    step = _STEPS.get(name, 1)
+    return range(step, width + 1, step)
 
 
 def _layers(options: dict[str, Any]) -> range | set[int] | None:

@@ -159,7 +159,7 @@ class PlacedLayer(AdapterLayer):
         output = self.base_layer(*args, **kwargs)
         hidden_states, *more = output if isinstance(output, tuple) else (output,)
         # A map that stands for its block has what the block reads.
-        given = vars(self.base_layer).pop("block_input", args[0] if args else kwargs.get("hidden_states"))
+        given = vars(self.get_base_layer()).pop("block_input", args[0] if args else kwargs.get("hidden_states"))
         source = hidden_states if adapter.sequential else given
         for states in (hidden_states, source):
             self.check(states)

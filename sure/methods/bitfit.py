@@ -34,17 +34,20 @@ class _BitFitLayer(AdapterLayer):
     container = nn.ParameterDict
 
     def new_adapter(self, config: MethodConfig) -> nn.Parameter:
-        return nn.Parameter(self.base_layer.bias.detach().clone())
+        return nn.Parameter(self.get_base_layer().bias.detach().clone())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.active is None:
             return self.base_layer(*args, **kwargs)
-        return functional_call(self.base_layer, {"bias": self.sure_adapter[self.active]}, args, kwargs)
+        # Where another method's layer is between, the bias is deeper in.
+        deep = next(name for name, module in self.base_layer.named_modules() if module is self.get_base_layer())
+        bias = f"{deep}.bias".removeprefix(".")
+        return functional_call(self.base_layer, {bias: self.sure_adapter[self.active]}, args, kwargs)
 
     @torch.no_grad()
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Write the trained bias into the base layer."""
-        self.base_layer.bias.copy_(self.sure_adapter[(adapter_names or self.active_adapters)[0]])
+        self.get_base_layer().bias.copy_(self.sure_adapter[(adapter_names or self.active_adapters)[0]])
 
 
 register(BitFit, _BitFitLayer)

@@ -15,6 +15,7 @@ class FullFinetuning(MethodConfig):
     """As SURE (Li et al. 2023) has it: its CNN trains too."""
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
+    alone: ClassVar[bool] = True
     published: ClassVar[tuple[Published, ...]] = (Published(315_703_947, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
 

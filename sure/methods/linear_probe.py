@@ -17,6 +17,7 @@ class LinearProbe(MethodConfig):
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     needs_head: ClassVar[bool] = True
+    alone: ClassVar[bool] = True
 
 
 class ProbeLayer(AdapterLayer):

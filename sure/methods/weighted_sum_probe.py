@@ -20,6 +20,7 @@ class WeightedSumProbe(MethodConfig):
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     needs_head: ClassVar[bool] = True
+    alone: ClassVar[bool] = True
 
 
 class _WeightedSumLayer(ProbeLayer):

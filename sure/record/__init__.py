@@ -124,6 +124,11 @@ class Cost(_Strict):
     trainable_parameters: int
     head_parameters: int = Field(description="Trainable parameters of the task head, counted in the line above.")
     total_parameters: int = Field(description="Backbone, method and head.")
+    part_parameters: dict[str, int] = Field(
+        default_factory=dict,
+        exclude_if=lambda parts: not parts,
+        description="Of several methods at once, by method its trainable parameters.",
+    )
     trainable_share: float = Field(ge=0, le=1, description="Trainable / total parameters.")
     trainable_share_without_head: float = Field(ge=0, le=1, description="The same with the head left out of both.")
     adapter_bytes: int = Field(description="Size of adapter_model.safetensors, head included.")

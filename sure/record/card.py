@@ -90,7 +90,8 @@ def _card(folder: str, result: Result, speaks: bool) -> str:
         method_options=_options(run.arguments, "method_options"),
         trainable=cost.trainable_parameters,
         share=cost.trainable_share,
-        method_parameters=f"{without_head:,} ({cost.trainable_share_without_head:.2%})",
+        method_parameters=f"{without_head:,} ({cost.trainable_share_without_head:.2%})"
+        + "".join(f", {part} {size:,}" for part, size in cost.part_parameters.items()),
         steps=cost.steps,
         seconds=cost.training_seconds,
         device=cost.device,

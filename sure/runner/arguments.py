@@ -61,10 +61,16 @@ class RunArguments:
         default_factory=list,
         metadata={"help": "What its family leaves to choose, such as window=6; see `sure backbones NAME`."},
     )
-    method: str = field(default="conv_adapter", metadata={"help": "Name of the method; `sure methods` lists them."})
+    method: str = field(
+        default="conv_adapter",
+        metadata={"help": "Name of the method; `sure methods` lists them. Several at once: lora+bitfit."},
+    )
     method_options: list[str] = field(
         default_factory=list,
-        metadata={"help": "Values of the method's config, such as r=16 lora_alpha=32; `sure methods NAME` lists them."},
+        metadata={
+            "help": "Values of the method's config, such as r=16 lora_alpha=32; `sure methods NAME` lists them. Of "
+            "several at once each has its method's name before it: lora.r=16."
+        },
     )
     task_options: list[str] = field(
         default_factory=list,

@@ -134,7 +134,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
         arguments=as_json(args.to_dict()) | chosen,
         plugins=plugins.took_part(
             ("task", task.name),
-            ("method", run.method),
+            *(("method", part) for part in applying.parts_of(run.method)),
             ("backbone", backbone.family()),
             *(("metric", name) for name in task.metrics),
         ),
@@ -223,6 +223,7 @@ def _finish(
             trainable_parameters=measured.trainable_parameters,
             head_parameters=measured.head_parameters,
             total_parameters=measured.total_parameters,
+            part_parameters=applying.part_parameters(model),
             trainable_share=measured.trainable_share,
             trainable_share_without_head=measured.trainable_share_without_head,
             adapter_bytes=(output_dir / "adapter_model.safetensors").stat().st_size,

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
 from sure.method import applying, bare_type
+from sure.method.composition import PLUS, Composition
 from sure.model import SpeechModel
 from sure.record import RUN, Run, plugins
 from sure.task import Task, make_task
@@ -97,6 +98,8 @@ def _adapted(model: SpeechModel, adapter: Path, run: Run) -> PeftModel:
     """A task's model with the adapter and head of a run. Raises `SureError` where the files are not of that run."""
     config = applying.read_config(adapter)
     trained, found = bare_type(run.method.config.get("peft_type")), bare_type(config.peft_type)
+    if isinstance(config, Composition):
+        trained, found = PLUS.join(run.method.config.get("methods", [trained])), PLUS.join(config.methods)
     if found != trained:
         raise SureError(f"{adapter / applying.CONFIG}: of {found}; the run in {RUN} trained {trained}.")
     return applying.load(model, adapter, config)

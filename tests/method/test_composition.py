@@ -1,0 +1,131 @@
+"""Several methods at once: what each part does, what they share, and one adapter for all of it."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+
+from sure.errors import SureError
+from sure.method import applying
+from tests.factories.encoders import evaluation, load, speech_model, stirred, waveforms
+
+
+def composed(method, options=None, name="wav2vec2:tiny"):
+    backbone = load(name)
+    config = applying.configure(method, backbone, options)
+    return backbone, stirred(applying.apply(speech_model(backbone), config), 0.2)
+
+
+def logits(model, backbone):
+    with evaluation(model):
+        return model(**backbone.inputs(waveforms(0.5, 0.9))).logits
+
+
+def alone(method, options=None):
+    backbone = load("wav2vec2:tiny")
+    model = applying.apply(speech_model(backbone), applying.configure(method, backbone, options))
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        # One module, two layers, either outside.
+        ("lora+bitfit", "wav2vec2:tiny"),
+        ("bitfit+lora", "whisper:tiny"),
+        # Layers in layers.
+        ("bottleneck_adapter+prefix_tuning+lora", "wavlm:tiny"),
+        ("lora+conformer_adapter+ln_tuning", "whisper:tiny"),
+    ],
+)
+def test_parts_learn_together_and_are_saved_as_one(method, name, tmp_path):
+    backbone, model = composed(method, name=name)
+    model.train()(**backbone.inputs(waveforms(0.5, 0.9)), labels=torch.tensor([0, 2])).loss.backward()
+    trainable = {place: weight for place, weight in model.named_parameters() if weight.requires_grad}
+    assert all(weight.grad is not None for weight in trainable.values())
+    expected = logits(model, backbone)
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["methods"] == method.split("+")
+    for read in (
+        lambda fresh: PeftModel.from_pretrained(fresh, tmp_path),
+        lambda fresh: applying.load(fresh, tmp_path),
+    ):
+        fresh = load(name)
+        reloaded = read(speech_model(fresh))
+        assert torch.equal(logits(reloaded, fresh), expected)
+        assert not any(weight.requires_grad for weight in reloaded.parameters())
+    with model.disable_adapter():
+        fresh = load(name)
+        torch.testing.assert_close(logits(model, backbone), logits(speech_model(fresh), fresh), atol=1e-6, rtol=1e-5)
+
+
+def test_each_part_is_counted_as_by_itself():
+    _, model = composed("lora+bitfit+bottleneck_adapter", {"lora.r": 3, "bottleneck_adapter.layers": "0"})
+    counted = applying.part_parameters(model)
+    for part, options in (("lora", {"r": 3}), ("bitfit", {}), ("bottleneck_adapter", {"layers": "0"})):
+        assert counted[part] == sum(w.numel() for name, w in alone(part, options).items() if "head" not in name)
+    head = sum(weight.numel() for weight in model.get_base_model().head.modules_to_save.parameters())
+    assert sum(counted.values()) + head == sum(w.numel() for w in model.parameters() if w.requires_grad)
+
+
+@torch.no_grad()
+def test_two_at_a_linear_map_are_the_formula():
+    _, model = composed("lora+bitfit", {"lora.roles": "query", "bitfit.roles": "query"})
+    layer = model.base_model.model.backbone.encoder.layers[0].attention.q_proj
+    x, lora = torch.randn(3, 32), layer.base_layer
+    weight = lora.base_layer.weight + lora.lora_B["default"].weight @ lora.lora_A["default"].weight / 8
+    torch.testing.assert_close(layer(x), x @ weight.T + layer.sure_adapter["default"], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["lora+bitfit", "bitfit+lora", "lora+ia3", "ia3+lora", "lora+ln_tuning"])
+def test_merged_they_give_what_they_gave(method):
+    backbone, model = composed(method)
+    expected = logits(model, backbone)
+    merged = model.merge_and_unload()
+    assert not any("base_layer" in name for name, _ in merged.named_modules())
+    torch.testing.assert_close(logits(merged, backbone), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_what_one_part_cannot_merge_none_does():
+    backbone, model = composed("lora+bottleneck_adapter")
+    expected = logits(model, backbone)
+    with pytest.raises(SureError, match="SURE_BOTTLENECK_ADAPTER computes what no weight"):
+        model.merge_and_unload()
+    assert torch.equal(logits(model, backbone), expected)
+    model.unload()
+    inputs = backbone.inputs(waveforms(0.5))
+    with evaluation(backbone.model):
+        untouched = load("wav2vec2:tiny").model.eval()(**inputs).last_hidden_state
+        assert torch.equal(backbone.model(**inputs).last_hidden_state, untouched)
+    assert not any("base_layer" in name for name, _ in backbone.model.named_modules())
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("lora+linear_probe", {}, "linear_probe cannot be put together with others: it leaves nothing"),
+        ("lora+vera", {}, "vera cannot be put together with others: PEFT's tuner"),
+        ("lora+lora", {}, "each method once"),
+        ("lora+", {}, "Unknown method ''"),
+        ("lora+bitfit", {"r": 3}, r"Unknown option of lora\+bitfit: 'r'.* lora.NAME, bitfit.NAME"),
+        ("lora+bitfit", {"lora.rank": 3}, "Unknown option of lora: 'rank'"),
+        ("lora+bitfit", {"lora.bias": "all"}, "put bitfit beside it"),
+        ("lora+bitfit", {"parts": "lora,nope"}, "Unknown part of .*'nope'"),
+    ],
+)
+def test_what_cannot_be_is_said(method, options, message):
+    with pytest.raises(SureError, match=message):
+        applying.configure(method, load("wav2vec2:tiny"), options)
+
+
+def test_a_budget_is_for_all_parts_and_chooses_the_dimension_of_the_first():
+    backbone = load("wav2vec2:tiny")
+    allowed = 8_000
+    config = applying.configure("bitfit+lora", backbone, {"budget": allowed})
+    assert applying.dimension("bitfit+lora") == "lora.r"
+    counts = [
+        sum(applying.part_parameters(composed("bitfit+lora", {"lora.r": r})[1]).values())
+        for r in (config.parts["lora"].r, config.parts["lora"].r + 1)
+    ]
+    assert counts[0] <= allowed < counts[1]
