@@ -30,7 +30,7 @@ def runs(tmp_path_factory, corpus):
         main([*words.split(), "--output_dir", str(folder)])
         return folder
 
-    return {method: run(method) for method in ("lora", "bitfit")}
+    return {method: run(method) for method in ("lora", "bitfit", "lora+bitfit")}
 
 
 @pytest.fixture
@@ -55,6 +55,18 @@ def test_weights_of_another_method_are_refused(folder, runs, corpus):
     assert "tensors are too many or missing, such as base_model." in said
     shutil.copy(runs["bitfit"] / CONFIG, folder)
     assert f"{CONFIG}: of BITFIT; the run in run.json trained LORA" in refused(folder, corpus)
+
+
+def test_a_run_of_several_methods_names_and_counts_them_and_predicts(runs, tmp_path, corpus):
+    folder = shutil.copytree(runs["lora+bitfit"], tmp_path / "both")
+    record = json.loads((folder / "result.json").read_text())
+    assert record["run"]["method"]["config"]["methods"] == ["lora", "bitfit"]
+    cost = record["cost"]
+    assert list(cost["part_parameters"]) == ["lora", "bitfit"]
+    assert cost["trainable_parameters"] == cost["head_parameters"] + sum(cost["part_parameters"].values())
+    assert [row["prediction"] in ("angry", "happy", "sad") for row in predict(folder, [corpus / "sad-3.wav"])] == [True]
+    edit(folder / CONFIG, methods=["lora"])
+    assert f"{CONFIG}: of lora; the run in run.json trained lora+bitfit" in refused(folder, corpus)
 
 
 def test_a_cut_off_file_is_refused(folder, corpus):
