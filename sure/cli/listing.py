@@ -80,7 +80,7 @@ def _describe(kind: str, name: str) -> None:
         roles = ",".join(applying.roles_of(name)) or "..."
         options[:0] = [
             f"roles={roles}  The parts of the backbone to adapt; `sure backbones FAMILY` says which it has.",
-            "layers=0-5  In these layers alone; top=6: in the last six.",
+            "layers=0-5  In these layers alone; top=6: in the last six; layers=0--2: in all but the last.",
         ]
         if dimension := applying.dimension(name):
             options.append(f"budget=1%  Instead of {dimension}: the largest that so many parameters, or 0.9M, allow.")

@@ -395,10 +395,10 @@ def _sizes(name: str, config: peft.PeftConfig, dimension: str, width: int) -> Se
     return range(step, width + 1, step)
 
 
-def _layers(options: dict[str, Any]) -> range | set[int] | None:
-    """The layers that `layers` or `top` in the options choose, taken out of them; a range of negative ones for `top`.
+def _layers(options: dict[str, Any]) -> list[tuple[int, int]]:
+    """The layers that `layers` or `top` in the options choose, taken out of them: first and last of each range.
 
-    PEFT's own `layers_to_transform` means the same, and is left in.
+    A negative number counts from the end. PEFT's own `layers_to_transform` means the same, and is left in.
     """
     given = {name: options[name] for name in ("layers", "top", "layers_to_transform") if options.get(name) is not None}
     for name in ("layers", "top"):
@@ -406,23 +406,20 @@ def _layers(options: dict[str, Any]) -> range | set[int] | None:
     if len(given) > 1 or options.get("layers_pattern"):
         raise SureError(f"--method_options {', '.join(given)}: one of layers=0-5 and top=6 chooses layers, no other.")
     if not given:
-        return None
+        return []
     ((name, value),) = given.items()
-    try:
-        if name == "top":
-            chosen = range(-int(value), 0)
-        else:
-            parts = value if isinstance(value, list) else str(value).split(",")
-            ends = [str(part).partition("-") for part in parts]
-            chosen = {layer for low, _, high in ends for layer in range(int(low), int(high or low) + 1)}
-    except (TypeError, ValueError):
-        chosen = None
-    if not chosen:
+    if name == "top":
+        ranges = [("-" + str(value), "-1")] if re.fullmatch("[1-9][0-9]*", str(value)) else [None]
+    else:
+        parts = value if isinstance(value, list) else str(value).split(",")
+        found = [re.fullmatch(r"\s*(-?\d+)(?:-(-?\d+))?\s*", str(part)) for part in parts]
+        ranges = [match and (match[1], match[2] or match[1]) for match in found]
+    if not all(ranges):
         raise SureError(
             f"--method_options {name}={value}: layers are numbered from 0, such as layers=0-5 or layers=0,2,4; the "
-            "last six are top=6."
+            "last six are top=6, and 0--2 all but the last."
         )
-    return chosen
+    return [(int(low), int(high)) for low, high in ranges]
 
 
 def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str] | str:
@@ -439,30 +436,34 @@ def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str
     return linear
 
 
-def _of_layers(backbone: Backbone, targets: list[str] | str, chosen: range | set[int]) -> list[str]:
+def _of_layers(backbone: Backbone, targets: list[str] | str, ranges: list[tuple[int, int]]) -> list[str]:
     """Of the modules that a method would adapt, those in the layers chosen, of an encoder-decoder in either part."""
     layer = re.compile(
         rf"({'|'.join(backbone.modules(role) for role in backbone.roles if role.endswith('layer'))})(?:\..+)?"
     )
-    # By stack of layers the number of the last one.
-    last = {}
+    # By stack of layers how many there are.
+    layers = {}
     for name, _ in backbone.named_modules():
         if match := layer.fullmatch(name):
             stack, _, number = match[1].rpartition(".")
-            last[stack] = max(last.get(stack, 0), int(number))
+            layers[stack] = max(layers.get(stack, 0), int(number) + 1)
+    chosen = {
+        stack: {number for low, high in ranges for number in range(low % count, high % count + 1)}
+        for stack, count in layers.items()
+        if all(-count <= end < count for ends in ranges for end in ends)
+    }
     found = []
     for name in _found(backbone, targets):
         if match := layer.fullmatch(name):
             stack, _, number = match[1].rpartition(".")
-            wanted = {last[stack] + 1 + one for one in chosen} if isinstance(chosen, range) else set(chosen)
-            if not wanted <= set(range(last[stack] + 1)):
+            if stack not in chosen:
                 break
-            if int(number) in wanted:
+            if int(number) in chosen[stack]:
                 found.append(name)
     else:
         if found:
             return found
-    numbers = ", ".join(f"{stack}: 0 to {number}" for stack, number in last.items())
+    numbers = ", ".join(f"{stack}: 0 to {count - 1}" for stack, count in layers.items())
     raise SureError(
         f"--method_options: not all of the layers chosen are there; those of {backbone.name} are {numbers}."
     )

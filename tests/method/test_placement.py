@@ -112,7 +112,13 @@ def test_norms_of_the_adapted_layers_train_and_no_others():
 
 @pytest.mark.parametrize(
     ("options", "numbers"),
-    [({"layers": "0"}, {0}), ({"layers": "0-1"}, {0, 1}), ({"layers": "0,1"}, {0, 1}), ({"top": 1}, {3})],
+    [
+        ({"layers": "0"}, {0}),
+        ({"layers": "0-1"}, {0, 1}),
+        ({"layers": "0,1"}, {0, 1}),
+        ({"top": 1}, {3}),
+        ({"layers": "0--2"}, {0, 1, 2}),
+    ],
 )
 @pytest.mark.parametrize("method", ["bottleneck_adapter", "prefix_tuning", "vera", "bitfit"])
 def test_layers_are_a_choice_of_every_method(method, options, numbers):
