@@ -32,6 +32,10 @@ def test_an_utterance_has_frames_for_as_long_as_it_lasts(name):
     backbone = load(name)
     with torch.no_grad():
         frames = backbone.model.eval()(**backbone.inputs(waveforms(1.5, 0.5))).last_hidden_state.shape[1]
+    if backbone.padding.mask is None:
+        # It hears a window, whatever is in it.
+        assert backbone.window == pytest.approx(1.28)
+        return
     long, short = backbone.padding.mask.sum(dim=1).tolist()
     assert short < long <= frames
     if backbone.states_are_frames:
