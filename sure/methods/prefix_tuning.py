@@ -47,8 +47,9 @@ class PrefixTuning(MethodConfig):
             {"positions": 50, "dropout": 0.0, "mixing": "averaged"},
         ),
         "mam": Preset(
-            "the prefix of He et al. 2022 (2110.04366), mix-and-match, 30 positions reparametrised; beside it they "
-            "have bottleneck_adapter's preset=parallel. Each layer has its own maps here; their size is the width",
+            "the prefix of He et al. 2022 (2110.04366), mix-and-match, 30 positions reparametrised, which stands "
+            "beside what is bottleneck_adapter's preset=parallel; that the maps meet at the backbone's width and are "
+            "each layer's own is this project's reading",
             {"positions": 30, "dropout": 0.0, "reparametrise": True},
         ),
         "unipelt": Preset(
@@ -74,8 +75,8 @@ class PrefixTuning(MethodConfig):
     initialisation: Literal["normal", "uniform"] = field(
         default="normal",
         metadata={
-            "help": "How keys and values start, or what they are learned through: normal: N(0, 1); uniform: within the "
-            "root of 6 / (3 * 16 * 16 + width) (2312.03694)."
+            "help": "How keys and values start, or with reparametrise the embedding; normal: N(0, 1); uniform: within "
+            "the root of 6 / (3 * 16 * 16 + width) (2312.03694)."
         },
     )
     mixing: Literal["joined", "averaged"] = field(
