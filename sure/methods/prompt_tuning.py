@@ -32,7 +32,8 @@ _PATCH = 3 * 16 * 16
 class PromptTuning(MethodConfig):
     """Unless told otherwise DPT-25 of Cappellazzo et al. 2024 (2312.03694), 25 deep prompts.
 
-    In a decoder that says one frame after another prompts would come again before each; its layers get none.
+    Their head is told the mean over all that the last layer puts out, prompts too; here over frames alone. In a decoder
+    that says one frame after another prompts would come again before each; its layers get none.
     """
 
     presets: ClassVar[dict[str, Preset]] = {
@@ -158,7 +159,8 @@ class _PromptLayer(AdapterLayer):
         prompts = self.sure_adapter[self.active](hidden_states, self.padding)
         more = prompts.shape[1]
         longer = torch.cat([prompts, hidden_states], dim=1)
-        # What is computed again in the backward pass lies within the layer, and finds what it was called with.
+        # With gradient checkpointing a layer is computed again from what it was called with, but not from this padding:
+        # an adapter within the layer that reads padding is then not to be combined with prompts.
         with self.padding.lengthened(more):
             output = self.base_layer(longer, **self.source.lengthened_call(call, longer, more))
         states, *others = output if isinstance(output, tuple) else (output,)
