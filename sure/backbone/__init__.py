@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrained
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from sure.audio import SAMPLE_RATE
-from sure.backbone.padding import Padding
+from sure.backbone.padding import Padding, lengthened_mask
 from sure.backbone.states import RecordStates
 from sure.errors import SureError
 
@@ -37,6 +37,7 @@ ROLES = {
     "norm": "the normalisations of a layer",
     "cross_attention": "a decoder's attention to the encoder",
     "cnn": "the convolutions that make frames of the waveform or of filter banks",
+    "encoder": "the stack of all layers with what it adds to them, whose input `feature_projection` makes of features",
 }
 
 
@@ -72,6 +73,9 @@ class Backbone:
 
     # Whether hidden states are frames in time, one after another, which CTC must know.
     states_are_frames: ClassVar[bool] = True
+
+    # By which name a layer is told the positions of all frames; None where it is told none.
+    positions: ClassVar[str | None] = None
 
     # Where in the model that a method adapts this one is; empty where it is that model.
     prefix: str = "backbone"
@@ -221,6 +225,30 @@ class Backbone:
                     "encoder_layer."
                 )
         return tuple(f"encoder_{role.removeprefix('encoder_')}" for role in roles)
+
+    def lengthened_call(self, call: dict[str, Any], hidden_states: Tensor, more: int) -> dict[str, Any]:
+        """What a `layer` is called with besides its hidden states, by name, for `more` frames before the first.
+
+        `hidden_states` (batch, more + frames, width) have them; `call` is for those without. The new frames may be
+        attended to by all, and have the positions before the first. Raises `SureError` for what nobody knows how to
+        make longer.
+        """
+        changed = dict(call)
+        for name, value in call.items():
+            if value is not None and name == self.positions:
+                changed[name] = self.lengthened_positions(value, hidden_states, more)
+            elif torch.is_tensor(value) and name.endswith("mask"):
+                changed[name] = lengthened_mask(value, more)
+            elif torch.is_tensor(value):
+                raise SureError(
+                    f"The layers of {self.family()} backbones are called with {name}, which is not known for more "
+                    "frames: nothing can be put before the first (`Backbone.lengthened_call`)."
+                )
+        return changed
+
+    def lengthened_positions(self, positions: Tensor, hidden_states: Tensor, more: int) -> Tensor:
+        """The same of `positions` alone, where layers are told any."""
+        raise NotImplementedError(f"{type(self).__name__} tells its layers no positions")
 
     def note_block_inputs(self) -> None:
         """Where feed-forward blocks are no modules, let the last map of each hold the block's input (`block_input`)."""

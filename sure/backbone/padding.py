@@ -1,5 +1,8 @@
 """Where the padding of a batch is, and layers that do not read it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +17,17 @@ class Padding:
     def __deepcopy__(self, memo: dict) -> "Padding":
         # A copied backbone (full fine-tuning keeps the original) still serves the same batches.
         return self
+
+    @contextmanager
+    def lengthened(self, more: int) -> Iterator[None]:
+        """Meanwhile `more` frames stand before the first, none of them padding."""
+        mask = self.mask
+        if mask is not None:
+            self.mask = lengthened_mask(mask, more)
+        try:
+            yield
+        finally:
+            self.mask = mask
 
     def zero(self, hidden_states: Tensor) -> Tensor:
         """`hidden_states` of shape (batch, frames, width) with zeros in its padding."""
@@ -80,3 +94,15 @@ def fix_batch_norms(model: nn.Module) -> None:
 def zero_padding(hidden_states: Tensor, mask: Tensor | None) -> Tensor:
     """`hidden_states` of shape (batch, channels, frames) with zeros where `mask` (batch, frames) is 0."""
     return hidden_states if mask is None else hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
+
+
+def lengthened_mask(mask: Tensor, more: int) -> Tensor:
+    """A mask with `more` frames before the first, which every frame attends to.
+
+    (batch, frames), (batch, 1, frames) or, by query, (batch, 1, frames, frames), where the new frames attend to what
+    the first one does. It is true or 1 where there is something to attend to, or of four dimensions added to scores.
+    """
+    if mask.ndim > 2 and mask.shape[-2] > 1:
+        mask = torch.cat([mask[..., :1, :].expand(*mask.shape[:-2], more, -1), mask], dim=-2)
+    added = mask.ndim == 4 and mask.dtype.is_floating_point
+    return nn.functional.pad(mask, (more, 0), value=0 if added else 1)

@@ -11,6 +11,7 @@ class RecordStates:
     """Around each forward pass that asks for hidden states: give what each layer hands to the next.
 
     `transformers` records what its own layers return, which leaves out what a method around a layer makes of it.
+    Frames that a method puts before the first are left out where it takes them off again only after the last layer.
     """
 
     def __init__(self, layers: str) -> None:
@@ -21,9 +22,14 @@ class RecordStates:
 
     def start(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         if kwargs.get("output_hidden_states"):
-            layers = [module for name, module in model.named_modules() if self.layer.fullmatch(name)]
-            self.hooks = [layers[0].register_forward_pre_hook(lambda _, inputs: self.states.append(inputs[0]))]
-            self.hooks += [layer.register_forward_hook(self._keep) for layer in layers]
+            layers = {}
+            for name, module in model.named_modules():
+                # Of a layer and what methods put around it the outermost, which comes first.
+                if self.layer.fullmatch(place := name.replace(".base_layer", "")):
+                    layers.setdefault(place, module)
+            first = next(iter(layers.values()))
+            self.hooks = [first.register_forward_pre_hook(lambda _, inputs: self.states.append(inputs[0]))]
+            self.hooks += [layer.register_forward_hook(self._keep) for layer in layers.values()]
 
     def stop(self, model: nn.Module, args: tuple, output: Any) -> None:
         recorded, self.states = self.states, []
@@ -32,8 +38,9 @@ class RecordStates:
             hook.remove()
         # None where the forward pass failed.
         if hooks and output is not None:
+            frames = output.last_hidden_state.shape[1]
             # As SUPERB's toolkit s3prl has it, the last one has been through the encoder's last normalisation.
-            output.hidden_states = (*recorded[:-1], output.last_hidden_state)
+            output.hidden_states = (*(states[:, -frames:] for states in recorded[:-1]), output.last_hidden_state)
 
     def _keep(self, layer: nn.Module, args: tuple, output: Any) -> None:
         self.states.append(output[0] if isinstance(output, tuple) else output)

@@ -82,6 +82,7 @@ class FastSpeech2Conformer(TextToSpeech):
         f"{prefix}{role}": f"{layer}{part}" for prefix, layer in _LAYER.items() for role, part in _PARTS.items()
     }
     needs_durations = True
+    positions: ClassVar[str | None] = "pos_emb"
     vocoder_class = FastSpeech2ConformerHifiGan
 
     @classmethod
@@ -114,6 +115,12 @@ class FastSpeech2Conformer(TextToSpeech):
                 module.__class__, module.config = _Attention, config
             elif type(module) is nn.Conv1d:
                 module.__class__ = convolution
+
+    def lengthened_positions(self, positions: Tensor, hidden_states: Tensor, more: int) -> Tensor:
+        """(1, 2 * frames - 1, width) by distance, from the longest ahead to the longest behind."""
+        _, longer = self.model.encoder.pos_enc(hidden_states)
+        # In training all layers see the same ones dropped out.
+        return torch.cat([longer[:, :more], positions, longer[:, -more:]], dim=1)
 
     def log_mel(self) -> LogMel:
         mean, deviation = _statistics("mel", self.config)

@@ -72,6 +72,7 @@ class SpeechT5(TextToSpeech):
         | {"cross_attention": rf"{_DECODER}\.encoder_attn"}
     )
     autoregressive = True
+    positions: ClassVar[str | None] = "position_bias"
     vocoder_class = SpeechT5HifiGan
 
     @classmethod
@@ -95,6 +96,10 @@ class SpeechT5(TextToSpeech):
         for module in model.modules():
             if isinstance(module, SpeechT5Attention):
                 module.__class__, module.config = _Attention, config
+
+    def lengthened_positions(self, positions: Tensor, hidden_states: Tensor, more: int) -> Tensor:
+        """(frames, frames, width of a head) of the encoder, whose layers alone are told any."""
+        return self.model.speecht5.encoder.wrapped_encoder.embed_positions(hidden_states)
 
     def log_mel(self) -> LogMel:
         extractor = self.processor.feature_extractor

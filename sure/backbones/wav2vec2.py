@@ -44,6 +44,7 @@ class Wav2Vec2(Backbone):
         "ffn_out": r"encoder\.layers\.\d+\.feed_forward\.output_dense",
         "norm": r"encoder\.layers\.\d+\.(?:final_)?layer_norm",
         "cnn": r"feature_extractor",
+        "encoder": r"encoder",
     }
     sizes: ClassVar[dict[str, dict[str, Any]]] = {
         "tiny": TINY | LIKE_LARGE,

@@ -29,6 +29,7 @@ class Wav2Vec2Bert(Backbone):
         "ffn_in": r"encoder\.layers\.\d+\.ffn[12]\.intermediate_dense",
         "ffn_out": r"encoder\.layers\.\d+\.ffn[12]\.output_dense",
         "norm": r"encoder\.layers\.\d+\.(?:(?:ffn[12]|self_attn|final)_|conv_module\.(?:depthwise_)?)layer_norm",
+        "encoder": r"encoder",
     }
     sizes: ClassVar[dict[str, dict[str, Any]]] = {
         "tiny": {
@@ -40,10 +41,14 @@ class Wav2Vec2Bert(Backbone):
         }
     }
     shortest_batch: ClassVar[int] = 12
+    positions: ClassVar[str | None] = "relative_position_embeddings"
 
     @classmethod
     def new_processor(cls, config: PreTrainedConfig) -> SeamlessM4TFeatureExtractor:
         return SeamlessM4TFeatureExtractor()
+
+    def lengthened_positions(self, positions: Tensor, hidden_states: Tensor, more: int) -> Tensor:
+        return self.model.encoder.embed_positions(hidden_states)
 
     def example(self, seconds: int, device: torch.device) -> dict[str, Tensor]:
         frames = (1, seconds * _FRAMES_PER_SECOND, self.config.feature_projection_input_dim)

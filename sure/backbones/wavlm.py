@@ -22,6 +22,8 @@ class WavLM(Wav2Vec2):
         for name, values in Wav2Vec2.sizes.items()
     }
 
+    positions: ClassVar[str | None] = "position_bias"
+
     def prepare(self) -> None:
         super().prepare()
         # SpecAugment over features reads it, and of the family's configurations WavLM's alone lacks it.
@@ -30,6 +32,11 @@ class WavLM(Wav2Vec2):
         for layer in self.model.encoder.layers:
             layer.attention.__class__ = _Attention
             layer.attention.config = self.config
+
+    def lengthened_positions(self, positions: Tensor, hidden_states: Tensor, more: int) -> Tensor:
+        """(batch * heads, frames, frames), made by the first layer of its embeddings, the same for each utterance."""
+        batch, frames, _ = hidden_states.shape
+        return self.model.encoder.layers[0].attention.compute_bias(frames, frames).repeat(batch, 1, 1)
 
 
 class _Attention(WavLMAttention):

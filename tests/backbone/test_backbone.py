@@ -10,7 +10,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from sure.backbone import loading
 from sure.errors import SureError
-from tests.factories.encoders import ENCODERS, bare, load, save_backbone, speech_model, waveforms
+from sure.method import applying
+from tests.factories.encoders import ENCODERS, bare, has_the_parts, load, save_backbone, speech_model, waveforms
 
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if bare(name).config.model_type in CONFIG_MAPPING_NAMES])
@@ -55,12 +56,16 @@ def test_our_wavlm_attention_is_theirs_on_a_padded_batch(name):
     torch.testing.assert_close(ours[1, :17], theirs[1, :17], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("conv_adapter", {}), ("prompt_tuning", {"depth": "shallow", "prompts": 3}), ("pseudo_features", {"frames": 3})],
+)
 @pytest.mark.parametrize("name", [name for name in ENCODERS if bare(name).model.supports_gradient_checkpointing])
-def test_gradient_checkpointing_gives_the_same_gradients(name):
-    from sure.method import applying
-
+def test_gradient_checkpointing_gives_the_same_gradients(name, method, options):
     backbone = load(name)
-    model = applying.apply(speech_model(backbone), applying.configure("conv_adapter", backbone)).eval()
+    if not has_the_parts(backbone, method):
+        pytest.skip(f"{backbone.family()} has not the parts of {method}")
+    model = applying.apply(speech_model(backbone), applying.configure(method, backbone, options)).eval()
     inputs = backbone.inputs(waveforms(0.5, 0.7)) | {"labels": torch.tensor([0, 1])}
 
     def gradients():

@@ -45,6 +45,7 @@ def parameters(method, **options):
         ("conv_adapter", "reduction", -1),
         ("multi_conv_adapter", "bottleneck_dimension", 4),
         ("prefix_tuning", "positions", 1),
+        ("prompt_tuning", "prompts", 1),
         ("lora", "r", 1),
         ("loha", "r", 1),
     ],

@@ -77,8 +77,12 @@ def test_every_method_of_peft_is_offered_or_it_is_said_why_not():
     known = {str(getattr(kind, "value", kind)).lower() for kind in PEFT_TYPE_TO_CONFIG_MAPPING}
     own = set(registry.names("method"))
     theirs = {kind for kind in known - own if not kind.startswith(TYPE_PREFIX.lower())}
-    # LoRA has a file, and so has prefix-tuning, which is not PEFT's.
-    assert theirs == set(registry.from_peft()) | set(registry.NOT_FROM_PEFT) - {"mixed", "prefix_tuning"}
+    # LoRA has a file, and so have prefix-tuning and prompt-tuning, which are not PEFT's.
+    assert theirs == set(registry.from_peft()) | set(registry.NOT_FROM_PEFT) - {
+        "mixed",
+        "prefix_tuning",
+        "prompt_tuning",
+    }
     assert len(registry.from_peft()) >= 30
 
 
@@ -248,7 +252,7 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("conv_adapter", {"reduction": "many"}, "--method_options reduction=many: Input should be a valid integer"),
         ("conv_adapter", {"bottleneck_dimension": 5}, "bottleneck_dimension .5. must divide the width .32."),
         ("lora", {"roles": "querry"}, "have no 'querry'; its roles: backbone, layer, attention, query"),
-        ("prompt_tuning", {}, "PEFT has it, but it cannot be used here: it prompts language models"),
+        ("p_tuning", {}, "PEFT has it, but it cannot be used here: it prompts language models"),
         ("adalora", {}, "it changes its ranks as it trains"),
         ("conv_adapter", {"bottleneck_dimension": 0}, "bottleneck_dimension=0: Input should be greater than 0"),
         ("conv_adapter", {"reduction": 0}, "reduction=0: Input should be greater than 0"),

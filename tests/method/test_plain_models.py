@@ -15,6 +15,8 @@ from sure.methods.bottleneck_adapter import BottleneckAdapter
 from sure.methods.conv_adapter import ConvAdapter
 from sure.methods.full_finetuning import FullFinetuning
 from sure.methods.prefix_tuning import PrefixTuning
+from sure.methods.prompt_tuning import PromptTuning
+from sure.methods.pseudo_features import PseudoFeatures
 from tests.factories import REPOSITORY
 from tests.factories.encoders import evaluation, folder_of, load, stirred, waveforms
 
@@ -22,7 +24,7 @@ FAMILIES = ["wav2vec2:tiny", "wavlm:tiny_like_base", "wav2vec2_bert:tiny"]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("config", [ConvAdapter, BottleneckAdapter, PrefixTuning])
+@pytest.mark.parametrize("config", [ConvAdapter, BottleneckAdapter, PrefixTuning, PromptTuning, PseudoFeatures])
 def test_a_plain_encoder_is_adapted_saved_and_read_and_heeds_padding(name, config, tmp_path):
     folder, backbone = folder_of(name), load(name)
     together, alone = backbone.inputs(waveforms(0.5, 0.9)), backbone.inputs(waveforms(0.5))
