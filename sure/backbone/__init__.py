@@ -35,8 +35,11 @@ ROLES = {
     "ffn_in": "the first projection of a feed-forward block",
     "ffn_out": "its last projection",
     "norm": "the normalisations of a layer",
+    "attention_norm": "of these the one before attention",
+    "ffn_norm": "the one before a feed-forward block",
     "cross_attention": "a decoder's attention to the encoder",
     "cnn": "the convolutions that make frames of the waveform or of filter banks",
+    "cnn_block": "one of these convolutions with its normalisation, if any, and activation",
 }
 
 
