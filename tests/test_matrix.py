@@ -10,21 +10,22 @@ from sure import registry
 from sure.backbone.text_to_speech import TextToSpeech
 from sure.errors import SureError
 from sure.method import applying
-from tests.factories.encoders import ENCODERS, FITTING, bare, evaluation, load, speech_model, stirred, waveforms
+from tests.factories.encoders import (
+    ENCODERS,
+    FITTING,
+    bare,
+    evaluation,
+    has_the_parts,
+    load,
+    speech_model,
+    stirred,
+    waveforms,
+)
 
 METHODS = registry.names("method")
 
 
-def has_the_parts(name: str, method: str) -> bool:
-    """Whether a family names the parts that a method adapts: one without attention takes no prefix."""
-    roles = {"backbone", *bare(name).roles}
-    if "ffn_out" in roles:
-        # A block that is no module is a place all the same.
-        roles.add("ffn")
-    return set(applying.roles_of(method)) <= roles
-
-
-CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_parts(name, method)]
+CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_parts(bare(name), method)]
 
 
 def adapted_model(name: str, method: str):

@@ -43,6 +43,10 @@ ROLES = {
 }
 
 
+class MissingRole(SureError):
+    """A family has no module that plays a role."""
+
+
 @dataclass
 class NoOptions:
     """Of a family that has nothing to choose; a family with choices has a dataclass of its own."""
@@ -173,7 +177,10 @@ class Backbone:
         return asdict(self.options)
 
     def modules(self, role: str) -> str:
-        """Regular expression for the names of the modules that play a role, in the model that a method adapts."""
+        """Regular expression for the names of the modules that play a role, in the model that a method adapts.
+
+        Raises `MissingRole` where there are none.
+        """
         if role == "backbone" and not self.prefix:
             raise SureError(
                 f"A {type(self.model).__name__} by itself cannot be adapted as a whole: put it in a model with a head "
@@ -182,7 +189,7 @@ class Backbone:
         if role == "backbone":
             return self.prefix
         if role not in self.roles:
-            raise SureError(
+            raise MissingRole(
                 f"{self.family()} backbones have no {role!r}; its roles: backbone, {', '.join(self.roles)}."
             )
         return rf"{self.prefix}\.{self.roles[role]}" if self.prefix else self.roles[role]

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from sure import registry
-from sure.backbone import loading
+from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
+from sure.method import applying
 from sure.model import ModelWithHead
 
 # `<family>:<size>` of every size for tests, such as wavlm:tiny_like_base; a family in a new file brings its own.
@@ -44,6 +45,15 @@ def bare(name: str) -> loading.Backbone:
     """What a size is, without weights and as a task's head finds it; only to be read."""
     with torch.device("meta"):
         return loading.load(name, weights=False, head=True)
+
+
+def has_the_parts(backbone: Backbone | type[Backbone], method: str) -> bool:
+    """Whether a family names the parts that a method adapts: one without attention takes no prefix."""
+    roles = {"backbone", *backbone.roles}
+    if "ffn_out" in roles:
+        # A block that is no module is a place all the same.
+        roles.add("ffn")
+    return set(applying.roles_of(method)) <= roles
 
 
 # Those that a task can put a head on.

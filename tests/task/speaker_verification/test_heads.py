@@ -22,7 +22,7 @@ from sure.task.speaker_verification.heads import (
     SpeakerHead,
     XVector,
 )
-from tests.factories.encoders import bare, evaluation, load, stirred, waveforms
+from tests.factories.encoders import bare, evaluation, has_the_parts, load, stirred, waveforms
 from tests.factories.speakers import FourSpeakers
 
 METHODS = registry.names("method")
@@ -40,8 +40,7 @@ def embedder_and_states(head, states, width=24):
 
 def fits(name, method, head):
     """Whether a family has what a method adapts, and no two of method and head mix the layers."""
-    there = set(applying.roles_of(method)) <= {"backbone", *bare(name).roles}
-    return there and not (method in MIXING and head in OF_ALL_LAYERS)
+    return has_the_parts(bare(name), method) and not (method in MIXING and head in OF_ALL_LAYERS)
 
 
 def adapted(name, method, head, layers="last"):
