@@ -85,6 +85,8 @@ def why_not(backbone, method):
     family = backbone.partition(":")[0]
     if family != "wav2vec2" and getattr(applying.config_class(method), "needs_head", False):
         return f"--method {method} trains a task's head on a backbone that stays as it is; {family} models are whole"
+    if method in registry.names("method") and not encoders.has_the_parts(registry.get("backbone", family), method):
+        return f"{family} backbones have no "
     return None
 
 

@@ -35,10 +35,17 @@ ROLES = {
     "ffn_in": "the first projection of a feed-forward block",
     "ffn_out": "its last projection",
     "norm": "the normalisations of a layer",
+    "attention_norm": "of these the one before attention",
+    "ffn_norm": "the one before a feed-forward block",
     "cross_attention": "a decoder's attention to the encoder",
     "cnn": "the convolutions that make frames of the waveform or of filter banks",
     "encoder": "the stack of all layers with what it adds to them, whose input `feature_projection` makes of features",
+    "cnn_block": "one of these convolutions with its normalisation, if any, and activation",
 }
+
+
+class MissingRole(SureError):
+    """A family has no module that plays a role."""
 
 
 @dataclass
@@ -174,7 +181,10 @@ class Backbone:
         return asdict(self.options)
 
     def modules(self, role: str) -> str:
-        """Regular expression for the names of the modules that play a role, in the model that a method adapts."""
+        """Regular expression for the names of the modules that play a role, in the model that a method adapts.
+
+        Raises `MissingRole` where there are none.
+        """
         if role == "backbone" and not self.prefix:
             raise SureError(
                 f"A {type(self.model).__name__} by itself cannot be adapted as a whole: put it in a model with a head "
@@ -183,7 +193,7 @@ class Backbone:
         if role == "backbone":
             return self.prefix
         if role not in self.roles:
-            raise SureError(
+            raise MissingRole(
                 f"{self.family()} backbones have no {role!r}; its roles: backbone, {', '.join(self.roles)}."
             )
         return rf"{self.prefix}\.{self.roles[role]}" if self.prefix else self.roles[role]

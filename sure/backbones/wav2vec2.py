@@ -43,8 +43,10 @@ class Wav2Vec2(Backbone):
         "ffn_in": r"encoder\.layers\.\d+\.feed_forward\.intermediate_dense",
         "ffn_out": r"encoder\.layers\.\d+\.feed_forward\.output_dense",
         "norm": r"encoder\.layers\.\d+\.(?:final_)?layer_norm",
+        "ffn_norm": r"encoder\.layers\.\d+\.layer_norm",
         "cnn": r"feature_extractor",
         "encoder": r"encoder",
+        "cnn_block": r"feature_extractor\.conv_layers\.\d+",
     }
     sizes: ClassVar[dict[str, dict[str, Any]]] = {
         "tiny": TINY | LIKE_LARGE,
@@ -60,6 +62,12 @@ class Wav2Vec2(Backbone):
 
     def prepare(self) -> None:
         """A CNN with group normalisation over time, as in wav2vec 2.0 base, is told where the padding is."""
+        if getattr(self.config, "do_stable_layer_norm", False):
+            # Its layers normalise what a block reads; those of the others what it has given, which the next one reads.
+            self.roles = self.roles | {
+                "attention_norm": r"encoder\.layers\.\d+\.layer_norm",
+                "ffn_norm": r"encoder\.layers\.\d+\.final_layer_norm",
+            }
         norm = self.model.feature_extractor.conv_layers[0].layer_norm
         if isinstance(norm, nn.GroupNorm):
             norm.__class__, norm.padding = PaddingAwareGroupNorm, self.padding

@@ -30,6 +30,8 @@ class Wav2Vec2Bert(Backbone):
         "ffn_out": r"encoder\.layers\.\d+\.ffn[12]\.output_dense",
         "norm": r"encoder\.layers\.\d+\.(?:(?:ffn[12]|self_attn|final)_|conv_module\.(?:depthwise_)?)layer_norm",
         "encoder": r"encoder",
+        "attention_norm": r"encoder\.layers\.\d+\.self_attn_layer_norm",
+        "ffn_norm": r"encoder\.layers\.\d+\.ffn[12]_layer_norm",
     }
     sizes: ClassVar[dict[str, dict[str, Any]]] = {
         "tiny": {

@@ -46,6 +46,8 @@ _ROLES = {
     "ffn_in": r"layers\.\d+\.fc1",
     "ffn_out": r"layers\.\d+\.fc2",
     "norm": r"layers\.\d+\.(?:self_attn|encoder_attn|final)_layer_norm",
+    "attention_norm": r"layers\.\d+\.self_attn_layer_norm",
+    "ffn_norm": r"layers\.\d+\.final_layer_norm",
 }
 _CNN = r"conv[12]"
 _PARTS = {"": "(?:encoder|decoder)", "encoder_": "encoder", "decoder_": "decoder"}

@@ -37,6 +37,7 @@ def _budget(arguments: argparse.Namespace) -> None:
 
     from tabulate import tabulate
 
+    from sure.backbone import MissingRole
     from sure.backbone.loading import ALIASES
     from sure.budget import budget
     from sure.heads import ClassificationHead
@@ -59,6 +60,9 @@ def _budget(arguments: argparse.Namespace) -> None:
             except OutOfReach as error:
                 beyond.append(str(error).removeprefix("--method_options "))
                 continue
+            except MissingRole as error:
+                beyond.append(f"{name}: {error}")
+                break
             published = {(one.backbone, one.labels, one.preset): one.parameters for one in applying.published(name)}
             rows.append({"method": name, "budget": allowed, "setting": measured.setting})
             rows[-1] |= {"published": published.get(counted) if allowed is None else None}

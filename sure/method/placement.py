@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from sure.backbone import Backbone
 from sure.backbone.padding import Padding
+from sure.errors import SureError
 from sure.method import AdapterLayer, MethodConfig
 from sure.method.gating import Gate
 
@@ -53,8 +54,12 @@ class PlacedConfig(MethodConfig):
     norm: Literal["none", "before", "after"] = field(
         default="none", metadata={"help": "A layer normalisation of its own, of what it reads or of what it gives."}
     )
-    train_norms: bool = field(
-        default=False, metadata={"help": "Whether the normalisations of the adapted layers train too."}
+    train_norms: bool | Literal["before"] = field(
+        default=False,
+        metadata={
+            "help": "Whether the normalisations of the adapted layers train too; before: those alone that the adapted "
+            "parts read."
+        },
     )
 
     # What it does to time, said of one that reads other frames than its own and has no place in a decoder.
@@ -74,6 +79,7 @@ class PlacedConfig(MethodConfig):
         """The parts, and the normalisations where those train."""
         if self.reads_ahead:
             roles = backbone.encoder_roles(roles, f"{self.reads_ahead}, and would read what")
+        norms = self._norms(backbone, roles)
         # Where the feed-forward block is no module, its last map gives what the block gives.
         roles = tuple(
             f"{role}_out"
@@ -81,10 +87,24 @@ class PlacedConfig(MethodConfig):
             else role
             for role in roles
         )
-        norms = [role for role in backbone.roles if role.endswith("norm")] if self.train_norms else []
-        # Of an encoder-decoder's, those of the same side.
-        norms = [norm for norm in norms if any(role.startswith(norm.removesuffix("norm")) for role in roles)]
         return super().targets(backbone, (*roles, *norms))
+
+    def _norms(self, backbone: Backbone, roles: tuple[str, ...]) -> tuple[str, ...]:
+        """Those that train beside adapters at these parts."""
+        if not self.train_norms:
+            return ()
+        if self.train_norms == "before":
+            for role in roles:
+                if f"{role}_norm" not in backbone.roles:
+                    raise SureError(
+                        f"--method_options train_norms=before: no normalisation of a layer is known to lie before "
+                        f"{role} in {backbone.name}. Choose train_norms=true, or other parts (`sure backbones "
+                        f"{backbone.family()}`)."
+                    )
+            return tuple(f"{role}_norm" for role in roles)
+        # Of an encoder-decoder's, those of the same side.
+        sides = {"encoder": "encoder_", "decoder": "decoder_", "cross": "decoder_"}
+        return tuple(sorted({f"{sides.get(role.partition('_')[0], '')}norm" for role in roles}))
 
 
 @dataclass
@@ -142,7 +162,7 @@ class PlacedLayer(AdapterLayer):
     adapter_class: ClassVar[type[PlacedAdapter]]
 
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: PlacedConfig) -> None:
-        self.trains_norm = config.train_norms and isinstance(base_layer, nn.LayerNorm)
+        self.trains_norm = bool(config.train_norms) and isinstance(base_layer, nn.LayerNorm)
         super().__init__(base_layer, model, adapter_name, config)
 
     def new_adapter(self, config: PlacedConfig) -> nn.Module:

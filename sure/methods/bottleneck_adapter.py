@@ -68,6 +68,13 @@ class BottleneckAdapter(BottleneckConfig):
             | {"insertion": "parallel", "scale": 0.1, "dropout": 0.1}
             | {"bottleneck_dimension": 64, "initialisation": "lora"},
         ),
+        "ast": Preset(
+            "Cappellazzo et al. 2023 (2312.03694), table 1, bottleneck 'Pfeiffer': the normalisation before each block "
+            "trains too; the release starts with initialisation=zeros",
+            _ONCE
+            | {"insertion": "parallel", "reduction": 64, "activation": "gelu"}
+            | {"initialisation": "lora", "train_norms": "before"},
+        ),
     }
     published: ClassVar[tuple[Published, ...]] = (
         Published(25_467_915, "wav2vec2:large", 11, "SURE, Li et al. 2023"),
@@ -87,7 +94,9 @@ class BottleneckAdapter(BottleneckConfig):
     )
 
 
-class _Bottleneck(PlacedAdapter):
+class Bottleneck(PlacedAdapter):
+    """Up(f(Down(h)))."""
+
     def __init__(self, width: int, config: BottleneckAdapter) -> None:
         super().__init__(width, config)
         self.down = nn.Linear(width, config.bottleneck(width))
@@ -108,7 +117,7 @@ class _Bottleneck(PlacedAdapter):
 
 
 class _BottleneckLayer(PlacedLayer):
-    adapter_class = _Bottleneck
+    adapter_class = Bottleneck
 
 
 register(BottleneckAdapter, _BottleneckLayer)

@@ -31,6 +31,9 @@ class ConformerAdapter(BottleneckConfig):
         "houlsby": Preset(
             "Cappellazzo et al. 2023 (2312.03694), table 1, 'Houlsby'", {"placement": ["attention", "ffn"]}
         ),
+        "ast": Preset(
+            "'Pfeiffer' as table 1 counts it: the normalisation before each block trains too", {"train_norms": "before"}
+        ),
         "released": Preset("the release of 2312.03694 for AST: its normalisation has no effect", {"norm": "none"}),
     }
     reads_ahead: ClassVar[str] = "conformer_adapter convolves over time"

@@ -23,13 +23,18 @@ class WeightedSumProbe(MethodConfig):
     alone: ClassVar[bool] = True
 
 
+def refuse_mixing_twice(model: PreTrainedModel, method: str, other: str) -> None:
+    """Raises `SureError` where the task's head mixes all layers, as the method does; `other` would go with the head."""
+    if getattr(model, "all_layers", False):
+        raise SureError(
+            f"{method} mixes all layers, and so does this task's head: choose one of the last hidden state (of speaker "
+            f"verification's head=ecapa, xvector or mean, with layers=last), or {other} with it."
+        )
+
+
 class _WeightedSumLayer(ProbeLayer):
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
-        if getattr(model, "all_layers", False):
-            raise SureError(
-                "weighted_sum_probe mixes all layers, and so does this task's head (layers=weighted_sum): leave that "
-                "option out, or choose --method linear_probe with it."
-            )
+        refuse_mixing_twice(model, "weighted_sum_probe", "--method linear_probe")
         super().__init__(base_layer, model, adapter_name, config)
 
     def new_adapter(self, config: MethodConfig) -> nn.Module:

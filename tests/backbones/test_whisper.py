@@ -28,7 +28,8 @@ TEXTS = ["one two three", "don't"]
 WITHOUT_HEAD = [
     name
     for name in registry.names("method")
-    if name not in ("linear_probe", "weighted_sum_probe") and has_the_parts(registry.get("backbone", "whisper"), name)
+    if not getattr(applying.config_class(name), "needs_head", False)
+    and has_the_parts(registry.get("backbone", "whisper"), name)
 ]
 
 

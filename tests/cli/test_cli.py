@@ -113,7 +113,7 @@ def test_a_backbone_is_described_with_its_options_sizes_and_roles(sure):
     assert re.search(r"^  query +the projection of attention to queries$", described, flags=re.MULTILINE)
     assert "Of one half alone" not in described
     assert re.search(
-        r"Of one half alone: encoder_layer, .*decoder_norm$", sure("backbones", "whisper"), flags=re.DOTALL
+        r"Of one half alone: encoder_layer, .*decoder_ffn_norm$", sure("backbones", "whisper"), flags=re.DOTALL
     )
     assert "\n  window=null  " in sure("backbones", "whisper")
 
@@ -369,6 +369,14 @@ def test_the_budget_s_table_says_what_its_json_says(sure):
         ]
 
 
+def test_a_method_whose_parts_a_backbone_has_not_is_left_out_of_the_budget_with_a_reason(sure):
+    *_, row, said = sure(
+        "budget", "--backbone", "whisper:tiny", "--methods", "cnn_adapter", "linear_probe"
+    ).splitlines()
+    assert row.startswith("linear_probe")
+    assert said.startswith("Not possible: cnn_adapter: whisper backbones have no 'cnn_block'; its roles: ")
+
+
 def test_the_budget_is_of_the_methods_and_labels_asked_for(sure):
     def measured(*words):
         return json.loads(sure("budget", "--backbone", "tiny", "--json", *words))
@@ -458,7 +466,10 @@ def test_counts_in_print_are_compared_with_ours_and_differences_explained(sure):
     lines = sure("methods", "--published").splitlines()
     (conv_adapter,) = [line for line in lines if line.startswith("conv_adapter")]
     assert "2,952,539    3,669,003  +716,464: the code that SURE" in conv_adapter
-    others = [line for line in lines[2:] if line.startswith(tuple(registry.names("method"))) and line != conv_adapter]
+    (ways,) = [line for line in lines if line.startswith("layer_output_adapter")]
+    assert "4,740,000    5,131,020  +391,020: the map from 512" in ways
+    explained = ("conv_adapter", "layer_output_adapter")
+    others = [line for line in lines[2:] if line.startswith(tuple(set(registry.names("method")) - set(explained)))]
     assert len(others) >= 7
     assert not any("+" in line or ": " in line for line in others)
     assert "No count in print is known of this method." in sure("methods", "convpass", "--published")

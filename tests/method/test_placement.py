@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sure.backbone import loading
+from sure.budget import count
 from sure.errors import SureError
 from sure.method import applying
 from tests.factories.encoders import bare, evaluation, load, speech_model, stirred, waveforms
@@ -111,6 +112,61 @@ def test_norms_of_the_adapted_layers_train_and_no_others():
 
 
 @pytest.mark.parametrize(
+    ("name", "placement", "norm", "reader"),
+    [
+        (PRE_NORM, "ffn", "final_layer_norm", "feed_forward"),
+        (PRE_NORM, "attention", "layer_norm", "attention"),
+        (POST_NORM, "ffn", "layer_norm", "feed_forward"),
+        ("wav2vec2_bert:tiny", "attention", "self_attn_layer_norm", "self_attn"),
+        ("whisper:tiny", "ffn", "final_layer_norm", "fc1"),
+    ],
+)
+def test_the_norm_before_is_what_an_adapted_part_reads(name, placement, norm, reader):
+    backbone, model = adapted(name, {"placement": placement, "train_norms": "before", "layers": "0"})
+    norms = {name for name, weight in model.named_parameters() if weight.requires_grad and "norm" in name}
+    assert {name.split(".layers.0.")[1].split(".")[0] for name in norms} == {norm}
+    (layer,) = (module for name, module in model.named_modules() if name.endswith(".layers.0"))
+    given, read = [], []
+    getattr(layer, norm).register_forward_hook(lambda *call: given.append(call[-1]))
+    getattr(layer, reader).register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+    )
+    with evaluation(model):
+        model(**backbone.inputs(waveforms(0.5)))
+    assert torch.equal(*read, *given)
+
+
+def test_where_no_norm_is_known_to_lie_before_a_part_it_is_said():
+    for name, placement in ((POST_NORM, "attention"), (PRE_NORM, "layer")):
+        with pytest.raises(SureError, match=f"no normalisation of a layer is known to lie before {placement} in "):
+            applying.configure("bottleneck_adapter", bare(name), {"placement": placement, "train_norms": "before"})
+
+
+def test_of_an_encoder_decoder_the_norms_of_the_adapted_side_train():
+    with torch.device("meta"):
+        whisper = loading.load("whisper:tiny", weights=False)
+    for role, sides in (
+        ("ffn", {"encoder", "decoder"}),
+        ("encoder_ffn", {"encoder"}),
+        ("cross_attention", {"decoder"}),
+    ):
+        config = applying.configure("bottleneck_adapter", whisper, {"roles": role, "train_norms": True})
+        found = applying._found(whisper, config.target_modules)
+        assert {name.split(".")[2] for name in found if name.endswith("norm")} == sides
+
+
+def test_adapters_of_2312_03694_have_the_parameters_of_its_table():
+    """Of AST, which has the width and the layers of wav2vec 2.0 base; head and last normalisation not counted."""
+    for method, options, expected in (
+        ("bottleneck_adapter", {"preset": "ast"}, 248_976),
+        ("bottleneck_adapter", {"preset": "ast", "placement": "attention,ffn", "train_norms": True}, 497_952),
+        ("conformer_adapter", {"preset": "ast"}, 270_720),
+        ("conformer_adapter", {"preset": "houlsby", "train_norms": True}, 541_440),
+    ):
+        assert count(method, "wav2vec2:base", options) == expected
+
+
+@pytest.mark.parametrize(
     ("options", "numbers"),
     [
         ({"layers": "0"}, {0}),
@@ -154,6 +210,7 @@ def test_one_that_starts_as_the_identity_changes_nothing_at_first():
         ("mixture_of_adapters", {}),
         ("mixture_of_adapters", {"routing": "dense"}),
         ("adapter_bias", {}),
+        ("bottleneck_adapter", {"preset": "ast"}),
     ):
         fresh = load(PRE_NORM)
         model = speech_model(fresh)

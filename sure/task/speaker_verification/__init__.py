@@ -29,10 +29,11 @@ from sure.task.speaker_verification.scores import cosine, cosines, nearest_score
 from sure.task.speaker_verification.trials import Trial, refuse_known, trials_by_rule
 
 _CHOICES = {
-    "head": ("ecapa", "xvector", "mean"),
+    "head": ("ecapa", "xvector", "mean", "mhfa", "layer_aggregation"),
     "layers": ("last", "weighted_sum"),
     "score_normalization": ("none", "adaptive"),
 }
+_OF_ALL_LAYERS = ("mhfa", "layer_aggregation")
 
 
 @dataclass
@@ -48,7 +49,10 @@ class SpeakerVerificationTask(TaskWithHead):
 
     head: str = field(
         default="ecapa",
-        metadata={"help": "ecapa (attentive statistics), xvector (SUPERB's, wants long training) or mean."},
+        metadata={
+            "help": "ecapa (attentive statistics), xvector (SUPERB's, wants long training) or mean; of every layer, "
+            "whatever `layers` says, mhfa (factorised attention) or layer_aggregation (a small network for each)."
+        },
     )
     layers: str = field(
         default="last", metadata={"help": "What the head gets: the last hidden state, or a weighted_sum of all."}
@@ -85,6 +89,8 @@ class SpeakerVerificationTask(TaskWithHead):
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise _refused(name, getattr(self, name), f"choose one of {', '.join(choices)}")
+        if self.head in _OF_ALL_LAYERS and self.layers == "weighted_sum":
+            raise _refused("layers", self.layers, f"head={self.head} mixes all layers itself; leave `layers` out")
         if not isinstance(self.segments, list):
             self.segments = [self.segments]
         frame = SHORTEST_SAMPLES / SAMPLE_RATE
@@ -158,16 +164,17 @@ class SpeakerVerificationTask(TaskWithHead):
         return Surroundings(*folders, self.augmentation_probability)
 
     def build_head(self, width: int, states: int = 0) -> "nn.Module":
-        """As `Task.build_head`; with `states`, a head that mixes so many hidden states."""
+        """As `Task.build_head`; a head of all layers must know how many hidden `states` there are."""
         from sure.task.speaker_verification.heads import EMBEDDERS, SpeakerHead
 
-        return SpeakerHead(EMBEDDERS[self.head](width), self.training_speakers, self.margin, self.scale, states)
+        embedder, mixed = EMBEDDERS[self.head], states if self.layers == "weighted_sum" else 0
+        made = embedder(width, states) if embedder.all_layers else embedder(width)
+        return SpeakerHead(made, self.training_speakers, self.margin, self.scale, mixed)
 
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
         from sure.model import ModelWithHead
 
-        states = backbone.states if self.layers == "weighted_sum" else 0
-        return ModelWithHead(backbone, self.build_head(backbone.width, states))
+        return ModelWithHead(backbone, self.build_head(backbone.width, backbone.states))
 
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
         """`labels` of shape (batch,), -100 for who is no training speaker."""

@@ -16,19 +16,20 @@ _SMALL_VARIANCE, _SMALL_SINE = 1e-12, 1e-7
 class SpeakerHead(nn.Module):
     """An embedder, and while speakers are known the loss that trains it.
 
-    With `states` hidden states to mix it gets them all (`all_layers`); with none it gets the last.
+    With `states` hidden states to mix, or an embedder that reads every one, it gets them all (`all_layers`); otherwise
+    it gets the last.
     """
 
     def __init__(
         self,
-        embedder: "XVector | MeanEmbedding | AttentiveEmbedding",
+        embedder: "XVector | MeanEmbedding | AttentiveEmbedding | FactorizedAttention | LayerAggregation",
         speakers: int,
         margin: float,
         scale: float,
         states: int = 0,
     ) -> None:
         super().__init__()
-        self.all_layers = states > 0
+        self.all_layers = states > 0 or embedder.all_layers
         self.mixture = WeightedSum(states) if states else nn.Identity()
         self.embedder = embedder
         self.classifier = AdditiveAngularMargin(embedder.size, speakers, margin, scale)
@@ -80,6 +81,7 @@ class AdditiveAngularMargin(nn.Module):
 class MeanEmbedding(nn.Module):
     """A linear projection of the mean over frames; 256 dimensions, as SUPERB's utterance-level heads have."""
 
+    all_layers = False
     size = PROJECTION
 
     def __init__(self, width: int) -> None:
@@ -101,6 +103,7 @@ class XVector(nn.Module):
     frames; an utterance with fewer than 15 is followed by zeros.
     """
 
+    all_layers = False
     size = 512
     _KERNELS, _DILATIONS, _CHANNELS = (5, 3, 3, 1, 1), (1, 2, 3, 1, 1), (512, 512, 512, 512, 1500)
     # Frames that the convolutions need around one of theirs.
@@ -142,6 +145,7 @@ class AttentiveEmbedding(nn.Module):
     means the same whatever else is in its batch; so are the convolutions, which pretrained layers stand in for.
     """
 
+    all_layers = False
     size = 192
     bottleneck = 128
 
@@ -154,20 +158,88 @@ class AttentiveEmbedding(nn.Module):
         self.before_classifier = nn.Identity()
 
     def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
-        """(batch, frames, width) -> (batch, 192)."""
+        """(batch, frames, width) -> (batch, size)."""
         mean = padding.mean(hidden_states)
         context = torch.stack([mean, _deviation(hidden_states, mean, padding)], dim=1).flatten(1)
         context = context.unsqueeze(1).expand(-1, hidden_states.shape[1], -1)
-        attention = self.attention(torch.cat([hidden_states, context], dim=-1))
-        if padding.mask is not None:
-            attention = attention.masked_fill(~padding.mask.unsqueeze(-1), -torch.inf)
-        attention = attention.softmax(dim=1)
+        attention = _over_frames(self.attention(torch.cat([hidden_states, context], dim=-1)), padding)
         mean = (attention * hidden_states).sum(dim=1)
         variance = (attention * (hidden_states - mean.unsqueeze(1)).square()).sum(dim=1)
         return self.projector(torch.cat([mean, variance.clamp(min=_SMALL_VARIANCE).sqrt()], dim=-1))
 
 
-EMBEDDERS = {"ecapa": AttentiveEmbedding, "xvector": XVector, "mean": MeanEmbedding}
+class FactorizedAttention(nn.Module):
+    """Multi-head factorised attentive pooling of all layers (MHFA, Peng et al. 2022, SLT).
+
+    Two mixtures of the hidden states, equal at first, are compressed to keys and to values; each head of attention has
+    a linear map of its own from keys to weights over frames, softmax_t, and all share the values; a linear layer makes
+    256 dimensions of the heads' sums. Sizes are those of the first author's code, 64 heads of 128 dimensions.
+    """
+
+    all_layers = True
+    size = 256
+    _CHANNELS = 128
+
+    def __init__(self, width: int, states: int, heads: int = 64) -> None:
+        super().__init__()
+        self.key_mixture, self.value_mixture = WeightedSum(states), WeightedSum(states)
+        self.key, self.value = nn.Linear(width, self._CHANNELS), nn.Linear(width, self._CHANNELS)
+        self.attention = nn.Linear(self._CHANNELS, heads)
+        self.projector = nn.Linear(heads * self._CHANNELS, self.size)
+        self.before_classifier = nn.Identity()
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        """(states, batch, frames, width) -> (batch, 256)."""
+        keys, values = self.key(self.key_mixture(hidden_states)), self.value(self.value_mixture(hidden_states))
+        attention = _over_frames(self.attention(keys), padding)
+        return self.projector(torch.einsum("bth,btd->bhd", attention, values).flatten(1))
+
+
+class LayerAggregation(AttentiveEmbedding):
+    """Every layer through a small network of its own, side by side (wespeaker's system of 2510.04213).
+
+    Each of the hidden states goes through Linear(128), layer normalisation, ReLU and Linear(128); attentive statistics
+    of what they give together, 128 times as many channels as there are states, make 256 dimensions. The pooling is that
+    of `AttentiveEmbedding`; whether theirs reads the whole utterance's mean and deviation too is not known.
+    """
+
+    all_layers = True
+    size = 256
+    _CHANNELS = 128
+
+    def __init__(self, width: int, states: int) -> None:
+        super().__init__(states * self._CHANNELS)
+        self.adapters = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(width, self._CHANNELS),
+                nn.LayerNorm(self._CHANNELS),
+                nn.ReLU(),
+                nn.Linear(self._CHANNELS, self._CHANNELS),
+            )
+            for _ in range(states)
+        )
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        """(states, batch, frames, width) -> (batch, 256)."""
+        adapted = [adapter(states) for adapter, states in zip(self.adapters, hidden_states, strict=True)]
+        return super().forward(torch.cat(adapted, dim=-1), padding)
+
+
+# Those of all layers are made of the width and of the number of hidden states, the others of the width.
+EMBEDDERS = {
+    "ecapa": AttentiveEmbedding,
+    "xvector": XVector,
+    "mean": MeanEmbedding,
+    "mhfa": FactorizedAttention,
+    "layer_aggregation": LayerAggregation,
+}
+
+
+def _over_frames(scores: Tensor, padding: Padding) -> Tensor:
+    """Softmax over the frames that are not padding; (batch, frames, channels), in and out."""
+    if padding.mask is not None:
+        scores = scores.masked_fill(~padding.mask.unsqueeze(-1), -torch.inf)
+    return scores.softmax(dim=1)
 
 
 def _deviation(hidden_states: Tensor, mean: Tensor, padding: Padding) -> Tensor:

@@ -17,14 +17,30 @@ from sure.task.speaker_verification.heads import (
     EMBEDDERS,
     AdditiveAngularMargin,
     AttentiveEmbedding,
+    FactorizedAttention,
+    LayerAggregation,
     SpeakerHead,
     XVector,
 )
-from tests.factories.encoders import evaluation, load, stirred, waveforms
+from tests.factories.encoders import bare, evaluation, has_the_parts, load, stirred, waveforms
 from tests.factories.speakers import FourSpeakers
 
 METHODS = registry.names("method")
 HEADS = tuple(EMBEDDERS)
+OF_ALL_LAYERS = tuple(name for name, kind in EMBEDDERS.items() if kind.all_layers)
+MIXING = ("weighted_sum_probe", "layer_output_adapter")
+
+
+def embedder_and_states(head, states, width=24):
+    """An embedder, and frames by which it is tested: (frames, width), of one of all layers (states, frames, width)."""
+    kind = EMBEDDERS[head]
+    made = kind(width, states) if kind.all_layers else kind(width)
+    return made, lambda frames: torch.randn(*([states] if kind.all_layers else []), frames, width)
+
+
+def fits(name, method, head):
+    """Whether a family has what a method adapts, and no two of method and head mix the layers."""
+    return has_the_parts(bare(name), method) and not (method in MIXING and head in OF_ALL_LAYERS)
 
 
 def adapted(name, method, head, layers="last"):
@@ -37,20 +53,24 @@ def adapted(name, method, head, layers="last"):
 # Every method with every head, on a family that normalises before its layers, one after, and one without a waveform
 # CNN; the layers in turn.
 @pytest.mark.parametrize(
-    ("name", "head", "layers"),
+    ("name", "head", "layers", "method"),
     [
-        ("wav2vec2:tiny", "xvector", "weighted_sum"),
-        ("wav2vec2:tiny", "mean", "last"),
-        ("wavlm:tiny_like_base", "ecapa", "weighted_sum"),
-        ("wavlm:tiny_like_base", "xvector", "last"),
-        ("wav2vec2_bert:tiny", "mean", "weighted_sum"),
-        ("wav2vec2_bert:tiny", "ecapa", "last"),
+        (name, head, "last" if method in MIXING else layers, method)
+        for name, head, layers in (
+            ("wav2vec2:tiny", "xvector", "weighted_sum"),
+            ("wav2vec2:tiny", "mean", "last"),
+            ("wav2vec2:tiny", "layer_aggregation", "last"),
+            ("wavlm:tiny_like_base", "ecapa", "weighted_sum"),
+            ("wavlm:tiny_like_base", "xvector", "last"),
+            ("wavlm:tiny_like_base", "mhfa", "last"),
+            ("wav2vec2_bert:tiny", "mean", "weighted_sum"),
+            ("wav2vec2_bert:tiny", "ecapa", "last"),
+        )
+        for method in METHODS
+        if fits(name, method, head)
     ],
 )
-@pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_every_head_and_gives_it_back_whole(name, head, layers, method, tmp_path):
-    if method == "weighted_sum_probe":
-        layers = "last"
     backbone, model = adapted(name, method, head, layers)
     clips = waveforms(0.5, 1.3, 0.2)
     with evaluation(model):
@@ -102,9 +122,14 @@ def test_a_head_of_all_layers_hears_what_the_method_made_of_each(name, method):
     assert torch.equal(states[2], last)
 
 
-def test_layers_are_not_mixed_twice():
-    with pytest.raises(SureError, match=r"weighted_sum_probe mixes all layers, and so .* --method linear_probe"):
-        adapted("wav2vec2", "weighted_sum_probe", "mean", "weighted_sum")
+@pytest.mark.parametrize(("head", "layers"), [("mean", "weighted_sum"), *((head, "last") for head in OF_ALL_LAYERS)])
+@pytest.mark.parametrize(
+    ("method", "other"),
+    [("weighted_sum_probe", "--method linear_probe"), ("layer_output_adapter", "another method")],
+)
+def test_layers_are_not_mixed_twice(method, other, head, layers):
+    with pytest.raises(SureError, match=rf"{method} mixes all layers, and so .* {other} with it"):
+        adapted("wav2vec2", method, head, layers)
 
 
 def test_the_xvector_head_has_as_many_parameters_as_in_superb():
@@ -135,14 +160,12 @@ def test_the_xvector_head_is_a_time_delay_network():
 @pytest.mark.parametrize("head", HEADS)
 def test_padding_of_any_value_and_length_does_not_change_an_embedding(head):
     torch.manual_seed(0)
-    embedder = EMBEDDERS[head](24)
-    clips = [torch.randn(frames, 24) for frames in (1, 9, 15, 16, 60)]
-    together, padding = torch.full((len(clips), 60, 24), 7.0), Padding()
-    padding.mask = torch.zeros(len(clips), 60, dtype=torch.bool)
-    for index, clip in enumerate(clips):
-        together[index, : len(clip)] = clip
-        padding.mask[index, : len(clip)] = True
-    alone = torch.cat([embedder(clip.unsqueeze(0), Padding()) for clip in clips])
+    embedder, random = embedder_and_states(head, 3)
+    clips = [random(frames) for frames in (1, 9, 15, 16, 60)]
+    together = torch.stack([nn.functional.pad(clip, (0, 0, 0, 60 - clip.shape[-2]), value=7.0) for clip in clips], -3)
+    padding = Padding()
+    padding.mask = torch.arange(60) < torch.tensor([[clip.shape[-2]] for clip in clips])
+    alone = torch.cat([embedder(clip.unsqueeze(-3), Padding()) for clip in clips])
     torch.testing.assert_close(embedder(together, padding), alone, atol=1e-5, rtol=1e-4)
     assert alone.isfinite().all()
 
@@ -167,6 +190,53 @@ def test_attentive_statistics_are_those_of_ecapa():
     means, deviations = (torch.stack(part) for part in zip(*statistics, strict=True))
     expected = head.projector(torch.cat([means, deviations]))
     torch.testing.assert_close(head(hidden_states.unsqueeze(0), Padding())[0], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("heads", "parameters"), [(64, 2_302_554), (32, 1_249_850), (8, 460_322)])
+def test_factorised_attention_has_as_many_parameters_as_its_authors(heads, parameters):
+    """With the 13 hidden states of base models (WavLM-Base+ of the first author's code)."""
+    assert sum(map(torch.numel, FactorizedAttention(768, 13, heads).parameters())) == parameters
+
+
+@torch.no_grad()
+def test_factorised_attention_pools_head_by_head():
+    """c_h = sum over t of softmax_t(w_h . k_t + b_h) v_t; k and v of two mixtures of the layers."""
+    torch.manual_seed(0)
+    head = stirred(FactorizedAttention(6, 3, heads=2), by=1.0)
+    states = torch.randn(3, 11, 6)
+    frames = []
+    for mixture, compress in ((head.key_mixture, head.key), (head.value_mixture, head.value)):
+        weights = mixture.weights.exp() / mixture.weights.exp().sum()
+        mixed = sum(weight * layer for weight, layer in zip(weights, states, strict=True))
+        frames.append([compress.weight @ frame + compress.bias for frame in mixed])
+    keys, values = frames
+    pooled = []
+    for weight, bias in zip(head.attention.weight, head.attention.bias, strict=True):
+        scores = torch.stack([weight @ key + bias for key in keys]).exp()
+        pooled.append(sum(score * value for score, value in zip(scores / scores.sum(), values, strict=True)))
+    expected = head.projector.weight @ torch.cat(pooled) + head.projector.bias
+    torch.testing.assert_close(head(states.unsqueeze(1), Padding())[0], expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_layer_aggregation_pools_what_each_layer_gives_side_by_side():
+    torch.manual_seed(0)
+    head = stirred(LayerAggregation(6, 3), by=0.1)
+    states = torch.randn(3, 11, 6)
+    parts = []
+    for state, (first, norm, _, second) in zip(states, head.adapters, strict=True):
+        inside = state @ first.weight.T + first.bias
+        inside = (inside - inside.mean(-1, keepdim=True)) / (inside.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+        parts.append((inside * norm.weight + norm.bias).clamp(min=0) @ second.weight.T + second.bias)
+    pooling = AttentiveEmbedding(3 * 128)
+    pooling.projector = nn.Linear(2 * 3 * 128, 256)
+    pooling.load_state_dict({name: tensor for name, tensor in head.state_dict().items() if "adapters" not in name})
+    expected = pooling(torch.cat(parts, dim=-1).unsqueeze(0), Padding())
+    torch.testing.assert_close(head(states.unsqueeze(1), Padding()), expected, atol=1e-5, rtol=1e-4)
+    # The layers' part of the w2v-BERT 2.0 system: 25 states of 1,024 dimensions.
+    of_one = (1024 * 128 + 128) + 2 * 128 + (128 * 128 + 128)
+    with torch.device("meta"):
+        assert sum(map(torch.numel, LayerAggregation(1024, 25).adapters.parameters())) == 25 * of_one == 3_699_200
 
 
 def test_the_loss_adds_the_margin_to_the_angle():
@@ -207,3 +277,4 @@ def test_only_training_speakers_have_a_loss():
 
 def test_choices_are_those_that_there_are():
     assert speaker_verification._CHOICES["head"] == HEADS
+    assert speaker_verification._OF_ALL_LAYERS == OF_ALL_LAYERS

@@ -18,6 +18,7 @@ from tests.factories.speakers import FourSpeakers, cosine, loaded, rows_of
     [
         ({"head": "tdnn"}, "head=tdnn: choose one of ecapa, xvector, mean"),
         ({"layers": "first"}, "layers=first: choose one of last, weighted_sum"),
+        ({"head": "mhfa", "layers": "weighted_sum"}, "layers=weighted_sum: head=mhfa mixes all layers itself"),
         ({"score_normalization": "s"}, "score_normalization=s: choose one of none, adaptive"),
         ({"crop_seconds": 0.01}, "crop_seconds=0.01: give a number of at least 0.025"),
         ({"crop_seconds": "long"}, "crop_seconds=long"),
