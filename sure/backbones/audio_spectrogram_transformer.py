@@ -55,6 +55,8 @@ class AudioSpectrogramTransformer(Backbone):
         "ffn_in": r"layers\.\d+\.mlp\.fc1",
         "ffn_out": r"layers\.\d+\.mlp\.fc2",
         "norm": r"layers\.\d+\.layernorm_(?:before|after)",
+        "attention_norm": r"layers\.\d+\.layernorm_before",
+        "ffn_norm": r"layers\.\d+\.layernorm_after",
         "cnn": r"embeddings\.patch_embeddings\.projection",
     }
     sizes: ClassVar[dict[str, dict[str, Any]]] = {

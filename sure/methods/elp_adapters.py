@@ -1,0 +1,26 @@
+"""ELP-adapters (Inoue et al. 2024, 2407.21066): in the layers, from each layer to the head, and before the first frame.
+
+E-adapters serve what is said, L-adapters who says it and how; the P-adapter adds pseudo features to the CNN's. E and L
+are those of the earlier paper and its release (Otake, Kawakami and Inoue 2023); P is this project's reading.
+"""
+
+from typing import ClassVar
+
+from sure.method import Preset
+from sure.method.composition import Composition
+
+_EARLIER = "Otake, Kawakami and Inoue 2023 (adapter-wavlm)"
+
+
+class ElpAdapters(Composition):
+    """All three, E-adapters in all layers but the last, and the normalisations of those layers train."""
+
+    made_of: ClassVar = {
+        "bottleneck_adapter": {"preset": "e_adapter", "layers": "0--2"},
+        "layer_output_adapter": {"preset": "l_adapter"},
+        "pseudo_features": {},
+    }
+    presets: ClassVar[dict[str, Preset]] = {
+        "elp": Preset("Inoue et al. 2024 (2407.21066)", {}),
+        "el": Preset(f"{_EARLIER}: E and L", {"parts": ["bottleneck_adapter", "layer_output_adapter"]}),
+    }
