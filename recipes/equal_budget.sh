@@ -18,7 +18,7 @@ BUDGET=${BUDGET:-1%}
 OUTPUT_DIR=${OUTPUT_DIR:-out/equal_budget}
 METHODS=${METHODS:-linear_probe weighted_sum_probe layer_output_adapter bitfit adapter_bias lora prefix_tuning
   bottleneck_adapter conv_adapter conformer_adapter convpass multi_conv_adapter mixture_of_adapters prompt_tuning pseudo_features
-  cnn_adapter full_finetuning}
+  cnn_adapter hyper_adapter full_finetuning}
 
 for method in $METHODS; do
   echo "== $method"

@@ -19,7 +19,7 @@ DATA_DIR=${DATA_DIR:-data/L2-ARCTIC}
 corpora DATA_DIR
 BACKBONE=${BACKBONE:-microsoft/speecht5_tts}
 VOCODER=${VOCODER:-microsoft/speecht5_hifigan}
-METHODS=${METHODS:-full_finetuning bottleneck_adapter prefix_tuning lora conv_adapter bitfit}
+METHODS=${METHODS:-full_finetuning bottleneck_adapter hyper_adapter prefix_tuning lora conv_adapter bitfit}
 TASK_OPTIONS=${TASK_OPTIONS:-}
 OUTPUT_DIR=${OUTPUT_DIR:-out/$TASK}
 NUM_PROCESSES=${NUM_PROCESSES:-1}

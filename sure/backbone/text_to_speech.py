@@ -20,6 +20,18 @@ from sure.backbone import Backbone
 CHARACTERS_PER_SECOND = 15
 
 
+class Voices:
+    """Who speaks in the current batch; the parts of a model that must know share one of these."""
+
+    def __init__(self) -> None:
+        # (batch, width of an embedding); None where the model was given none.
+        self.embeddings: Tensor | None = None
+
+    def __deepcopy__(self, memo: dict) -> "Voices":
+        # As `Padding`: a copied backbone still serves the same batches.
+        return self
+
+
 class TextToSpeech(Backbone):
     """A family whose models speak."""
 
@@ -31,6 +43,11 @@ class TextToSpeech(Backbone):
 
     # The class of vocoders that read its spectrograms.
     vocoder_class: ClassVar[type[PreTrainedModel]]
+
+    def __init__(self, name: str, model: PreTrainedModel, *args: Any, **kwargs: Any) -> None:
+        self.voices = Voices()
+        super().__init__(name, model, *args, **kwargs)
+        model.register_forward_pre_hook(self._note_voices, with_kwargs=True)
 
     @abstractmethod
     def log_mel(self) -> LogMel:
@@ -57,6 +74,10 @@ class TextToSpeech(Backbone):
         Raises `SureError` where the tokens of a model are no characters.
         """
         raise NotImplementedError(f"{type(self).__name__} needs no durations")
+
+    def _note_voices(self, model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Before each forward pass: note who speaks."""
+        self.voices.embeddings = kwargs.get("speaker_embeddings")
 
 
 def padded_labels(spectrograms: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

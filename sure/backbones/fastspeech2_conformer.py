@@ -43,7 +43,7 @@ from sure.audio.log_mel import LogMel
 from sure.audio.pitch import f0
 from sure.backbone.attention import attend
 from sure.backbone.padding import Padding, fix_batch_norms, zero_padding
-from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeech, padded_labels
+from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeech, Voices, padded_labels
 from sure.errors import SureError
 
 _LOG_MEL = LogMel(rate=22_050, fft=1024, window=1024, hop=256, bins=80, lowest=80.0, highest=7600.0)
@@ -103,7 +103,7 @@ class FastSpeech2Conformer(TextToSpeech):
         """Nothing reads padding, and adapters reach the attention."""
         model, padding = self.model, self.padding
         model.__class__ = _FastSpeech2
-        model.padding = padding
+        model.padding, model.voices = padding, self.voices
         model.decoder.register_forward_pre_hook(_LocateFrames(padding))
         model.duration_predictor.__class__ = _DurationPredictor
         fix_batch_norms(model)
@@ -216,6 +216,7 @@ class _FastSpeech2(FastSpeech2ConformerModel):
     """Gives its loss with labels, in training mode, and speaks without."""
 
     padding: Padding
+    voices: Voices
 
     def forward(
         self,
@@ -244,7 +245,7 @@ class _FastSpeech2(FastSpeech2ConformerModel):
     def _speak(self, ids: Tensor, mask: Tensor, speaker: Tensor | None) -> Tensor:
         # Alone: the library has no masks for what a batch says.
         self.padding.mask = None
-        speaker = None if speaker is None else speaker.unsqueeze(0)
+        self.voices.embeddings = speaker = None if speaker is None else speaker.unsqueeze(0)
         said = super().forward(ids[mask.bool()].unsqueeze(0), speaker_embedding=speaker, return_dict=True)
         return said.spectrogram[0]
 
