@@ -16,6 +16,7 @@ from typing import Any, get_origin
 import peft
 import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -24,11 +25,9 @@ from sure import registry
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
 from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting
+from sure.method.linear import LINEAR_ROLES
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
-
-# Where a method of PEFT goes unless `roles` says otherwise: every linear projection of a layer.
-LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
 
 # What PEFT calls its two files.
 CONFIG, WEIGHTS = CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -141,7 +140,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         config.target_modules = (
             targets(backbone, roles) if targets else "|".join(backbone.modules(role) for role in roles)
         )
-        if not given and name in registry.from_peft():
+        if not given and (name in registry.from_peft() or getattr(config, "linear_only", False)):
             config.target_modules = _linear(name, backbone, config.target_modules)
         if layers:
             config.target_modules = _of_layers(backbone, config.target_modules, layers)
@@ -177,6 +176,11 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
             f"this method ({textwrap.shorten(str(error), 120)}). Name other parts of the backbone, such as "
             "--method_options roles=query,key,value,output (see `sure backbones NAME`)."
         ) from None
+    for layer in adapted.modules() if (frozen := getattr(config, "frozen", ())) else ():
+        if isinstance(layer, BaseTunerLayer):
+            # PEFT heeds it wherever it makes an adapter train.
+            layer.frozen_peft_weight_names = {adapted.active_adapter: frozen}
+            layer.set_adapter(layer.active_adapters)
     model.source.skip_frozen_cnn(adapted)
     return _at_home(adapted)
 
@@ -324,7 +328,7 @@ def _layers(options: dict[str, Any]) -> range | set[int] | None:
 
 
 def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str] | str:
-    """The linear maps among what a method of PEFT would adapt, where others are among them that it cannot."""
+    """The linear maps among what a method would adapt, where others are among them that it cannot."""
     modules = dict(backbone.named_modules())
     found = _found(backbone, targets)
     linear = [place for place in found if isinstance(modules[place], nn.Linear)]

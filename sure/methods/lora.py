@@ -6,6 +6,7 @@ from typing import ClassVar
 import peft
 
 from sure.method import Preset, Published
+from sure.method.linear import LINEAR_ROLES
 
 # Of PEFT's initialisations, those that are made by a pass over training data or go with quantised weights. Nobody makes
 # it here, and then PEFT starts as plain LoRA.
@@ -17,10 +18,14 @@ class Lora(peft.LoraConfig):
     """Scaling is `lora_alpha / r` = 1/8: loralib's default alpha of 1, which SURE leaves as it is.
 
     Any option of `peft.LoraConfig` can be given, `use_dora` and `use_rslora` among them; of `init_lora_weights` all but
-    corda, eva, loftq and lora_ga, which are prepared on training data or for quantised weights.
+    corda, eva, loftq and lora_ga, which are prepared on training data or for quantised weights, and pissa_niter_N,
+    which is drawn at random and could not be found again.
+
+    PiSSA and OLoRA take their start out of the backbone's weights. What is left of these is computed again from the
+    pretrained ones wherever the adapter is loaded, and is what the model has while the adapter is disabled.
     """
 
-    roles: ClassVar[tuple[str, ...]] = ("query", "key", "value", "output", "ffn_in", "ffn_out")
+    roles: ClassVar[tuple[str, ...]] = LINEAR_ROLES
     published: ClassVar[tuple[Published, ...]] = (Published(3_804_171, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
     presets: ClassVar[dict[str, Preset]] = {
@@ -41,6 +46,19 @@ class Lora(peft.LoraConfig):
             "the LoRA of 2510.04213, without its layer adapters: query and value, rank 64, alpha 128",
             {"roles": ["query", "value"], "r": 64, "lora_alpha": 128},
         ),
+        "dora": Preset("DoRA, Liu et al. 2024 (2402.09353), of SURE's rank and scale", {"use_dora": True}),
+        "rslora": Preset(
+            "rsLoRA, Kalajdzievski 2023 (2312.03732), of SURE's rank and alpha: scale alpha / sqrt(r)",
+            {"use_rslora": True},
+        ),
+        "pissa": Preset(
+            "PiSSA, Meng et al. 2024 (2404.02948), of SURE's rank: starts as the largest singular values; alpha is r",
+            {"init_lora_weights": "pissa", "lora_alpha": 8},
+        ),
+        "olora": Preset(
+            "OLoRA, Buyukakyuz 2024 (2406.01775), of SURE's rank and scale: starts from a QR decomposition",
+            {"init_lora_weights": "olora"},
+        ),
     }
 
     r: int = 8
@@ -51,5 +69,10 @@ class Lora(peft.LoraConfig):
             raise ValueError(
                 f"init_lora_weights={self.init_lora_weights} wants a preparation that no run here makes, without which "
                 f"it is plain LoRA. Of PEFT's initialisations choose another than {', '.join(_PREPARED)}."
+            )
+        if str(self.init_lora_weights).startswith("pissa_niter"):
+            raise ValueError(
+                f"init_lora_weights={self.init_lora_weights} takes a random approximation out of the weights, which "
+                "would be another where the adapter is loaded. Choose pissa."
             )
         super().__post_init__()
