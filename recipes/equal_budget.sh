@@ -16,8 +16,9 @@ corpora DATA_DIR
 BACKBONE=${BACKBONE:-sure-mini}
 BUDGET=${BUDGET:-1%}
 OUTPUT_DIR=${OUTPUT_DIR:-out/equal_budget}
-METHODS=${METHODS:-linear_probe weighted_sum_probe bitfit adapter_bias lora prefix_tuning bottleneck_adapter conv_adapter
-  conformer_adapter convpass multi_conv_adapter mixture_of_adapters full_finetuning}
+METHODS=${METHODS:-linear_probe weighted_sum_probe bitfit adapter_bias lora lora_fa adalora gated_lora s2_lora svft ssvd
+  prefix_tuning bottleneck_adapter conv_adapter conformer_adapter convpass multi_conv_adapter mixture_of_adapters
+  full_finetuning}
 
 for method in $METHODS; do
   echo "== $method"

@@ -52,8 +52,8 @@ _CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
 _DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
     "fourierft": "n_frequency"
 }
-# PEFT's HRA starts symmetrically only with an even number of reflections.
-_STEPS = {"hra": 2}
+# PEFT's HRA starts symmetrically only with an even number of reflections; of AdaLoRA's ranks a third falls away.
+_STEPS = {"hra": 2, "adalora": 3}
 
 _log = logging.getLogger("sure")
 
@@ -196,6 +196,8 @@ def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None
             stored = set(file.keys())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            # PEFT reads the ranks that AdaLoRA has left, and takes their names for modules that it cannot find.
+            warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
             adapted = peft.PeftModel.from_pretrained(model, folder, config=config)
     except FileNotFoundError:
         raise SureError(f"{weights}: no such file; an adapter's folder has it.") from None

@@ -18,8 +18,7 @@ class Lora(peft.LoraConfig):
     """Scaling is `lora_alpha / r` = 1/8: loralib's default alpha of 1, which SURE leaves as it is.
 
     Any option of `peft.LoraConfig` can be given, `use_dora` and `use_rslora` among them; of `init_lora_weights` all but
-    corda, eva, loftq and lora_ga, which are prepared on training data or for quantised weights, and pissa_niter_N,
-    which is drawn at random and could not be found again.
+    corda, eva, loftq and lora_ga, which are prepared on training data or for quantised weights.
 
     PiSSA and OLoRA take their start out of the backbone's weights. What is left of these is computed again from the
     pretrained ones wherever the adapter is loaded, and is what the model has while the adapter is disabled.
@@ -69,10 +68,5 @@ class Lora(peft.LoraConfig):
             raise ValueError(
                 f"init_lora_weights={self.init_lora_weights} wants a preparation that no run here makes, without which "
                 f"it is plain LoRA. Of PEFT's initialisations choose another than {', '.join(_PREPARED)}."
-            )
-        if str(self.init_lora_weights).startswith("pissa_niter"):
-            raise ValueError(
-                f"init_lora_weights={self.init_lora_weights} takes a random approximation out of the weights, which "
-                "would be another where the adapter is loaded. Choose pissa."
             )
         super().__post_init__()
