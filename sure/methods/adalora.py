@@ -4,6 +4,7 @@ PEFT's own tuner. What it leaves to the training loop is here: the budget's step
 after each of them, and a penalty that keeps A and B orthogonal.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -24,6 +25,11 @@ _UNKNOWN = 1_000_000
 
 # What of it a checkpoint keeps beside the adapter.
 _STATE = "rank_allocator.safetensors"
+
+# Of the options of PEFT's LoRA, those that its AdaLoRA heeds; it would pass over the others in silence.
+_OF_LORA = {"lora_alpha", "lora_dropout", "bias", "fan_in_fan_out", "modules_to_save"}
+_OF_LORA |= {"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern"}
+_OF_LORA |= {option.name for option in dataclasses.fields(peft.PeftConfig)}
 
 Steps = Annotated[int, Field(ge=0)]
 
@@ -58,8 +64,10 @@ class AdaLora(peft.AdaLoraConfig):
     rank_pattern: dict | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if self.r != 8:
-            raise ValueError("r has no meaning here; the ranks are init_r at first and target_r at last.")
+        plain = peft.LoraConfig()
+        for option in sorted({option.name for option in dataclasses.fields(peft.LoraConfig)} - _OF_LORA):
+            if getattr(self, option) != getattr(plain, option):
+                raise ValueError(f"{option} is of LoRA, and PEFT's AdaLoRA does not heed it.")
         if self.target_r is None:
             self.target_r = round(self.init_r * 2 / 3)
         if not 0 < self.target_r < self.init_r:
