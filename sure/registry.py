@@ -29,7 +29,6 @@ _FOLDERS = {
 
 # What PEFT has that adapts no encoder, or not by the loss alone. All its other methods need no file here.
 NOT_FROM_PEFT = {
-    "adalora": "it changes its ranks as it trains",
     "poly": "it is told the task of every utterance",
     "mixed": "it is several methods at once",
     "shadow": "it builds a second model",

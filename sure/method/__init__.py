@@ -218,6 +218,8 @@ class Tuner(BaseTuner):
 def register(config_class: type[MethodConfig], layer_class: type[AdapterLayer]) -> None:
     """Make a method known to PEFT, as SURE_ and the upper-case name of the file that defines it."""
     make_known(config_class, type(f"{config_class.__name__}Tuner", (Tuner,), {"tuner_layer_cls": layer_class}))
+    # Adapters of 0.1.0 have the bare name, unless that is one of PEFT's own (see `applying.read_config`).
+    PEFT_TYPE_TO_CONFIG_MAPPING.setdefault(bare_type(_peft_type(config_class)), config_class)
 
 
 def make_known(config_class: type[MethodConfig], tuner_class: type[BaseTuner]) -> None:
@@ -226,8 +228,6 @@ def make_known(config_class: type[MethodConfig], tuner_class: type[BaseTuner]) -
     PEFT_TYPE_TO_CONFIG_MAPPING[peft_type] = config_class
     PEFT_TYPE_TO_TUNER_MAPPING[peft_type] = tuner_class
     PEFT_TYPE_TO_PREFIX_MAPPING[peft_type] = _PREFIX
-    # Adapters of 0.1.0 have the bare name, unless that is one of PEFT's own (see `applying.read_config`).
-    PEFT_TYPE_TO_CONFIG_MAPPING.setdefault(peft_type.removeprefix(TYPE_PREFIX), config_class)
 
 
 def bare_type(kind: Any) -> str:

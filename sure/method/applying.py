@@ -16,6 +16,7 @@ from typing import Any, get_origin
 import peft
 import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -25,11 +26,9 @@ from sure.backbone import Backbone, loading
 from sure.errors import SureError
 from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting
 from sure.method.composition import PLUS, ComposedTuner, Composition, refuse_part
+from sure.method.linear import LINEAR_ROLES
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
-
-# Where a method of PEFT goes unless `roles` says otherwise: every linear projection of a layer.
-LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
 
 # What PEFT calls its two files.
 CONFIG, WEIGHTS = CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -54,8 +53,8 @@ _CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
 _DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
     "fourierft": "n_frequency"
 }
-# PEFT's HRA starts symmetrically only with an even number of reflections.
-_STEPS = {"hra": 2}
+# PEFT's HRA starts symmetrically only with an even number of reflections; of AdaLoRA's ranks a third falls away.
+_STEPS = {"hra": 2, "adalora": 3}
 
 _log = logging.getLogger("sure")
 
@@ -206,7 +205,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         config.target_modules = (
             targets(backbone, roles) if targets else "|".join(backbone.modules(role) for role in roles)
         )
-        if not given and name in registry.from_peft():
+        if not given and (name in registry.from_peft() or getattr(config, "linear_only", False)):
             config.target_modules = _linear(name, backbone, config.target_modules)
         if layers:
             config.target_modules = _of_layers(backbone, config.target_modules, layers)
@@ -243,6 +242,7 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
             f"this method ({textwrap.shorten(str(error), 120)}). Name other parts of the backbone, such as "
             "--method_options roles=query,key,value,output (see `sure backbones NAME`)."
         ) from None
+    _freeze(adapted, config)
     model.source.skip_frozen_cnn(adapted)
     return _at_home(adapted)
 
@@ -258,6 +258,8 @@ def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None
             stored = set(file.keys())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            # PEFT reads the ranks that AdaLoRA has left, and takes their names for modules that it cannot find.
+            warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
             adapted = peft.PeftModel.from_pretrained(model, folder, config=config)
     except FileNotFoundError:
         raise SureError(f"{weights}: no such file; an adapter's folder has it.") from None
@@ -308,9 +310,13 @@ def _from_json(values: dict[str, Any], path: Path) -> peft.PeftConfig:
 
 def _refuse_composition(name: str) -> None:
     """Raises `SureError` where methods cannot be put together."""
-    parts = name.split(PLUS)
+    parts, kinds = name.split(PLUS), {}
     for part in parts:
-        refuse_part(part, config_class(part))
+        chosen = config_class(part)
+        refuse_part(part, chosen)
+        other = kinds.setdefault(chosen().peft_type, part)
+        if other != part:
+            raise SureError(f"--method {name}: {other} and {part} are the same to PEFT, which cannot tell them apart.")
     if len(set(parts)) < len(parts):
         raise SureError(f"--method {name}: each method once; a single one can be in several places (roles=...).")
 
@@ -323,6 +329,18 @@ def _compose(name: str, chosen: type[Composition], backbone: Backbone, options: 
         if getattr(config, "bias", "none") != "none":
             raise SureError(f"--method_options {part}.bias={config.bias}: put bitfit beside it, for biases that train.")
     return chosen(methods=list(parts), parts=parts, modules_to_save=sorted(whole) or None, revision=backbone.revision)
+
+
+def _freeze(adapted: peft.PeftModel, config: peft.PeftConfig) -> None:
+    """What of a method's layers stays as it starts."""
+    parts = [(config, [module for module in adapted.modules() if isinstance(module, BaseTunerLayer)])]
+    if isinstance(config, Composition):
+        parts = [(part, adapted.base_model.layers_of[name]) for name, part in config.parts.items()]
+    for part, layers in parts:
+        for layer in layers if (frozen := getattr(part, "frozen", ())) else ():
+            # PEFT heeds it wherever it makes an adapter train.
+            layer.frozen_peft_weight_names = {adapted.active_adapter: frozen}
+            layer.set_adapter(layer.active_adapters)
 
 
 @contextmanager
@@ -423,7 +441,7 @@ def _layers(options: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str] | str:
-    """The linear maps among what a method of PEFT would adapt, where others are among them that it cannot."""
+    """The linear maps among what a method would adapt, where others are among them that it cannot."""
     modules = dict(backbone.named_modules())
     found = _found(backbone, targets)
     linear = [place for place in found if isinstance(modules[place], nn.Linear)]

@@ -6,6 +6,7 @@ from typing import ClassVar
 import peft
 
 from sure.method import Preset, Published
+from sure.method.linear import LINEAR_ROLES
 
 # Of PEFT's initialisations, those that are made by a pass over training data or go with quantised weights. Nobody makes
 # it here, and then PEFT starts as plain LoRA.
@@ -18,9 +19,12 @@ class Lora(peft.LoraConfig):
 
     Any option of `peft.LoraConfig` can be given, `use_dora` and `use_rslora` among them; of `init_lora_weights` all but
     corda, eva, loftq and lora_ga, which are prepared on training data or for quantised weights.
+
+    PiSSA and OLoRA take their start out of the backbone's weights. What is left of these is computed again from the
+    pretrained ones wherever the adapter is loaded, and is what the model has while the adapter is disabled.
     """
 
-    roles: ClassVar[tuple[str, ...]] = ("query", "key", "value", "output", "ffn_in", "ffn_out")
+    roles: ClassVar[tuple[str, ...]] = LINEAR_ROLES
     published: ClassVar[tuple[Published, ...]] = (Published(3_804_171, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
 
     presets: ClassVar[dict[str, Preset]] = {
@@ -40,6 +44,19 @@ class Lora(peft.LoraConfig):
         "w2vbert": Preset(
             "the LoRA of 2510.04213, without its layer adapters: query and value, rank 64, alpha 128",
             {"roles": ["query", "value"], "r": 64, "lora_alpha": 128},
+        ),
+        "dora": Preset("DoRA, Liu et al. 2024 (2402.09353), of SURE's rank and scale", {"use_dora": True}),
+        "rslora": Preset(
+            "rsLoRA, Kalajdzievski 2023 (2312.03732), of SURE's rank and alpha: scale alpha / sqrt(r)",
+            {"use_rslora": True},
+        ),
+        "pissa": Preset(
+            "PiSSA, Meng et al. 2024 (2404.02948), of SURE's rank: starts as the largest singular values; alpha is r",
+            {"init_lora_weights": "pissa", "lora_alpha": 8},
+        ),
+        "olora": Preset(
+            "OLoRA, Buyukakyuz 2024 (2406.01775), of SURE's rank and scale: starts from a QR decomposition",
+            {"init_lora_weights": "olora"},
         ),
     }
 

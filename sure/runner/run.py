@@ -22,6 +22,7 @@ from sure.corpus.folders import SYNTHETIC_MARKER
 from sure.errors import SureError
 from sure.files import locked, write_atomically, writing
 from sure.method import applying
+from sure.methods.adalora import AdaLora, RankAllocation
 from sure.record import (
     RESULT,
     RUN,
@@ -47,7 +48,7 @@ from sure.runner.folder import (
     refuse_other_plugins,
     stopped_early,
 )
-from sure.runner.trainer import BenchmarkTrainer, callbacks, refuse_unusable
+from sure.runner.trainer import BenchmarkTrainer, callbacks, refuse_unusable, steps
 from sure.task import Task
 from sure.task.scoring import interval, score_with_intervals
 
@@ -107,6 +108,8 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
     )
     config = applying.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
     training = Utterances(splits["train"], task.augment, args.seed if args.data_seed is None else args.data_seed)
+    if isinstance(config, AdaLora):
+        config.schedule(steps(args, len(training)))
     evaluations = {
         name: Utterances.longest_first(splits[split], seconds) for name, (split, seconds) in task.evaluations().items()
     }
@@ -152,7 +155,10 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             evaluations["validation"],
             model=model,
             args=args,
-            callbacks=callbacks(run.early_stopping_patience),
+            callbacks=[
+                *callbacks(run.early_stopping_patience),
+                *([RankAllocation()] if isinstance(config, AdaLora) else []),
+            ],
         )
         _train_or_resume(trainer, output_dir)
         task.calibrate(lambda: _outputs_of(trainer, Utterances.longest_first(splits["train"])))
@@ -212,6 +218,8 @@ def _finish(
 ) -> Result:
     """Write the adapter, predictions and record of a trained model."""
     output_dir, device = Path(trainer.args.output_dir), trainer.args.device
+    if isinstance(model.active_peft_config, AdaLora):
+        model.active_peft_config.keep_ranks(model.base_model.model)
     model.save_pretrained(output_dir)
     measured, meter = budget.measure(model), trainer.meter
     scored = {split: score_with_intervals(task, members) for split, members in rows.items()}

@@ -174,6 +174,14 @@ class BenchmarkTrainer(Trainer):
         return SequentialSampler(eval_dataset)
 
 
+def steps(args: TrainingArguments, utterances: int) -> int:
+    """Steps of the optimiser that a run of so many training utterances has, as the trainer counts them."""
+    if args.max_steps > 0:
+        return args.max_steps
+    batches = math.ceil(utterances / (args.train_batch_size * args.world_size))
+    return math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+
+
 def refuse_unusable(args: TrainingArguments) -> None:
     """Raises `SureError` for an optimiser, a schedule or an integration that cannot be had, before anything is read."""
     model = nn.Linear(1, 1)

@@ -56,7 +56,8 @@ class TestMatrix:
         model(**inputs(backbone), **targets(backbone)).loss.backward()
         trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == trainable
-        torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1.0).step()
+        # With random weights hardly anything depends on the queries of SpeechT5: a step of one would be rounded away.
+        torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e4).step()
         moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
         assert moved <= trainable
         assert {name for name in trainable - moved if not is_silent(name)} == set()

@@ -37,6 +37,9 @@ def alone(method, options=None):
         # Layers in layers.
         ("bottleneck_adapter+prefix_tuning+lora", "wavlm:tiny"),
         ("lora+conformer_adapter+ln_tuning", "whisper:tiny"),
+        ("pseudo_features+prompt_tuning+layer_output_adapter", "wav2vec2_bert:tiny"),
+        ("lora_fa+gated_lora+svft+s2_lora", "hubert:tiny"),
+        ("hyper_adapter+mixture_of_adapters", "audio_spectrogram_transformer:tiny"),
     ],
 )
 def test_parts_learn_together_and_are_saved_as_one(method, name, tmp_path):
@@ -107,6 +110,13 @@ def test_what_one_part_cannot_merge_none_does():
         ("lora+linear_probe", {}, "linear_probe cannot be put together with others: it leaves nothing"),
         ("lora+vera", {}, "vera cannot be put together with others: PEFT's tuner"),
         ("lora+lora", {}, "each method once"),
+        ("lora_fa+lora", {}, "lora_fa and lora are the same to PEFT"),
+        (
+            "lora+ipet",
+            {},
+            r"it is several methods already \(bottleneck_adapter\+prompt",
+        ),
+        ("lora+adalora", {}, "adalora cannot be put together with others: PEFT's tuner"),
         ("lora+", {}, "Unknown method ''"),
         ("lora+bitfit", {"r": 3}, r"Unknown option of lora\+bitfit: 'r'.* lora.NAME, bitfit.NAME"),
         ("lora+bitfit", {"lora.rank": 3}, "Unknown option of lora: 'rank'"),

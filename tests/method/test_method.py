@@ -253,7 +253,7 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("conv_adapter", {"bottleneck_dimension": 5}, "bottleneck_dimension .5. must divide the width .32."),
         ("lora", {"roles": "querry"}, "have no 'querry'; its roles: backbone, layer, attention, query"),
         ("p_tuning", {}, "PEFT has it, but it cannot be used here: it prompts language models"),
-        ("adalora", {}, "it changes its ranks as it trains"),
+        ("poly", {}, "it is told the task of every utterance"),
         ("conv_adapter", {"bottleneck_dimension": 0}, "bottleneck_dimension=0: Input should be greater than 0"),
         ("conv_adapter", {"reduction": 0}, "reduction=0: Input should be greater than 0"),
         ("bottleneck_adapter", {"bottleneck_dimension": -1}, "Input should be greater than 0"),
