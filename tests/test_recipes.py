@@ -135,7 +135,10 @@ def dry_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "batch"),
-    [("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)],
+    [
+        *(("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)),
+        ("ks.sh", 256),
+    ],
 )
 def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dry_run):
     for processes, size in ((1, 8), (2, 16), (4, 4)):

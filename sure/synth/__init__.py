@@ -6,7 +6,7 @@ is complete is not made again, and a folder that holds anything else is refused 
 
 from collections.abc import Callable
 
-from sure.synth import esd, fleurs, libritts, voxceleb
+from sure.synth import esd, fleurs, libritts, speech_commands, voxceleb
 from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_words
 
 __all__ = ["CORPORA", "Voice", "Word", "data_folder", "forget", "speak", "speak_words"]
@@ -15,5 +15,6 @@ CORPORA: dict[str, Callable] = {
     "esd": esd.make,
     "fleurs": fleurs.make,
     "libritts": libritts.make,
+    "speech_commands": speech_commands.make,
     "voxceleb": voxceleb.make,
 }

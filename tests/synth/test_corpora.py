@@ -1,4 +1,4 @@
-"""Synthetic corpora in the layouts of FLEURS, VoxCeleb1 and LibriTTS."""
+"""Synthetic corpora in the layouts of FLEURS, VoxCeleb1, LibriTTS and more."""
 
 import csv
 from hashlib import sha256
@@ -16,6 +16,7 @@ SIZES = {
     "fleurs": {"train": 9, "dev": 4, "test": 4},
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
     "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
+    "speech_commands": {"train": 1, "validation": 1, "test": 1, "takes": 1, "noise": 2},
 }
 
 
@@ -116,3 +117,19 @@ def test_libritts_has_24_khz_and_both_texts_beside_each_recording(made):
             written = path.with_suffix(".original.txt").read_text()
             assert written[0].isdigit()
             assert said.split()[1:] == written.split()[1:]
+
+
+def test_speech_commands_has_its_lists_noises_and_a_test_set_in_which_most_words_are_unknown(made):
+    folder = made("speech_commands")
+    counts = {
+        words: {name: len(split) for name, split in make_task("speech_commands", {"words": words}).load(folder).items()}
+        for words in ("sure", "superb", "all")
+    }
+    assert counts == {
+        "sure": {"train": 11, "validation": 11, "test": 11},
+        # Four seconds of two noises, two of running_tap; 13 words of a speaker and a second of noise.
+        "superb": {"train": 13 + 4, "validation": 13 + 2, "test": 13 + 1},
+        "all": {"train": 13, "validation": 13, "test": 13},
+    }
+    for path in folder.rglob("*_nohash_*.wav"):
+        assert soundfile.info(path).frames == 16_000
