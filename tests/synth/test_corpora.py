@@ -16,6 +16,7 @@ SIZES = {
     "fleurs": {"train": 9, "dev": 4, "test": 4},
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
     "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
+    "fluent_speech_commands": {"train": 1, "valid": 1, "test": 1},
     "speech_commands": {"train": 1, "validation": 1, "test": 1, "takes": 1, "noise": 2},
 }
 
@@ -133,3 +134,16 @@ def test_speech_commands_has_its_lists_noises_and_a_test_set_in_which_most_words
     }
     for path in folder.rglob("*_nohash_*.wav"):
         assert soundfile.info(path).frames == 16_000
+
+
+def test_fluent_speech_commands_has_the_31_intents_of_the_release(made):
+    folder = made("fluent_speech_commands")
+    slots, whole = (make_task("fluent_speech_commands", {"intents": intents}) for intents in ("slots", "whole"))
+    assert {name: len(split) for name, split in slots.load(folder).items()} == {
+        "train": 31,
+        "validation": 31,
+        "test": 31,
+    }
+    assert {slot: len(labels) for slot, labels in slots.labels.items()} == {"action": 6, "object": 14, "location": 4}
+    whole.load(folder)
+    assert len(whole.labels) == 31
