@@ -6,7 +6,7 @@ is complete is not made again, and a folder that holds anything else is refused 
 
 from collections.abc import Callable
 
-from sure.synth import esd, fleurs, fluent_speech_commands, libritts, speech_commands, voxceleb
+from sure.synth import esd, fleurs, fluent_speech_commands, libritts, speech_commands, vctk, voxceleb
 from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_words
 
 __all__ = ["CORPORA", "Voice", "Word", "data_folder", "forget", "speak", "speak_words"]
@@ -17,5 +17,6 @@ CORPORA: dict[str, Callable] = {
     "fluent_speech_commands": fluent_speech_commands.make,
     "libritts": libritts.make,
     "speech_commands": speech_commands.make,
+    "vctk": vctk.make,
     "voxceleb": voxceleb.make,
 }

@@ -17,6 +17,7 @@ SIZES = {
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
     "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
     "fluent_speech_commands": {"train": 1, "valid": 1, "test": 1},
+    "vctk": {"speakers": 6, "utterances": 10},
     "speech_commands": {"train": 1, "validation": 1, "test": 1, "takes": 1, "noise": 2},
 }
 
@@ -147,3 +148,17 @@ def test_fluent_speech_commands_has_the_31_intents_of_the_release(made):
     assert {slot: len(labels) for slot, labels in slots.labels.items()} == {"action": 6, "object": 14, "location": 4}
     whole.load(folder)
     assert len(whole.labels) == 31
+
+
+def test_vctk_is_recognised_verified_and_spoken(made):
+    folder = made("vctk")
+    assert soundfile.info(next(folder.rglob("*_mic1.flac"))).samplerate == 48_000
+    counts = {
+        name: {split: len(rows) for split, rows in make_task(name, {}).load(folder).items()}
+        for name in ("sr_vctk", "sv_vctk", "tts_vctk")
+    }
+    assert counts == {
+        "sr_vctk": {"train": 48, "validation": 6, "test": 6},
+        "sv_vctk": {"train": 20, "validation": 20, "test": 20},
+        "tts_vctk": {"train": 48, "validation": 6, "test": 6},
+    }
