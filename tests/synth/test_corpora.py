@@ -17,6 +17,8 @@ SIZES = {
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
     "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
     "fluent_speech_commands": {"train": 1, "valid": 1, "test": 1},
+    "esc50": {"clips": 1, "seconds": 0.5},
+    "urbansound8k": {"slices": 1, "seconds": 0.5},
     "vctk": {"speakers": 6, "utterances": 10},
     "speech_commands": {"train": 1, "validation": 1, "test": 1, "takes": 1, "noise": 2},
 }
@@ -162,3 +164,11 @@ def test_vctk_is_recognised_verified_and_spoken(made):
         "sv_vctk": {"train": 20, "validation": 20, "test": 20},
         "tts_vctk": {"train": 48, "validation": 6, "test": 6},
     }
+
+
+@pytest.mark.parametrize(("name", "folds", "classes"), [("esc50", 5, 10), ("urbansound8k", 10, 10)])
+def test_sound_events_are_in_as_many_folds_as_the_release_has(name, folds, classes, made):
+    folder = made(name)
+    assert {soundfile.info(path).samplerate for path in folder.rglob("*.wav")} == {44_100}
+    counts = {split: len(rows) for split, rows in make_task(name, {"fold": folds}).load(folder).items()}
+    assert counts == {"train": classes * (folds - 2), "validation": classes, "test": classes}
