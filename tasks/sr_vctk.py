@@ -1,7 +1,7 @@
 """Speaker recognition on VCTK, which of its 110 speakers of English says a sentence (Yamagishi et al. 2019).
 
 About 44,000 utterances, 44 hours, 48 kHz, CC BY 4.0 (https://datashare.ed.ac.uk/handle/10283/3443). The layouts are
-those of `sv_vctk`; SURE (Li et al. 2023) takes release 0.80.
+those of `sv_vctk`; SURE's recipe (Li et al. 2023) reads a folder `wav48`, as release 0.80 has it.
 
 Split: of each speaker's files, sorted, the last tenth is the test split, the tenth before it validation, the rest
 train. SURE's release has these shares in the order in which a folder happens to list its files. Every speaker is in all
