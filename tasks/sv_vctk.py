@@ -27,25 +27,29 @@ class VCTK(SpeakerVerificationTask):
     """Of the two microphones of release 0.92 the first, which every speaker has."""
 
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
-        folders = {name: data_dir / name for name in ("wav48_silence_trimmed", "wav48") if (data_dir / name).is_dir()}
-        if not folders:
-            raise SureError(
-                f"{data_dir}: neither wav48_silence_trimmed nor wav48 here (found: {listed(subfolders(data_dir))})."
-            )
-        name, folder = next(iter(folders.items()))
-        speakers = {}
-        for speaker, inner in subfolders(folder).items():
-            paths = [path for path in audio_files(inner) if name == "wav48" or path.stem.endswith("_mic1")]
-            if paths:
-                speakers[speaker] = paths
+        speakers = recordings(data_dir)
         test, validation = max(_FEWEST, len(speakers) // 5), max(_FEWEST, len(speakers) // 10)
         if len(speakers) < test + validation + _FEWEST:
-            wanted = "*.wav" if name == "wav48" else "*_mic1.flac"
             raise SureError(
-                f"{folder}: {len(speakers)} speakers with {wanted}; at least {test + validation + _FEWEST} are needed."
+                f"{data_dir}: {len(speakers)} speakers with *.wav (0.80) or *_mic1.flac (0.92); at least "
+                f"{test + validation + _FEWEST} are needed."
             )
         for index, (speaker, paths) in enumerate(speakers.items()):
             from_the_end = len(speakers) - index
             split = "test" if from_the_end <= test else "validation" if from_the_end <= test + validation else "train"
             for path in paths:
                 yield {"id": f"{speaker}/{path.stem}", "path": str(path), "speaker": speaker, "split": split}
+
+
+def recordings(data_dir: Path) -> dict[str, list[Path]]:
+    """By speaker, sorted, the recordings; of two microphones the first. Raises `SureError` for another layout."""
+    name = next((name for name in ("wav48_silence_trimmed", "wav48") if (data_dir / name).is_dir()), None)
+    if name is None:
+        raise SureError(
+            f"{data_dir}: neither wav48_silence_trimmed nor wav48 here (found: {listed(subfolders(data_dir))})."
+        )
+    found = {
+        speaker: [path for path in audio_files(folder) if name == "wav48" or path.stem.endswith("_mic1")]
+        for speaker, folder in subfolders(data_dir / name).items()
+    }
+    return {speaker: paths for speaker, paths in found.items() if paths}

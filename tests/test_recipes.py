@@ -135,7 +135,10 @@ def dry_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "batch"),
-    [("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)],
+    [
+        *(("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)),
+        *(("ks.sh", 256), ("ic.sh", 32), ("sp_cls.sh", 256)),
+    ],
 )
 def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dry_run):
     for processes, size in ((1, 8), (2, 16), (4, 4)):
@@ -154,6 +157,20 @@ def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dr
     assert "train" not in refused.stdout
 
 
+def test_the_spectrogram_transformer_s_recipe_runs_every_fold_of_the_corpora_that_are_given(dry_run, tmp_path):
+    said = dry_run("ast.sh", ESC50=str(tmp_path), IEMOCAP=str(tmp_path), METHODS="lora", NUM_PROCESSES="2")
+    assert said.returncode == 0, said.stderr
+    told = [line.partition("sure.train ")[2] for line in said.stdout.splitlines() if line.startswith("torchrun")]
+    runs = [parse(shlex.split(words), "sure train") for words in told]
+    tasks = [run.make_task() for run, _ in runs]
+    assert [(task.name, task.fold) for task in tasks[:5]] == [("esc50", fold) for fold in range(1, 6)]
+    assert [(task.protocol, task.session) for task in tasks[5:]] == [("superb", session) for session in range(1, 6)]
+    assert [run.backbone_options for run, _ in runs] == [["window=5"]] * 5 + [["window=8"]] * 5
+    for _, trainer in runs:
+        assert trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps * 2 == 32
+    assert len({trainer.output_dir for _, trainer in runs}) == 10
+
+
 def test_the_recognition_recipe_wants_to_know_how_large_another_language_is(dry_run):
     refused = dry_run("asr_fleurs.sh", DATA_DIR="google/fleurs", LANGUAGE_NAME="fr_fr")
     assert refused.returncode
@@ -166,8 +183,12 @@ def test_the_recognition_recipe_wants_to_know_how_large_another_language_is(dry_
 
 @pytest.mark.parametrize("name", [path.name for path in RECIPES if path.name != "demo.sh"])
 def test_a_recipe_without_its_data_says_so_before_anything_else(name, dry_run):
-    probe = {"probe_sure_mini.sh": ("EMODB", "DIGITS", "SPEAKERS"), "whisper_base.sh": ("DIGITS", "EMODB")}
-    variables = probe.get(name, ("DATA_DIR",))
+    several = {
+        "ast.sh": ("ESC50", "URBANSOUND8K", "SPEECH_COMMANDS", "FLUENT", "IEMOCAP"),
+        "probe_sure_mini.sh": ("EMODB", "DIGITS", "SPEAKERS"),
+        "whisper_base.sh": ("DIGITS", "EMODB"),
+    }
+    variables = several.get(name, ("DATA_DIR",))
     unset = dry_run(name, DATA_DIR="")
     for variable in variables:
         absent = dry_run(name, **{variable: "/nowhere/at/all"})

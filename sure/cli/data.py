@@ -22,8 +22,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     check.add_argument("--max_seconds", type=float, help="as for `sure train`, whose cache then is that of this check")
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
     check.set_defaults(run=_check)
-    synth = data.add_parser("synth", help="speak a small corpus in a real corpus' layout with eSpeak NG")
-    synth.add_argument("corpus", help="esd, fleurs, libritts or voxceleb")
+    synth = data.add_parser("synth", help="make a small corpus in a real corpus' layout, speech with eSpeak NG")
+    synth.add_argument(
+        "corpus",
+        help="esc50, esd, fleurs, fluent_speech_commands, libritts, speech_commands, urbansound8k, vctk or voxceleb",
+    )
     synth.add_argument("--output_dir", type=Path, required=True, help="folder to make")
     synth.add_argument("--seed", type=int, default=0, help="the same seed gives the same corpus (default: 0)")
     synth.set_defaults(run=_synth)

@@ -1,17 +1,25 @@
-"""The command line of SURE's release (declare-lab/speech-adapters, `train.py`), mapped onto ours.
+"""The command lines of SURE's release (declare-lab/speech-adapters), mapped onto ours.
 
-There a method is a combination of switches, the backbone is fixed, and clips are cut to 2.5 s; the training flags are
-those of transformers 4.22, some of which have other names now.
+There a method is a combination of switches, the backbone is fixed, and clips are cut to 2.5 s, of intents to 13.75; the
+training flags are those of transformers 4.22, some of which have other names now. `--dataset` is that of `train.py`,
+of `intent_cls.py` and, but for esd, of `speaker_recg.py`. Where a script has none, or means another task by it, ours
+takes its place: `--task speech_commands` for `keyword_spotting.py`, `--task sr_esd` for `speaker_recg.py` on ESD.
 """
 
 import logging
+import shlex
 from collections.abc import Iterator
 
 from sure.errors import SureError
 
 BACKBONE = "jonatasgrosman/wav2vec2-large-xlsr-53-english"
 
-_TASKS = {"esd": "esd_emotion", "meld": "meld_emotion", "iemocap": "iemocap_emotion"}
+_TASKS = {"esd": "esd_emotion", "meld": "meld_emotion", "iemocap": "iemocap_emotion"} | {
+    "fluent_commands": "fluent_speech_commands",
+    "vctk": "sr_vctk",
+}
+# Those of the release's scripts for which it needs no dataset's name.
+_NAMED = ("speech_commands", "sr_esd")
 _ADAPTERS = {"bottleneck": "bottleneck_adapter", "adapterblock": "conv_adapter"}
 # Flag there: option of our method here.
 _PREFIX_OPTIONS = {
@@ -23,9 +31,12 @@ _SWITCHES = ("fine_tune", "output_adapter", "mh_adapter", "prefix_tuning", "lora
 _OWN = {"dataset", "trans_adapter_name", "feat_adapter_name", *_SWITCHES, *_PREFIX_OPTIONS}
 # Of transformers 4.22.
 _RENAMED = {"evaluation_strategy": "eval_strategy", "warmup_ratio": "warmup_steps", "overwrite_output_dir": "restart"}
-_METRICS = {"f1": "weighted_f1"}
+_METRICS = {"f1": "weighted_f1", "acc": "accuracy"}
 # What the release fixes and we do not, unless the command line says otherwise.
 _FIXED = {"backbone": BACKBONE, "max_seconds": "2.5", "seed": "1314"}
+_FIXED_OF_INTENTS = {"max_seconds": "13.75"}
+# What of wav2vec 2.0 large `speaker_recg.py --fine_tune True` trains: all but layers 0 to 19.
+_TOP = r"backbone\.(feature_extractor|feature_projection|encoder\.(pos_conv_embed|layer_norm|layers\.2[0-3]))"
 
 _log = logging.getLogger("sure")
 
@@ -38,31 +49,44 @@ def translate(argv: list[str]) -> list[str]:
     given = dict(_flags(argv))
     if not given.keys() & _OWN:
         return argv
-    if "task" in given or "method" in given:
-        ours, theirs = sorted(given.keys() & {"task", "method"}), sorted(given.keys() & _OWN)
-        raise SureError(f"--{ours[0]} and --{theirs[0]} (of SURE's release) are two ways to say one thing: use one.")
-    if "dataset" not in given:
-        raise SureError(f"--dataset is missing: one of {', '.join(_TASKS)}.")
-    if given["dataset"] not in _TASKS:
-        raise SureError(f"--dataset {given['dataset']}: only {', '.join(_TASKS)} are translated; use --task.")
+    task = _task(given)
     method, options = _method(given)
-    translated = {"task": _TASKS[given["dataset"]], "method": method}
+    if method == "full_finetuning" and task.startswith("sr_"):
+        options = [f"target_modules={_TOP}"]
+    translated = {"task": task, "method": method}
     for flag, value in given.items():
-        if flag in _OWN or flag == "logging_dir":
+        if flag in _OWN or flag in ("task", "logging_dir"):
             continue
-        if flag == "group_by_length":
+        if flag == "data_dir" and task == "sr_vctk":
+            translated[flag] = value.rstrip("/").removesuffix("/wav48")
+        elif flag == "group_by_length":
             translated["train_sampling_strategy"] = "group_by_length" if _is_true(flag, value) else "random"
         elif flag == "metric_for_best_model":
             translated[flag] = _METRICS.get(value, value)
         else:
             translated[_RENAMED.get(flag, flag)] = value
-    for flag, value in _FIXED.items():
+    fixed = _FIXED | (_FIXED_OF_INTENTS if task == "fluent_speech_commands" else {})
+    for flag, value in fixed.items():
         translated.setdefault(flag, value)
     command = [word for flag, value in translated.items() for word in (f"--{flag}", *value.split("\0"))]
     if options:
         command += ["--method_options", *options]
-    _log.warning("These are flags of SURE's release. In ours: sure train %s", " ".join(command))
+    _log.warning("These are flags of SURE's release. In ours: sure train %s", shlex.join(command))
     return command
+
+
+def _task(given: dict[str, str]) -> str:
+    ours = sorted(given.keys() & {"method", "task"})
+    if ours == ["task"] and given["task"] in _NAMED and "dataset" not in given:
+        return given["task"]
+    if ours:
+        theirs = sorted(given.keys() & _OWN)
+        raise SureError(f"--{ours[0]} and --{theirs[0]} (of SURE's release) are two ways to say one thing: use one.")
+    if "dataset" not in given:
+        raise SureError(f"--dataset is missing: one of {', '.join(_TASKS)}; or --task, one of {', '.join(_NAMED)}.")
+    if given["dataset"] not in _TASKS:
+        raise SureError(f"--dataset {given['dataset']}: only {', '.join(_TASKS)} are translated; use --task.")
+    return _TASKS[given["dataset"]]
 
 
 def _method(given: dict[str, str]) -> tuple[str, list[str]]:

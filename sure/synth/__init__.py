@@ -1,19 +1,35 @@
 """Small corpora in the real corpora's layouts, spoken by eSpeak NG: voices are speakers, prosody is emotion.
 
-Nothing here is human speech, and every corpus says so in its `SYNTHETIC.json`. The same seed gives the same bytes; what
-is complete is not made again, and a folder that holds anything else is refused with a `SureError`.
+Sound events are pulses of tone and noise. Nothing here is human speech, or was ever heard anywhere, and every corpus
+says so in its `SYNTHETIC.json`. The same seed gives the same bytes; what is complete is not made again, and a folder
+that holds anything else is refused with a `SureError`.
 """
 
 from collections.abc import Callable
 
-from sure.synth import esd, fleurs, libritts, voxceleb
+from sure.synth import (
+    esc50,
+    esd,
+    fleurs,
+    fluent_speech_commands,
+    libritts,
+    speech_commands,
+    urbansound8k,
+    vctk,
+    voxceleb,
+)
 from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_words
 
 __all__ = ["CORPORA", "Voice", "Word", "data_folder", "forget", "speak", "speak_words"]
 
 CORPORA: dict[str, Callable] = {
+    "esc50": esc50.make,
     "esd": esd.make,
     "fleurs": fleurs.make,
+    "fluent_speech_commands": fluent_speech_commands.make,
     "libritts": libritts.make,
+    "speech_commands": speech_commands.make,
+    "urbansound8k": urbansound8k.make,
+    "vctk": vctk.make,
     "voxceleb": voxceleb.make,
 }

@@ -78,5 +78,39 @@ def test_contradictions_are_clear_errors(flags, message):
 
 
 def test_other_datasets_are_refused_by_name():
-    with pytest.raises(SureError, match="--dataset vctk: only esd, meld, iemocap"):
-        legacy.translate("--dataset vctk --lora_adapter True".split())
+    with pytest.raises(SureError, match="--dataset snips: only esd, meld, iemocap, fluent_commands, vctk are"):
+        legacy.translate("--dataset snips --lora_adapter True".split())
+    with pytest.raises(SureError, match=r"--dataset is missing: one of esd.*; or --task, one of speech"):
+        legacy.translate("--data_dir d --lora_adapter True".split())
+    with pytest.raises(SureError, match=r"--task and --lora_adapter \(of SURE's release\) are two ways"):
+        legacy.translate("--task esd_emotion --data_dir d --lora_adapter True".split())
+
+
+# The other scripts' command lines, of ic.sh, sp_cls.sh, sp_cls_esd.sh and ks.sh.
+SCRIPTS = {
+    "intent_cls.py": ("--dataset fluent_commands", "fluent_speech_commands", "acc", 13.75),
+    "speaker_recg.py on VCTK": ("--dataset vctk", "sr_vctk", "accuracy", 2.5),
+    "speaker_recg.py on ESD": ("--task sr_esd", "sr_esd", "accuracy", 2.5),
+    "keyword_spotting.py": ("--task speech_commands", "speech_commands", "accuracy", 2.5),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_other_scripts_are_translated_too(script):
+    dataset, task, metric, seconds = SCRIPTS[script]
+    flags = COMMON.replace("--dataset esd", dataset).replace("best_model f1", f"best_model {metric}")
+    run, trainer = parse(legacy.translate(f"{flags} {SWITCHES['lora']}".split()), "sure train")
+    assert (run.task, run.method, run.max_seconds, run.method_options) == (task, "lora", seconds, [])
+    assert trainer.metric_for_best_model == "accuracy"
+    assert run.make_task().metric == "accuracy"
+    # Speaker recognition leaves the lower layers as they are.
+    run, _ = parse(legacy.translate(f"{flags} --fine_tune True".split()), "sure train")
+    assert run.method == "full_finetuning"
+    assert [option.partition("=")[0] for option in run.method_options] == ["target_modules"] * task.startswith("sr_")
+
+
+def test_the_folder_of_vctk_is_the_one_above_its_recordings():
+    command = legacy.translate("--dataset vctk --data_dir /data/VCTK_Wav/wav48/ --lora_adapter True".split())
+    assert command[command.index("--data_dir") + 1] == "/data/VCTK_Wav"
+    command = legacy.translate("--dataset esd --data_dir /data/wav48/ --lora_adapter True".split())
+    assert command[command.index("--data_dir") + 1] == "/data/wav48/"

@@ -1,4 +1,4 @@
-"""Synthetic corpora in the layouts of FLEURS, VoxCeleb1 and LibriTTS."""
+"""Synthetic corpora in the layouts of FLEURS, VoxCeleb1, LibriTTS and more."""
 
 import csv
 from hashlib import sha256
@@ -16,6 +16,11 @@ SIZES = {
     "fleurs": {"train": 9, "dev": 4, "test": 4},
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
     "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
+    "fluent_speech_commands": {"train": 1, "valid": 1, "test": 1},
+    "esc50": {"clips": 1, "seconds": 0.5},
+    "urbansound8k": {"slices": 1, "seconds": 0.5},
+    "vctk": {"speakers": 6, "utterances": 10},
+    "speech_commands": {"train": 1, "validation": 1, "test": 1, "takes": 1, "noise": 2},
 }
 
 
@@ -116,3 +121,54 @@ def test_libritts_has_24_khz_and_both_texts_beside_each_recording(made):
             written = path.with_suffix(".original.txt").read_text()
             assert written[0].isdigit()
             assert said.split()[1:] == written.split()[1:]
+
+
+def test_speech_commands_has_its_lists_noises_and_a_test_set_in_which_most_words_are_unknown(made):
+    folder = made("speech_commands")
+    counts = {
+        words: {name: len(split) for name, split in make_task("speech_commands", {"words": words}).load(folder).items()}
+        for words in ("sure", "superb", "all")
+    }
+    assert counts == {
+        "sure": {"train": 11, "validation": 11, "test": 11},
+        # Four seconds of two noises, two of running_tap; 13 words of a speaker and a second of noise.
+        "superb": {"train": 13 + 4, "validation": 13 + 2, "test": 13 + 1},
+        "all": {"train": 13, "validation": 13, "test": 13},
+    }
+    for path in folder.rglob("*_nohash_*.wav"):
+        assert soundfile.info(path).frames == 16_000
+
+
+def test_fluent_speech_commands_has_the_31_intents_of_the_release(made):
+    folder = made("fluent_speech_commands")
+    slots, whole = (make_task("fluent_speech_commands", {"intents": intents}) for intents in ("slots", "whole"))
+    assert {name: len(split) for name, split in slots.load(folder).items()} == {
+        "train": 31,
+        "validation": 31,
+        "test": 31,
+    }
+    assert {slot: len(labels) for slot, labels in slots.labels.items()} == {"action": 6, "object": 14, "location": 4}
+    whole.load(folder)
+    assert len(whole.labels) == 31
+
+
+def test_vctk_is_recognised_verified_and_spoken(made):
+    folder = made("vctk")
+    assert soundfile.info(next(folder.rglob("*_mic1.flac"))).samplerate == 48_000
+    counts = {
+        name: {split: len(rows) for split, rows in make_task(name, {}).load(folder).items()}
+        for name in ("sr_vctk", "sv_vctk", "tts_vctk")
+    }
+    assert counts == {
+        "sr_vctk": {"train": 48, "validation": 6, "test": 6},
+        "sv_vctk": {"train": 20, "validation": 20, "test": 20},
+        "tts_vctk": {"train": 48, "validation": 6, "test": 6},
+    }
+
+
+@pytest.mark.parametrize(("name", "folds", "classes"), [("esc50", 5, 10), ("urbansound8k", 10, 10)])
+def test_sound_events_are_in_as_many_folds_as_the_release_has(name, folds, classes, made):
+    folder = made(name)
+    assert {soundfile.info(path).samplerate for path in folder.rglob("*.wav")} == {44_100}
+    counts = {split: len(rows) for split, rows in make_task(name, {"fold": folds}).load(folder).items()}
+    assert counts == {"train": classes * (folds - 2), "validation": classes, "test": classes}

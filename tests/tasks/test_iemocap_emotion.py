@@ -1,5 +1,8 @@
 """IEMOCAP's evaluation files become labelled utterances, split by session."""
 
+from collections import Counter
+from hashlib import sha256
+
 import pytest
 
 from sure.errors import SureError
@@ -40,8 +43,8 @@ def corpus(tmp_path):
     return tmp_path
 
 
-def load(folder):
-    return make_task("iemocap_emotion", {}).load(folder)
+def load(folder, **options):
+    return make_task("iemocap_emotion", options).load(folder)
 
 
 def test_sessions_one_to_three_train_four_validates_and_five_tests(corpus):
@@ -71,6 +74,36 @@ def test_scripted_dialogues_have_more_underscores_and_the_last_letter_is_who_spe
 def test_all_eleven_labels_are_used():
     expected = ["ang", "dis", "exc", "fea", "fru", "hap", "neu", "oth", "sad", "sur", "xxx"]
     assert make_task("iemocap_emotion", {}).labels == expected
+
+
+def test_superb_has_four_labels_and_tests_the_session_asked_for(corpus):
+    labels = ["ang", "exc", "hap", "sad", "fru"]
+    for session in range(1, 6):
+        for number, label in enumerate(labels):
+            evaluation(corpus, session, f"Ses{session:02d}M_impro{number:02d}", label=label)
+    assert make_task("iemocap_emotion", {"protocol": "superb"}).labels == ["ang", "hap", "neu", "sad"]
+    everything = set()
+    for session in range(1, 6):
+        splits = load(corpus, protocol="superb", session=session)
+        # Of six dialogues of a session the neutral ones, and those of ang, exc, hap and sad; xxx and fru are left out.
+        assert Counter(splits["test"]["label"]) == {"neu": 6, "ang": 1, "hap": 2, "sad": 1}
+        assert set(splits["test"]["speaker"]) == {f"Ses{session:02d}F", f"Ses{session:02d}M"}
+        assert not {f"Ses{session:02d}F", f"Ses{session:02d}M"} & {*splits["train"]["speaker"]}
+        assert len(splits["train"]) + len(splits["validation"]) == 40
+        assert set(splits["validation"]["id"]) == {
+            name
+            for name in (*splits["train"]["id"], *splits["validation"]["id"])
+            if int(sha256(name.encode()).hexdigest(), 16) % 5 == 0
+        }
+        everything |= set(splits["test"]["id"])
+    assert len(everything) == 50
+
+
+def test_a_session_that_is_none_or_not_the_protocol_s_is_refused():
+    with pytest.raises(SureError, match=r"session=6: IEMOCAP's sessions are 1 to 5\."):
+        make_task("iemocap_emotion", {"protocol": "superb", "session": 6})
+    with pytest.raises(SureError, match="session=1: protocol=sure tests 5; use protocol=superb"):
+        make_task("iemocap_emotion", {"session": 1})
 
 
 def test_hidden_files_and_single_annotators_do_not_count(corpus):

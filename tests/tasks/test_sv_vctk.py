@@ -51,7 +51,7 @@ def test_a_speaker_without_the_first_microphone_is_left_out(tmp_path):
 
 def test_five_speakers_are_too_few(tmp_path):
     corpus(tmp_path / "wav48_silence_trimmed", speakers=5)
-    with pytest.raises(SureError, match=r"5 speakers with \*_mic1\.flac; at least 6 are needed"):
+    with pytest.raises(SureError, match=r"5 speakers with \*\.wav .* \*_mic1\.flac \(0\.92\); at least 6 are needed"):
         load(tmp_path)
 
 
