@@ -43,7 +43,7 @@ class LayerOutputAdapter(MethodConfig):
         "l_adapter": Preset("L-adapters alone (Otake, Kawakami and Inoue 2023, adapter-wavlm)", {}),
         "inter": Preset(
             "the Inter adapter of Sang and Hansen (2403.00293, 2501.16542), in this project's reading of it",
-            {"form": "inter", "bottleneck_dimension": 256},
+            {"form": "inter", "bottleneck_dimension": 128},
         ),
     }
     published: ClassVar[tuple[Published, ...]] = (

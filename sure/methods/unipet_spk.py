@@ -18,7 +18,7 @@ class UnipetSpk(Composition):
         "bottleneck_adapter": {
             "placement": ["ffn"],
             "insertion": "parallel",
-            "bottleneck_dimension": 256,
+            "bottleneck_dimension": 128,
             "initialisation": "lora",
             "scale": "gated",
         },

@@ -27,6 +27,7 @@ SIZES = [
 
 # Options that fit the widths of the tiny sizes. (Of two squeezed channels a ReLU may silence both.)
 FITTING = {
+    "unipelt": {"bottleneck_adapter.reduction": 4},
     "conv_adapter": {"reduction": 2},
     "boft": {"boft_block_size": 4},
     "c3a": {"block_size": 16},
