@@ -154,7 +154,7 @@ def _compare_published(names: list[str]) -> None:
                 [
                     *(f"{name} {one.preset or ''}".strip(), one.source, places, one.backbone),
                     *("none" if one.labels is None else f"{one.labels} labels", f"{one.parameters:,}", f"{ours:,}"),
-                    "" if same else f"{ours - one.parameters:+,}: {one.difference}",
+                    one.difference if same else f"{ours - one.parameters:+,}: {one.difference}",
                 ]
             )
     if not rows:
@@ -162,7 +162,7 @@ def _compare_published(names: list[str]) -> None:
         return
     headers = ["method", "paper", "parts", "backbone", "head", "published", "ours", "difference"]
     aligned = ["left"] * 5 + ["right"] * 2 + ["left"]
-    widths = [None, 30, 16, None, None, None, None, 34]
+    widths = [None, 34, 16, None, None, None, None, 34]
     print(tabulate(rows, headers=headers, colalign=aligned, disable_numparse=True, maxcolwidths=widths))
 
 

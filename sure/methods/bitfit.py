@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call
 
 from sure.backbone import Backbone
-from sure.method import AdapterLayer, MethodConfig, register
+from sure.method import AdapterLayer, MethodConfig, Published, register
 
 
 @dataclass
@@ -17,6 +17,16 @@ class BitFit(MethodConfig):
     """All biases: projections, normalisations and convolutions alike."""
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(
+            102_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            rounded=1000,
+            difference="the bias of the patches' convolution (768), which theirs leaves out",
+        ),
+    )
 
     def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str]:
         """Every module that has a bias of its own, in the parts named by `roles`."""

@@ -75,11 +75,42 @@ class BottleneckAdapter(BottleneckConfig):
             | {"insertion": "parallel", "reduction": 64, "activation": "gelu"}
             | {"initialisation": "lora", "train_norms": "before"},
         ),
+        "ast_houlsby": Preset(
+            "the same, 'Houlsby': beside attention too",
+            _TWICE
+            | {"insertion": "parallel", "reduction": 64, "activation": "gelu"}
+            | {"initialisation": "lora", "train_norms": True},
+        ),
     }
     published: ClassVar[tuple[Published, ...]] = (
         Published(25_467_915, "wav2vec2:large", 11, "SURE, Li et al. 2023"),
         Published(9_530_000, "wavlm:base", None, "adapter-wavlm, Otake et al. 2023", "conventional", rounded=10_000),
         Published(4_790_000, "wavlm:base", None, "adapter-wavlm, Otake et al. 2023", "e_adapter", rounded=10_000),
+        Published(
+            249_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "ast",
+            rounded=1000,
+        ),
+        Published(
+            498_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "ast_houlsby",
+            rounded=1000,
+        ),
+        Published(
+            250_000,
+            "wav2vec2:base",
+            None,
+            "Cappellazzo et al. 2023, table 3",
+            "ast",
+            rounded=1000,
+            difference="with the normalisation behind the last layer (1,536) it is theirs",
+        ),
     )
 
     activation: Literal["relu", "gelu", "silu"] = field(default="relu", metadata={"help": "Between Down and Up."})

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from sure.backbone.padding import Padding, PaddingAwareBatchNorm
-from sure.method import Preset, register
+from sure.method import Preset, Published, register
 from sure.method.placement import BottleneckConfig, PlacedAdapter, PlacedLayer
 
 
@@ -29,13 +29,41 @@ class ConformerAdapter(BottleneckConfig):
     presets: ClassVar[dict[str, Preset]] = {
         "pfeiffer": Preset("Cappellazzo et al. 2023 (2312.03694), table 1, 'Pfeiffer'", {}),
         "houlsby": Preset(
-            "Cappellazzo et al. 2023 (2312.03694), table 1, 'Houlsby'", {"placement": ["attention", "ffn"]}
+            "Cappellazzo et al. 2023 (2312.03694), table 1, 'Houlsby': the normalisations train too",
+            {"placement": ["attention", "ffn"], "train_norms": True},
         ),
         "ast": Preset(
             "'Pfeiffer' as table 1 counts it: the normalisation before each block trains too", {"train_norms": "before"}
         ),
         "released": Preset("the release of 2312.03694 for AST: its normalisation has no effect", {"norm": "none"}),
     }
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(
+            271_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "ast",
+            rounded=1000,
+        ),
+        Published(
+            542_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "houlsby",
+            rounded=1000,
+        ),
+        Published(
+            272_000,
+            "wav2vec2:base",
+            None,
+            "Cappellazzo et al. 2023, table 3",
+            "ast",
+            rounded=1000,
+            difference="with the normalisation behind the last layer (1,536) it is theirs",
+        ),
+    )
     reads_ahead: ClassVar[str] = "conformer_adapter convolves over time"
 
     placement: list[str] = field(

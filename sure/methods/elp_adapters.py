@@ -6,7 +6,7 @@ are those of the earlier paper and its release (Otake, Kawakami and Inoue 2023);
 
 from typing import ClassVar
 
-from sure.method import Preset
+from sure.method import Preset, Published
 from sure.method.composition import Composition
 
 _EARLIER = "Otake, Kawakami and Inoue 2023 (adapter-wavlm)"
@@ -20,6 +20,18 @@ class ElpAdapters(Composition):
         "layer_output_adapter": {"preset": "l_adapter"},
         "pseudo_features": {},
     }
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(
+            9_130_000,
+            "wavlm:base",
+            None,
+            _EARLIER,
+            "el",
+            rounded=10_000,
+            difference="the map from 512 dimensions to the width (393,984), in the release the head's, and the last "
+            "layer's normalisations (3,072), which have no E-adapter and stay as they are",
+        ),
+    )
     presets: ClassVar[dict[str, Preset]] = {
         "elp": Preset("Inoue et al. 2024 (2407.21066)", {}),
         "el": Preset(f"{_EARLIER}: E and L", {"parts": ["bottleneck_adapter", "layer_output_adapter"]}),

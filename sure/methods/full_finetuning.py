@@ -16,7 +16,17 @@ class FullFinetuning(MethodConfig):
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     alone: ClassVar[bool] = True
-    published: ClassVar[tuple[Published, ...]] = (Published(315_703_947, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(315_703_947, "wav2vec2:large", 11, "SURE, Li et al. 2023"),
+        Published(
+            85_000_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            rounded=1_000_000,
+            difference="the study's windows are shorter, and have fewer positions",
+        ),
+    )
 
 
 class _FullFinetuningLayer(AdapterLayer):

@@ -25,7 +25,17 @@ class Lora(peft.LoraConfig):
     """
 
     roles: ClassVar[tuple[str, ...]] = LINEAR_ROLES
-    published: ClassVar[tuple[Published, ...]] = (Published(3_804_171, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(3_804_171, "wav2vec2:large", 11, "SURE, Li et al. 2023"),
+        Published(
+            221_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "ast",
+            rounded=1000,
+        ),
+    )
 
     presets: ClassVar[dict[str, Preset]] = {
         "sure": Preset("SURE, Li et al. 2023", {}),

@@ -58,7 +58,17 @@ class PrefixTuning(MethodConfig):
             {"positions": 10, "dropout": 0.0, "reparametrise": True, "hidden_dimension": 512, "gate": True},
         ),
     }
-    published: ClassVar[tuple[Published, ...]] = (Published(1_739_787, "wav2vec2:large", 11, "SURE, Li et al. 2023"),)
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(1_739_787, "wav2vec2:large", 11, "SURE, Li et al. 2023"),
+        Published(
+            221_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "ast",
+            rounded=1000,
+        ),
+    )
 
     dimension: ClassVar[str] = "positions"
 

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from sure.backbone import Backbone
 from sure.backbone.padding import Padding
 from sure.errors import SureError
-from sure.method import AdapterLayer, MethodConfig, Preset, register
+from sure.method import AdapterLayer, MethodConfig, Preset, Published, register
 from sure.method.gating import Gate
 
 # Values of an image patch of 16 times 16 in three colours, which the start of VPT's prompts counts.
@@ -55,6 +55,24 @@ class PromptTuning(MethodConfig):
             {"prompts": 64, "initialisation": "xavier"},
         ),
     }
+    published: ClassVar[tuple[Published, ...]] = (
+        Published(
+            230_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "ast_deep",
+            rounded=1000,
+        ),
+        Published(
+            230_000,
+            "audio_spectrogram_transformer:base",
+            None,
+            "Cappellazzo et al. 2023, table 1",
+            "ast_shallow",
+            rounded=1000,
+        ),
+    )
     dimension: ClassVar[str] = "prompts"
 
     prompts: PositiveInt = field(default=25, metadata={"help": "How many stand before the first frame."})

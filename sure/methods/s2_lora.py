@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from sure.method import register
 from sure.method.linear import LinearConfig, LowRank, MergeableLinearLayer
+from sure.method.sharing import SharingLayer
 
 
 @dataclass
@@ -31,41 +31,28 @@ class S2Lora(LinearConfig):
 
 
 class _Coefficients(nn.Module):
-    """c_i of one map; where it is the first of its size (`shared` is None), A and B too."""
+    # A and B, held by the first map of a size.
+    common: LowRank
 
-    def __init__(self, read: int, outputs: int, rank: int, shared: LowRank | None) -> None:
+    def __init__(self, rank: int) -> None:
         super().__init__()
         self.coefficients = nn.Parameter(torch.ones(rank))
-        if shared is None:
-            self.first = shared = LowRank(read, outputs, rank)
-        # In a tuple it is no part of the others, so that it trains, is counted and is saved once.
-        self.shared = (shared,)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
-        (shared,) = self.shared
-        return shared.b(self.coefficients * shared.a(inputs))
+        return self.common.b(self.coefficients * self.common.a(inputs))
 
 
-class _S2LoraLayer(MergeableLinearLayer):
-    def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: S2Lora) -> None:
-        self.around = (model,)
-        super().__init__(base_layer, model, adapter_name, config)
-
-    def add(self, adapter_name: str, config: S2Lora) -> None:
-        size = self.base_layer.weight.shape
-        self.before = tuple(
-            layer.sure_adapter[adapter_name].shared[0]
-            for layer in self.around[0].modules()
-            if isinstance(layer, _S2LoraLayer)
-            and layer.base_layer.weight.shape == size
-            and adapter_name in layer.sure_adapter
-        )
-        super().add(adapter_name, config)
+class _S2LoraLayer(SharingLayer, MergeableLinearLayer):
+    def group_of(self, name: str, base_layer: nn.Module, config: S2Lora) -> str:
+        return str(tuple(base_layer.weight.shape))
 
     def new_adapter(self, config: S2Lora) -> nn.Module:
-        outputs, read = self.base_layer.weight.shape
-        return _Coefficients(read, outputs, config.r, self.before[0] if self.before else None)
+        adapter = _Coefficients(config.r)
+        if self.is_first:
+            outputs, read = self.base_layer.weight.shape
+            adapter.common = LowRank(read, outputs, config.r)
+        return adapter
 
     def change(self, adapter: nn.Module, inputs: Tensor) -> Tensor:
         return adapter(inputs)

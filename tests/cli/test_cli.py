@@ -145,7 +145,7 @@ def test_a_method_is_described_with_its_published_count(sure):
         "Published: 3,804,171 trainable parameters on wav2vec2:large with a head of 11 labels (SURE, Li et al. 2023)."
     )
     assert said in sure("methods", "lora")
-    assert "Published" not in sure("methods", "bitfit")
+    assert "Published" not in sure("methods", "convpass")
     assert "\nNo options." in sure("tasks", "emodb_emotion")
 
 

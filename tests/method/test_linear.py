@@ -177,8 +177,8 @@ def test_s2_lora_shares_a_and_b_between_maps_of_one_size():
         model.base_model.model.get_submodule(f"backbone.encoder.layers.{place}")
         for place in ("0.attention.v_proj", "1.attention.q_proj")
     )
-    a, b = (first.sure_adapter["default"].first.get_parameter(f"{name}.weight") for name in "ab")
-    assert not hasattr(last.sure_adapter["default"], "first")
+    a, b = (first.sure_adapter["default"].common.get_parameter(f"{name}.weight") for name in "ab")
+    assert "common" not in dict(last.sure_adapter["default"].named_children())
     model.set_adapter("default")
     for layer in (first, last):
         coefficients = layer.sure_adapter["default"].coefficients
