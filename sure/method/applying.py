@@ -1,6 +1,5 @@
 """A method by its name, put on a backbone: ours, and those that PEFT has; and an adapter read from its folder."""
 
-import copy
 import dataclasses
 import functools
 import json
@@ -8,14 +7,15 @@ import logging
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_origin
 
 import peft
 import torch
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -53,6 +53,12 @@ _CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
 _DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
     "fourierft": "n_frequency"
 }
+# Of PEFT's, those that compute what no weight of the backbone can hold; ours say so themselves.
+_NOT_MERGED = {"lily"}
+
+# Of options that may tell one layer from another, part of their names.
+_OF_ONE_LAYER = ("layer", "modules", "pattern", "parameters", "top")
+
 # PEFT's HRA starts symmetrically only with an even number of reflections.
 _STEPS = {"hra": 2}
 
@@ -87,6 +93,14 @@ def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
 def dimension(name: str) -> str | None:
     """The option of which a method has more or less, for a budget; None where it has one size."""
     return _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+
+
+def can_be_merged(name: str) -> bool:
+    """Whether a method's adapter can become part of the backbone's weights, after which it costs nothing."""
+    if not issubclass(config_class(name), MethodConfig):
+        return name not in _NOT_MERGED
+    tuner = PEFT_TYPE_TO_TUNER_MAPPING[f"{TYPE_PREFIX}{name.upper()}"]
+    return tuner.tuner_layer_cls.merge is not BaseTunerLayer.merge
 
 
 def published(name: str) -> tuple[Published, ...]:
@@ -270,27 +284,74 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
     """Options with the largest value of the method's dimension that a budget allows."""
     chosen = dimension(name)
-    allowed = fitting.parameters_of(budget, sum(parameter.numel() for parameter in backbone.model.parameters()))
     if chosen is None:
+        allowed = fitting.parameters_of(budget, _size(backbone))
         _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
         return options
-    if chosen in options:
-        raise SureError(f"--method_options budget={budget}: it is for choosing {chosen}; leave one of them out.")
-    with torch.device("meta"):
-        twin = loading.load(backbone.name, weights=False, options=backbone.options_given(), head=backbone.head)
-        bare = SpeechModel(twin)
-
-        def count(size: int) -> int:
-            config = configure(name, twin, options | {chosen: size})
-            config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
-            adapted = apply(copy.deepcopy(bare), config)
-            return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-
-        config, step = configure(name, twin, options), _STEPS.get(name, 1)
-        sizes = config.sizes(twin.width) if isinstance(config, MethodConfig) else range(step, twin.width + 1, step)
-        size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
+    (size,) = fit(name, backbone, options, [budget])
+    if isinstance(size, fitting.OutOfReach):
+        raise size
+    allowed = fitting.parameters_of(budget, _size(backbone))
     _log.info("%s: %s=%d is the largest within %d parameters (%s).", name, chosen, size, allowed, budget)
     return options | {chosen: size}
+
+
+def fit(
+    name: str, backbone: Backbone, options: dict[str, Any], budgets: Sequence[str | float]
+) -> list[int | fitting.OutOfReach]:
+    """For each budget the largest value of the method's dimension that it allows, or the error that there is none.
+
+    Counted from the backbone's configuration alone. Raises `SureError` where the options choose the dimension.
+    """
+    chosen = dimension(name)
+    if chosen in options:
+        raise SureError(f"--method_options budget={budgets[0]}: it is for choosing {chosen}; leave one of them out.")
+
+    def trainable(size: int, layers: int | None) -> tuple[int]:
+        with torch.device("meta"):
+            twin = backbone_without_weights(backbone, layers)
+            config = configure(name, twin, options | {chosen: size})
+            config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
+            adapted = apply(SpeechModel(twin), config)
+        return (sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad),)
+
+    @functools.cache
+    def count(size: int) -> int:
+        return of_every_layer(backbone, options, functools.partial(trainable, size))[0]
+
+    with torch.device("meta"):
+        config = configure(name, backbone, options)
+    step = _STEPS.get(name, 1)
+    sizes = config.sizes(backbone.width) if isinstance(config, MethodConfig) else range(step, backbone.width + 1, step)
+    fitted: list[int | fitting.OutOfReach] = []
+    for budget in budgets:
+        allowed = fitting.parameters_of(budget, _size(backbone))
+        try:
+            fitted.append(fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}"))
+        except fitting.OutOfReach as error:
+            fitted.append(error)
+    return fitted
+
+
+def backbone_without_weights(backbone: Backbone, layers: int | None = None) -> Backbone:
+    """A twin of a backbone from its configuration, with so many layers, where `torch.device` has been set to."""
+    options = backbone.options_given()
+    return loading.load(backbone.name, weights=False, options=options, head=backbone.head, layers=layers)
+
+
+def of_every_layer(
+    backbone: Backbone, options: dict[str, Any], measure: Callable[[int | None], Sequence[int]]
+) -> list[int]:
+    """What `measure` gives of a twin of the backbone with so many layers (None: all), for all layers.
+
+    By `fitting.of_depth`, unless layers or modules are named, or the model has two stacks of layers.
+    """
+    alike = not backbone.headless and not any(word in option for option in options for word in _OF_ONE_LAYER)
+    return fitting.of_depth(backbone.config.num_hidden_layers, measure) if alike else list(measure(None))
+
+
+def _size(backbone: Backbone) -> int:
+    return sum(parameter.numel() for parameter in backbone.model.parameters())
 
 
 def _layers(options: dict[str, Any]) -> range | set[int] | None:
@@ -331,8 +392,9 @@ def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str
     if name in _CONVOLUTIONS_TOO or not linear or len(linear) == len(found):
         return targets
     _log.warning(
-        "%s adapts the %d linear maps of %s, of its layers' %d; the others are convolutions, which it cannot adapt.",
-        *(name, len(linear), backbone.name, len(found)),
+        "%s adapts the linear maps of %s's layers; the others of their projections are convolutions, which it cannot "
+        "adapt.",
+        *(name, backbone.name),
     )
     return linear
 
