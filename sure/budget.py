@@ -231,7 +231,8 @@ class _Forward(TorchDispatchMode):
     """Counts in a forward pass the floating-point operations of matrix products, convolutions and attention, and the
     bytes that autograd keeps for a backward pass: of what comes of the utterances, and of what comes of weights alone.
 
-    Parameters and buffers are not counted, and what is kept twice is counted once.
+    Parameters and buffers are not counted, and what is kept twice is counted once. (What a method draws for each
+    utterance without hearing it, such as a prefix's dropout, passes for what comes of weights.)
     """
 
     def __init__(self, model: nn.Module, inputs: dict[str, Tensor]) -> None:
