@@ -49,9 +49,9 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
     for turn in itertools.count():
         if high - low == 1:
             return sizes[low]
-        # Most counts grow in a straight line: the first guess is right, the second shows it. Others need halving too.
+        # Most counts grow in a straight line: the first guess is right, the second shows it. Others are halved.
         straight = low + (allowed - under) * (high - low) // (over - under)
-        middle = (low + high) // 2 if turn % 3 == 2 else max(straight, low + 1)
+        middle = max(straight, low + 1) if turn < 2 else (low + high) // 2
         if (found := count(sizes[middle])) <= allowed:
             low, under = middle, found
         else:
