@@ -203,10 +203,11 @@ def _plot(rows: list[dict[str, Any]], title: str, path: Path) -> None:
 
     from sure.files import writing
 
+    sized = any(row["budget"] for row in rows)
     points = [
         {
             "method": row["method"],
-            "budget": row["budget"] or "one size",
+            "budget": row["budget"] or ("one size" if sized else "default"),
             # A logarithm has no zero.
             "parameters": max(1, row["without_head"]),
             "gigabytes": None if row["training_bytes_estimated"] is None else row["training_bytes_estimated"] / 1e9,
@@ -225,7 +226,7 @@ def _plot(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     size = altair.X("parameters:Q", title="trainable parameters without head (log)").scale(type="log")
     memory = altair.X("gigabytes:Q", title="memory of a training step, GB (estimate)")
     panels = [
-        base.encode(x=size.axis(format="~s")),
+        base.encode(x=size.axis(format="~s", grid=False)),
         base.encode(x=memory, y=altair.Y("method:N", title=None, sort=order).axis(labels=False, grid=True)),
     ]
     chart = altair.hconcat(*(panel.properties(width=320) for panel in panels)).properties(title=title)
