@@ -1,27 +1,49 @@
-"""What a method costs on a backbone before any training: parameters, adapter size, multiply-accumulates."""
+"""What a method costs on a backbone before any training: parameters, adapter size, multiply-accumulates, memory."""
 
+import functools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from peft.utils import ModulesToSaveWrapper
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
-from sure.backbone import loading
+from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
 from sure.method import applying
-from sure.model import ModelWithHead
+from sure.method.fitting import OutOfReach
+from sure.model import ModelWithHead, SpeechModel
 
 # Utterance length at which multiply-accumulates are counted; attention makes them grow a little faster than length.
 MACS_SECONDS = 10
 
 # Methods of PEFT's that start from the values of weights; here those are random.
 _FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
+
+# Methods of PEFT's that ask for values as they train, and for which memory is not estimated.
+_ASK_FOR_VALUES = {"frod", "shira", "vblora", "waveft"}
+
+# What Adam holds of each trainable parameter besides its value: a gradient and two moments.
+_ADAM = 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step hears."""
+
+    utterances: int = 8
+    seconds: int = 10
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,13 @@ class Budget:
     total_parameters: int
     adapter_bytes: int
     macs_per_second: int
+    # Once the adapter is merged; where it cannot be, what it costs anyway.
+    merged_macs_per_second: int | None = field(default=None, compare=False)
+    # Of a training step, in float32, estimated from the configuration: weights; what Adam holds beside them; what the
+    # forward pass keeps for the backward pass.
+    weight_bytes: int | None = field(default=None, compare=False)
+    optimizer_bytes: int | None = field(default=None, compare=False)
+    activation_bytes: int | None = field(default=None, compare=False)
     # What of the method's options makes it larger or smaller, such as `r=8`.
     setting: str | None = field(default=None, compare=False)
 
@@ -51,6 +80,101 @@ class Budget:
         """The same with the head left out of both."""
         return self.method_parameters / (self.total_parameters - self.head_parameters)
 
+    @property
+    def training_bytes(self) -> int | None:
+        """Memory of a training step, estimated; None where it is not."""
+        if self.activation_bytes is None:
+            return None
+        return self.weight_bytes + self.optimizer_bytes + self.activation_bytes
+
+
+class Budgets:
+    """The budgets of methods on a backbone with a task's head, from the configuration alone: no weights are read.
+
+    `build_head` makes the head from the backbone's width, as `Task.build_head` does; memory is that of a step with
+    `batch`. Layers are counted by the difference that one makes, where no option tells one from another: methods on
+    many layers take no longer than on three.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        build_head: Callable[[int], nn.Module],
+        backbone_options: dict[str, Any] | None = None,
+        batch: Batch | None = None,
+    ) -> None:
+        with torch.device("meta"):
+            self._backbone = loading.load(backbone, weights=False, options=backbone_options, head=True)
+        self._build_head, self._batch = build_head, batch or Batch()
+        # A backbone that takes no head is refused before anything is counted.
+        self._with_head(self._backbone)
+
+    def of(
+        self, method: str, options: dict[str, Any] | None = None, allowed: Sequence[str | float] = ()
+    ) -> list[Budget | OutOfReach]:
+        """A method's budget with its largest setting within each of the sizes `allowed`, or the error that none is.
+
+        Without any, or where the method has one size, as it is.
+        """
+        options = dict(options or {})
+        if not (allowed and applying.dimensions(method)):
+            return [self._budget(method, options)]
+        fitted = applying.fit(method, self._backbone, options, allowed)
+        return [found if isinstance(found, OutOfReach) else self._budget(method, options | found) for found in fitted]
+
+    def _budget(self, method: str, options: dict[str, Any]) -> Budget:
+        counts = _Counts(
+            *applying.of_every_layer(self._backbone, options, functools.partial(self._counts, method, options))
+        )
+        with torch.device("meta"):
+            config = applying.configure(method, self._backbone, options)
+        merged = self._flops_without_method if applying.can_be_merged(method) else counts.flops
+        memory = {}
+        if method not in _ASK_FOR_VALUES:
+            memory = {
+                "weight_bytes": counts.weight_bytes,
+                "optimizer_bytes": _ADAM * 4 * counts.trainable_parameters,
+                "activation_bytes": counts.kept_at_all + self._batch.utterances * counts.kept_of_utterance,
+            }
+        return Budget(
+            trainable_parameters=counts.trainable_parameters,
+            head_parameters=counts.head_parameters,
+            total_parameters=counts.total_parameters,
+            adapter_bytes=counts.adapter_bytes,
+            macs_per_second=_macs_per_second(counts.flops, self._backbone),
+            merged_macs_per_second=_macs_per_second(merged, self._backbone),
+            **memory,
+            setting=applying.setting(method, config),
+        )
+
+    def _counts(self, method: str, options: dict[str, Any], layers: int | None) -> tuple[int, ...]:
+        with _without_weights(method):
+            twin = applying.backbone_without_weights(self._backbone, layers)
+            model = applying.apply(self._with_head(twin), applying.configure(method, twin, options))
+        counted = _parameters_and_bytes(model)
+        if method in _ASK_FOR_VALUES:
+            return (*counted, _inference_flops(model), 0, 0, 0)
+        # Where only shapes matter, values need not be computed.
+        model.to("meta")
+        forward = _train_forward(model.get_base_model(), MACS_SECONDS)
+        longer = forward
+        if self._batch.seconds != MACS_SECONDS:
+            longer = _train_forward(model.get_base_model(), self._batch.seconds)
+        weights = sum(tensor.nbytes for tensors in (model.parameters(), model.buffers()) for tensor in tensors)
+        return (*counted, forward.flops, weights, longer.kept_at_all, longer.kept_of_utterance)
+
+    @functools.cached_property
+    def _flops_without_method(self) -> int:
+        def flops(layers: int | None) -> tuple[int]:
+            with torch.device("meta"):
+                model = self._with_head(applying.backbone_without_weights(self._backbone, layers))
+            return (_train_forward(model, MACS_SECONDS).flops,)
+
+        return applying.of_every_layer(self._backbone, {}, flops)[0]
+
+    def _with_head(self, backbone: Backbone) -> ModelWithHead:
+        return ModelWithHead(backbone, self._build_head(backbone.width))
+
 
 def budget(
     method: str,
@@ -59,16 +183,13 @@ def budget(
     options: dict[str, Any] | None = None,
     backbone_options: dict[str, Any] | None = None,
 ) -> Budget:
-    """The budget of a method with a task's head, from the backbone's configuration alone: no weights are read.
-
-    `build_head` makes the head from the backbone's width, as `Task.build_head` does.
-    """
-    with _without_weights(method):
-        model = _adapted(method, backbone, build_head, options, backbone_options)
-        measured = measure(model)
-    dimension = applying.dimension(method)
-    value = applying.value_of(model.peft_config[model.active_adapter], dimension) if dimension else None
-    return measured if value is None else replace(measured, setting=f"{dimension}={value}")
+    """The budget of one method as `Budgets` has it. Raises `OutOfReach` where the options' `budget` allows none."""
+    options = dict(options or {})
+    allowed = [options.pop("budget")] if "budget" in options else []
+    (found,) = Budgets(backbone, build_head, backbone_options).of(method, options, allowed)
+    if isinstance(found, OutOfReach):
+        raise found
+    return found
 
 
 def count(method: str, backbone: str, options: dict[str, Any] | None = None, labels: int | None = None) -> int:
@@ -81,20 +202,131 @@ def count(method: str, backbone: str, options: dict[str, Any] | None = None, lab
 
 def measure(model: PeftModel) -> Budget:
     """The budget of an adapted model as it stands, on any device."""
-    trainable, head_parameters = _trainable(model)
-    total = _count(model)
-    for module in model.modules():
-        if isinstance(module, ModulesToSaveWrapper):
-            # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
-            total -= _count(module.original_module)
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    trainable, head, total, size = _parameters_and_bytes(model)
     return Budget(
-        trainable_parameters=trainable,
-        head_parameters=head_parameters,
-        total_parameters=total,
-        adapter_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
-        macs_per_second=_macs_per_second(model),
+        trainable, head, total, size, _macs_per_second(_inference_flops(model), model.get_base_model().source)
     )
+
+
+class _Counts(NamedTuple):
+    """What is counted of a model on the meta device; operations and activations are of one utterance."""
+
+    trainable_parameters: int
+    head_parameters: int
+    total_parameters: int
+    adapter_bytes: int
+    flops: int
+    weight_bytes: int
+    kept_at_all: int
+    kept_of_utterance: int
+
+
+class _Forward(TorchDispatchMode):
+    """Counts in a forward pass the floating-point operations of matrix products, convolutions and attention, and the
+    bytes that autograd keeps for a backward pass: of what comes of the utterances, and of what comes of weights alone.
+
+    Parameters and buffers are not counted, and what is kept twice is counted once. (What a method draws for each
+    utterance without hearing it, such as a prefix's dropout, passes for what comes of weights.)
+    """
+
+    def __init__(self, model: nn.Module, inputs: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.flops = self.kept_of_utterance = self.kept_at_all = 0
+        self._heard = _storages(inputs)
+        self._kept = _storages([*model.parameters(), *model.buffers()])
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if count := flop_registry.get(function._overloadpacket):
+            self.flops += count(*args, **kwargs, out_val=result)
+        if self._heard & _storages((args, kwargs)):
+            self._heard |= _storages(result)
+        return result
+
+    def keep(self, tensor: Tensor) -> None:
+        """Autograd's hook for what it saves; no backward pass follows, so that nothing need be kept."""
+        storage = _storages(tensor)
+        if storage <= self._kept:
+            return
+        self._kept |= storage
+        if storage <= self._heard:
+            self.kept_of_utterance += tensor.untyped_storage().nbytes()
+        else:
+            self.kept_at_all += tensor.untyped_storage().nbytes()
+
+
+class _AsOnGPUs(TorchFunctionMode):
+    """What PyTorch's fused kernels on GPUs keep, not its plain ones: attention no weights, dropout one byte a place."""
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if function is functional.scaled_dot_product_attention:
+            return _fused_attention(*args, **kwargs)
+        if function is functional.dropout:
+            return _fused_dropout(*args, **kwargs)
+        return function(*args, **kwargs)
+
+
+def _fused_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    bias = None if attn_mask is None else attn_mask.to(query.dtype).expand(*query.shape[:-1], key.shape[-2])
+    kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+    return kernel(query, key, value, bias, True, dropout_p, is_causal, scale=scale)[0]
+
+
+def _fused_dropout(inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    return torch.native_dropout(inputs, p, True)[0] if training and p else inputs
+
+
+def _storages(values: Any) -> set[StorageWeakRef]:
+    """Of the tensors among values; one that is sparse has none."""
+    tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.layout == torch.strided)
+    return {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors}
+
+
+def _forward(model: SpeechModel, seconds: int) -> _Forward:
+    """Of one utterance of so many seconds, or of as many as the model hears."""
+    inputs = model.source.example(math.ceil(_heard(seconds, model.source)), model.device)
+    with _Forward(model, inputs) as counting, saved_tensors_hooks(counting.keep, lambda _: None):
+        model(**inputs)
+    return counting
+
+
+def _inference_flops(model: PeftModel) -> int:
+    """Of an utterance of ten seconds, or of as many as the model hears, on any device."""
+    training, base = model.training, model.get_base_model()
+    model.eval()
+    # PyTorch does not count its fused attention on CPUs; unfused it is the same matrix products on every device.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        flops = _forward(base, MACS_SECONDS).flops
+    model.train(training)
+    return flops
+
+
+def _macs_per_second(flops: int, backbone: Backbone) -> int:
+    """Half of the floating-point operations, of which a multiply-accumulate has two."""
+    return int(flops / 2 / _heard(MACS_SECONDS, backbone))
+
+
+def _heard(seconds: int, backbone: Backbone) -> float:
+    return min(seconds, backbone.window or seconds)
+
+
+def _train_forward(model: SpeechModel, seconds: int) -> _Forward:
+    """Of a model on the meta device in training mode. Without SpecAugment, which asks for values and keeps little."""
+    model.train()
+    model.config.apply_spec_augment = False
+    with _AsOnGPUs():
+        return _forward(model, seconds)
 
 
 def _without_weights(method: str) -> torch.device:
@@ -107,11 +339,22 @@ def _adapted(
     backbone: str,
     build_head: Callable[[int], nn.Module],
     options: dict[str, Any] | None = None,
-    backbone_options: dict[str, Any] | None = None,
 ) -> PeftModel:
-    loaded = loading.load(backbone, weights=False, options=backbone_options, head=True)
+    loaded = loading.load(backbone, weights=False, head=True)
     config = applying.configure(method, loaded, options)
     return applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config)
+
+
+def _parameters_and_bytes(model: PeftModel) -> tuple[int, int, int, int]:
+    """Trainable parameters, those of them that are the head's, all, and the bytes of what is saved."""
+    trainable, head = _trainable(model)
+    total = _count(model)
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            # PEFT keeps the untrained head beside the trained one; one of them is not part of the model.
+            total -= _count(module.original_module)
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return trainable, head, total, sum(tensor.nbytes for tensor in state.values())
 
 
 def _trainable(model: PeftModel) -> tuple[int, int]:
@@ -123,19 +366,3 @@ def _trainable(model: PeftModel) -> tuple[int, int]:
 
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _macs_per_second(model: PeftModel) -> int:
-    """Half of the floating-point operations that PyTorch counts in matrix products, convolutions and attention.
-
-    Of an utterance of ten seconds, or of as many as the model hears.
-    """
-    training = model.training
-    model.eval()
-    base = model.get_base_model()
-    seconds = min(MACS_SECONDS, base.source.window or MACS_SECONDS)
-    # PyTorch does not count its fused attention on CPUs; unfused it is the same matrix products on every device.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        base.run_example(math.ceil(seconds))
-    model.train(training)
-    return int(counter.get_total_flops() / 2 / seconds)

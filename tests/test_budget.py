@@ -1,15 +1,27 @@
 """Parameter counts of the paper's methods, from the configuration alone."""
 
 import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from sure import registry
 from sure.backbone import loading
-from sure.budget import budget, measure
+from sure.budget import Batch, Budgets, budget, measure
 from sure.errors import SureError
 from sure.heads import ClassificationHead
 from sure.method import applying
 from sure.model import ModelWithHead
-from tests.factories.encoders import FITTING, SIZES, bare, has_the_parts
+from tests.factories.encoders import (
+    FITTING,
+    SIZES,
+    bare,
+    has_the_parts,
+    load,
+    save_backbone,
+    speech_model,
+    without_chance,
+)
 
 # SURE's table (Li et al. 2023), head of 11 labels included.
 PUBLISHED = {
@@ -117,3 +129,76 @@ def test_a_budget_is_what_a_run_measures(backbone, method):
     loaded = loading.load(backbone, head=True)
     model = ModelWithHead(loaded, ClassificationHead(loaded.width, 11))
     assert on(backbone, method) == measure(applying.apply(model, applying.configure(method, loaded)))
+
+
+# Of PEFT's, some that share what they learn between layers.
+SHARING = ["lily", "randlora", "tinylora", "vera"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "methods"),
+    [("wavlm:tiny", ["lora", "prefix_tuning"]), ("wav2vec2:tiny", [*registry.names("method"), *SHARING])],
+)
+def test_what_two_and_three_layers_tell_is_what_all_of_them_have(backbone, methods, monkeypatch):
+    family, _, size = backbone.partition(":")
+    kind = registry.get("backbone", family)
+    monkeypatch.setitem(kind.sizes, "deep", kind.sizes[size] | {"num_hidden_layers": 5})
+
+    def costs():
+        counting = Budgets(f"{family}:deep", lambda width: ClassificationHead(width, 11))
+        # Those fields too that are not part of equality.
+        return {name: vars(counting.of(name, FITTING.get(name))[0]) for name in methods}
+
+    extrapolated = costs()
+    monkeypatch.setattr(applying, "of_every_layer", lambda backbone, options, measure: list(measure(None)))
+    assert extrapolated == costs()
+
+
+def operations(model):
+    model.eval()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(**model.source.example(1, "cpu"))
+    return counter.get_total_flops()
+
+
+def test_what_can_be_merged_then_costs_what_the_backbone_does_and_nothing_else_can():
+    expected = operations(speech_model(load("wav2vec2:tiny")))
+    for method in applying.names():
+        backbone = load("wav2vec2:tiny")
+        model = applying.apply(speech_model(backbone), applying.configure(method, backbone, FITTING.get(method)))
+        if applying.can_be_merged(method):
+            assert operations(model.merge_and_unload()) == expected, method
+        else:
+            with pytest.raises((SureError, NotImplementedError)):
+                model.merge_and_unload()
+
+
+def test_what_cannot_be_merged_keeps_its_cost():
+    prefix, lora = on("wav2vec2:tiny", "prefix_tuning"), on("wav2vec2:tiny", "lora")
+    assert prefix.merged_macs_per_second == prefix.macs_per_second
+    assert lora.merged_macs_per_second == on("wav2vec2:tiny", "linear_probe").macs_per_second < lora.macs_per_second
+
+
+@pytest.mark.parametrize("method", ["full_finetuning", "lora", "bottleneck_adapter", "prefix_tuning"])
+def test_activations_are_what_autograd_keeps_of_real_utterances(method, tmp_path):
+    """On a CPU, whose fused attention keeps what that of GPUs does, but for the sums of weights, which are padded."""
+    place = str(without_chance(save_backbone(tmp_path, "wav2vec2:tiny")))
+    options = {"dropout": 0.0} if method == "prefix_tuning" else {}
+    estimated = Budgets(place, lambda width: ClassificationHead(width, 11), batch=Batch(3, 2)).of(method, options)[0]
+    backbone = loading.load(place, head=True)
+    model = ModelWithHead(backbone, ClassificationHead(backbone.width, 11))
+    adapted = applying.apply(model, applying.configure(method, backbone, options)).train()
+    held = {tensor.untyped_storage().data_ptr() for tensor in (*adapted.parameters(), *adapted.buffers())}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = adapted(input_values=torch.zeros(3, 2 * 16_000))
+    measured = sum(size for place, size in kept.items() if place not in held)
+    assert output.logits.requires_grad
+    assert estimated.activation_bytes == pytest.approx(measured, rel=0.02)
+    assert estimated.optimizer_bytes == 12 * estimated.trainable_parameters
+    assert estimated.training_bytes > estimated.activation_bytes + 4 * estimated.total_parameters

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 from peft import PeftModel
+from transformers import Trainer, TrainingArguments
 
 from sure import registry
 from sure.backbone.text_to_speech import TextToSpeech
@@ -24,14 +25,27 @@ from tests.factories.encoders import (
 
 METHODS = registry.names("method")
 
+# Those that do not start as the identity; each says in its file what it starts from.
+STARTS_ELSEWHERE = {"bottleneck_adapter", "conformer_adapter", "conv_adapter", "prefix_tuning", "weighted_sum_probe"}
 
 CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_parts(bare(name), method)]
 
 
-def adapted_model(name: str, method: str):
+def fresh_model(name: str, method: str):
     backbone = load(name)
     config = applying.configure(method, backbone, FITTING.get(method))
-    return backbone, stirred(applying.apply(speech_model(backbone), config))
+    return backbone, applying.apply(speech_model(backbone), config)
+
+
+def adapted_model(name: str, method: str):
+    backbone, model = fresh_model(name, method)
+    return backbone, stirred(model)
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory):
+    """As the runner has them: AdamW in two groups, of which one decays."""
+    return TrainingArguments(str(tmp_path_factory.mktemp("trainer")), use_cpu=True, weight_decay=0.01)
 
 
 def test_every_family_that_hears_has_a_tiny_size():
@@ -50,28 +64,38 @@ def test_a_method_whose_parts_a_family_has_not_is_refused():
 
 @pytest.mark.parametrize(("name", "method"), CROSSED)
 class TestMatrix:
-    def test_only_the_method_and_the_head_learn_and_all_of_them_do(self, name, method):
-        backbone, model = adapted_model(name, method)
+    def test_from_its_own_start_only_the_method_and_the_head_learn_and_all_of_them_do(self, name, method, arguments):
+        backbone, model = fresh_model(name, method)
         frozen_weights = {place: weight.clone() for place, weight in backbone.model.state_dict().items()}
         before = {place: parameter.detach().clone() for place, parameter in model.named_parameters()}
+        trainable = {place: parameter for place, parameter in model.named_parameters() if parameter.requires_grad}
+        optimizer = Trainer(model=model, args=arguments).create_optimizer()
+        grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+        assert sorted(grouped) == sorted(map(id, trainable.values()))
+        batch = backbone.inputs(waveforms(0.5, 0.9)) | {"labels": torch.tensor([0, 2])}
         model.train()
-        loss = model(**backbone.inputs(waveforms(0.5, 0.9)), labels=torch.tensor([0, 2])).loss
-        loss.backward()
-        trainable = {place for place, parameter in model.named_parameters() if parameter.requires_grad}
-        assert {place for place, parameter in model.named_parameters() if parameter.grad is not None} == trainable
-        torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1.0).step()
-        moved = {place for place, parameter in model.named_parameters() if not torch.equal(parameter, before[place])}
+        # Where one of two factors is zero, the other has no gradient before the second step.
+        reached = set()
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(**batch).loss.backward()
+            assert all(parameter.grad is not None for parameter in trainable.values())
+            reached |= {place for place, parameter in trainable.items() if parameter.grad.any()}
+            optimizer.step()
         # Attention does not change when all keys move together: a key's bias gets rounding noise for a gradient; and
         # so does a bias before a batch normalisation.
         silent = ("k_proj.bias", "k_proj.sure_adapter", "linear_k.bias", "linear_k.sure_adapter", "depthwise.bias")
-        assert {place for place in trainable - moved if not place.removesuffix(".default").endswith(silent)} == set()
-        assert moved <= trainable
+        assert {
+            place for place in set(trainable) - reached if not place.removesuffix(".default").endswith(silent)
+        } == set()
+        moved = {place for place, parameter in model.named_parameters() if not torch.equal(parameter, before[place])}
+        assert moved <= set(trainable)
         assert any("head" in place for place in moved)
         if method == "full_finetuning":
             after = backbone.model.state_dict()
             assert all(torch.equal(after[place], weight) for place, weight in frozen_weights.items())
 
-    def test_saved_and_loaded_it_gives_identical_outputs(self, name, method, tmp_path):
+    def test_saved_and_loaded_it_gives_identical_outputs_and_merged_the_same(self, name, method, tmp_path):
         backbone, model = adapted_model(name, method)
         inputs = backbone.inputs(waveforms(0.5, 0.9))
         with evaluation(model):
@@ -82,6 +106,13 @@ class TestMatrix:
         reloaded = PeftModel.from_pretrained(speech_model(fresh), tmp_path)
         with evaluation(reloaded):
             assert torch.equal(reloaded(**inputs).logits, expected)
+        if not applying.can_be_merged(method):
+            with pytest.raises(SureError, match=rf"{method.upper()} computes what no weight .* cannot be merged"):
+                model.merge_and_unload()
+            return
+        merged = model.merge_and_unload()
+        with evaluation(merged):
+            torch.testing.assert_close(merged(**inputs).logits, expected, atol=1e-5, rtol=1e-4)
 
     def test_a_padded_batch_gives_what_each_utterance_gives_alone(self, name, method):
         backbone, model = adapted_model(name, method)
@@ -91,14 +122,39 @@ class TestMatrix:
             alone = torch.cat([model(**backbone.inputs([clip])).logits for clip in clips])
         torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
 
-    def test_disabled_it_gives_back_the_backbone(self, name, method):
+    def test_disabled_and_where_its_paper_says_so_at_first_it_gives_back_the_backbone(self, name, method):
         backbone = load(name)
         model = speech_model(backbone)
         inputs = backbone.inputs(waveforms(0.5, 0.9))
         with evaluation(model):
             expected = model(**inputs).logits
-        _, adapted = adapted_model(name, method)
+        _, adapted = fresh_model(name, method)
+        with evaluation(adapted):
+            assert torch.equal(adapted(**inputs).logits, expected) == (method not in STARTS_ELSEWHERE)
+        stirred(adapted)
         with evaluation(adapted), adapted.disable_adapter():
             torch.testing.assert_close(adapted(**inputs).logits, expected, atol=1e-6, rtol=1e-5)
         with evaluation(adapted):
             assert not torch.allclose(adapted(**inputs).logits, expected, atol=1e-4)
+
+
+# What a precision meets depends on the method's code and on the family's, hardly on the pair.
+IN_HALF_PRECISION = [(name, method) for name, method in CROSSED if name == "wav2vec2:tiny" or method == "lora"]
+
+
+@pytest.mark.parametrize(("name", "method"), IN_HALF_PRECISION)
+def test_it_learns_in_bfloat16(name, method):
+    backbone, model = adapted_model(name, method)
+    inputs = backbone.inputs(waveforms(0.5, 0.9)) | {"labels": torch.tensor([0, 2])}
+    with evaluation(model):
+        exact = model(**inputs).loss
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(model(**inputs).loss.float(), exact, atol=0.1, rtol=0.1)
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(**inputs).loss
+    loss.backward()
+    for place, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.dtype == parameter.grad.dtype == torch.float32, place
+            assert parameter.grad.isfinite().all(), place

@@ -29,11 +29,12 @@ def load(
     weights: bool = True,
     options: dict[str, Any] | None = None,
     head: bool = False,
+    layers: int | None = None,
 ) -> Backbone:
     """The backbone `name`: a shipped name, `<family>:<size>` with random weights, a local folder or a hub id.
 
     With `weights` false the configuration alone is read and the parameters are made where `torch.device` has been set
-    to, such as on the meta device (for budgets).
+    to, such as on the meta device (for budgets); then `layers` may be fewer than the configuration has.
     `options` are the family's; with `head` a task will put a head on the model, so that of an encoder-decoder the
     encoder is what counts. Raises `SureError` where there is no such model, its family is not one of ours, or an option
     is wrong.
@@ -55,6 +56,9 @@ def load(
     # As weights are read below; what is stored in float16, as sure-mini is, would be that without weights too.
     config.dtype = torch.float32
     chosen = registry.dataclass_of(family.options_class, options or {}, "--backbone_options", family.family())
+    if layers is not None:
+        assert not weights
+        config.num_hidden_layers = layers
     if not weights:
         # SpecAugment's embedding is made by a constructor that does not heed the device.
         model, processor, digest = family.new_model(config).to(torch.get_default_device()), None, "no weights"

@@ -82,7 +82,7 @@ def _describe(kind: str, name: str) -> None:
             f"roles={roles}  The parts of the backbone to adapt; `sure backbones FAMILY` says which it has.",
             "layers=0-5  In these layers alone; top=6: in the last six; layers=0--2: in all but the last.",
         ]
-        if dimension := applying.dimension(name):
+        for dimension in applying.dimensions(name):
             options.append(f"budget=1%  Instead of {dimension}: the largest that so many parameters, or 0.9M, allow.")
     print(f"\nOptions (--{kind}_options name=value ...):" if options else "\nNo options.")
     for option in options:
@@ -111,13 +111,14 @@ def _describe_composition(name: str, parts: dict[str, dict]) -> None:
         chosen = "".join(f" {option}={json.dumps(value)}" for option, value in options.items())
         summary = registry.summary("method", part) if part in registry.names("method") else "of PEFT"
         print(f"  {part}{chosen}\n      {summary}")
-    example = applying.dimension(name) or f"{next(iter(parts))}.roles"
+    dimensions = applying.dimensions(name)
+    example = next(iter(dimensions), f"{next(iter(parts))}.roles")
     print(
         "\nTheir options have the name of the method before them, such as --method_options "
         f"{example}=...; `sure methods {next(iter(parts))}` lists that method's."
     )
-    if applying.dimension(name):
-        print(f"budget=1% chooses {example}, the others staying as they are.")
+    if dimensions:
+        print(f"budget=1% chooses {' and '.join(dimensions)}, an equal share for each.")
     _describe_presets(name)
 
 

@@ -1,6 +1,5 @@
 """A method by its name, put on a backbone: ours, and those that PEFT has; and an adapter read from its folder."""
 
-import copy
 import dataclasses
 import functools
 import json
@@ -8,14 +7,14 @@ import logging
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_origin
 
 import peft
 import torch
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
@@ -53,6 +52,12 @@ _CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
 _DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
     "fourierft": "n_frequency"
 }
+# Of PEFT's, those that compute what no weight of the backbone can hold; ours say so themselves.
+_NOT_MERGED = {"lily"}
+
+# Of options that may tell one layer from another, part of their names.
+_OF_ONE_LAYER = ("layer", "modules", "pattern", "parameters", "top")
+
 # PEFT's HRA starts symmetrically only with an even number of reflections; of AdaLoRA's ranks a third falls away.
 _STEPS = {"hra": 2, "adalora": 3}
 
@@ -128,26 +133,40 @@ def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
     return _default_roles(name, chosen(**options))
 
 
-def dimension(name: str) -> str | None:
-    """The option of which a method has more or less, for a budget; None where it has one size.
-
-    Of a composition that of the first part which has one.
-    """
+def dimensions(name: str) -> tuple[str, ...]:
+    """The option of which a method has more or less, for a budget, of several methods theirs; none of one size."""
     if issubclass(config_class(name), Composition):
-        return next((f"{part}.{own}" for part in parts_of(name) if (own := dimension(part))), None)
-    return _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+        return tuple(f"{part}.{own}" for part in parts_of(name) for own in dimensions(part))
+    own = _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+    return (own,) if own else ()
 
 
-def value_of(config: peft.PeftConfig, option: str) -> Any:
-    """An option's value in a config, such as that of the `dimension`; None where it is not chosen by number."""
-    part, _, own = option.rpartition(".")
-    return getattr(config.parts[part] if part else config, own)
+def setting(name: str, config: peft.PeftConfig) -> str | None:
+    """The dimensions of a method with their values, such as `r=8`; None where none is chosen by number."""
+    said = []
+    for option in dimensions(name):
+        part, _, own = option.rpartition(".")
+        # A composition may be without some of its parts.
+        holder = config.parts.get(part) if part else config
+        if (value := getattr(holder, own, None)) is not None:
+            said.append(f"{option}={value}")
+    return ", ".join(said) or None
 
 
 def part_parameters(model: peft.PeftModel) -> dict[str, int]:
     """Of a model with several methods, by method its trainable parameters; empty where it has one."""
     tuner = model.base_model
     return tuner.trainable_parameters() if isinstance(tuner, ComposedTuner) else {}
+
+
+def can_be_merged(name: str) -> bool:
+    """Whether a method's adapter can become part of the backbone's weights, after which it costs nothing."""
+    if issubclass(config_class(name), Composition):
+        return all(can_be_merged(part) for part in parts_of(name))
+    if not issubclass(config_class(name), MethodConfig):
+        return name not in _NOT_MERGED
+    tuner = PEFT_TYPE_TO_TUNER_MAPPING[f"{TYPE_PREFIX}{name.upper()}"]
+    return tuner.tuner_layer_cls.merge is not BaseTunerLayer.merge
 
 
 def published(name: str) -> tuple[Published, ...]:
@@ -378,39 +397,106 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 
 
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
-    """Options with the largest value of the method's dimension that a budget allows."""
-    chosen = dimension(name)
-    allowed = fitting.parameters_of(budget, sum(parameter.numel() for parameter in backbone.model.parameters()))
-    if chosen is None:
+    """Options with the largest values of the method's dimensions that a budget allows."""
+    allowed = fitting.parameters_of(budget, _size(backbone))
+    if not dimensions(name):
         _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
         return options
+    (found,) = fit(name, backbone, options, [budget])
+    if isinstance(found, fitting.OutOfReach):
+        raise found
+    said = ", ".join(f"{option}={size}" for option, size in found.items())
+    _log.info("%s: %s is the largest within %d parameters (%s).", name, said, allowed, budget)
+    return options | found
+
+
+def fit(
+    name: str, backbone: Backbone, options: dict[str, Any], budgets: Sequence[str | float]
+) -> list[dict[str, int] | fitting.OutOfReach]:
+    """For each budget the largest values of the method's dimensions that it allows, or the error that there are none.
+
+    Several methods at once share what those of one size leave, and each has the largest value within its share. Counted
+    from the backbone's configuration alone. Raises `SureError` where the options choose a single method's dimension.
+    """
+    if issubclass(config_class(name), Composition):
+        return [_fit_parts(name, backbone, options, budget) for budget in budgets]
+    (chosen,) = dimensions(name)
     if chosen in options:
-        raise SureError(f"--method_options budget={budget}: it is for choosing {chosen}; leave one of them out.")
+        raise SureError(f"--method_options budget={budgets[0]}: it is for choosing {chosen}; leave one of them out.")
+    count = functools.cache(lambda size: _trainable(name, backbone, options | {chosen: size}))
     with torch.device("meta"):
-        twin = loading.load(backbone.name, weights=False, options=backbone.options_given(), head=backbone.head)
-        bare = SpeechModel(twin)
-
-        def count(size: int) -> int:
-            config = configure(name, twin, options | {chosen: size})
-            config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
-            adapted = apply(copy.deepcopy(bare), config)
-            return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-
-        sizes = _sizes(name, configure(name, twin, options), chosen, twin.width)
-        size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
-    _log.info("%s: %s=%d is the largest within %d parameters (%s).", name, chosen, size, allowed, budget)
-    return options | {chosen: size}
-
-
-def _sizes(name: str, config: peft.PeftConfig, dimension: str, width: int) -> Sequence[int]:
-    """Values of a method's dimension in the order of what they cost."""
-    if isinstance(config, Composition):
-        part, _, own = dimension.partition(".")
-        return _sizes(part, config.parts[part], own, width)
-    if isinstance(config, MethodConfig):
-        return config.sizes(width)
+        config = configure(name, backbone, options)
     step = _STEPS.get(name, 1)
-    return range(step, width + 1, step)
+    sizes = config.sizes(backbone.width) if isinstance(config, MethodConfig) else range(step, backbone.width + 1, step)
+    fitted: list[dict[str, int] | fitting.OutOfReach] = []
+    for budget in budgets:
+        allowed = fitting.parameters_of(budget, _size(backbone))
+        try:
+            size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
+            fitted.append({chosen: size})
+        except fitting.OutOfReach as error:
+            fitted.append(error)
+    return fitted
+
+
+def _fit_parts(
+    name: str, backbone: Backbone, options: dict[str, Any], budget: str | float
+) -> dict[str, int] | fitting.OutOfReach:
+    parts = parts_of(name, options)
+    # A paper's size gives way to the budget, one that was asked for does not.
+    free = {part: own for part in parts for own in dimensions(part) if f"{part}.{own}" not in options}
+    left = fitting.parameters_of(budget, _size(backbone))
+    left -= sum(_trainable(part, backbone, own) for part, own in parts.items() if part not in free)
+    fitted = {}
+    for turn, (part, chosen) in enumerate(free.items()):
+        others = {option: value for option, value in parts[part].items() if option != chosen}
+        share = left // (len(free) - turn)
+        if share < 1:
+            return fitting.OutOfReach(
+                f"--method_options budget={budget}: {name} has more in its parts of one size than that."
+            )
+        (found,) = fit(part, backbone, others, [share])
+        if isinstance(found, fitting.OutOfReach):
+            why = str(found).partition(": ")[2]
+            return fitting.OutOfReach(f"--method_options budget={budget}: {name} parts it, and {why}")
+        left -= _trainable(part, backbone, others | found)
+        fitted[f"{part}.{chosen}"] = found[chosen]
+    return fitted
+
+
+def _trainable(name: str, backbone: Backbone, options: dict[str, Any]) -> int:
+    """Trainable parameters of a method, those of a task's head not counted."""
+
+    def of(layers: int | None) -> tuple[int]:
+        with torch.device("meta"):
+            twin = backbone_without_weights(backbone, layers)
+            config = configure(name, twin, options)
+            config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
+            adapted = apply(SpeechModel(twin), config)
+        return (sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad),)
+
+    return of_every_layer(backbone, options, of)[0]
+
+
+def backbone_without_weights(backbone: Backbone, layers: int | None = None) -> Backbone:
+    """A twin of a backbone from its configuration, with so many layers, where `torch.device` has been set to."""
+    options = backbone.options_given()
+    return loading.load(backbone.name, weights=False, options=options, head=backbone.head, layers=layers)
+
+
+def of_every_layer(
+    backbone: Backbone, options: dict[str, Any], measure: Callable[[int | None], Sequence[int]]
+) -> list[int]:
+    """What `measure` gives of a twin of the backbone with so many layers (None: all), for all layers.
+
+    By `fitting.of_depth`, unless layers or modules are named, or the model has two stacks of layers.
+    """
+    alike = not backbone.headless and not any(word in option for option in options for word in _OF_ONE_LAYER)
+    return fitting.of_depth(backbone.config.num_hidden_layers, measure) if alike else list(measure(None))
+
+
+def _size(backbone: Backbone) -> int:
+    return sum(parameter.numel() for parameter in backbone.model.parameters())
 
 
 def _layers(options: dict[str, Any]) -> list[tuple[int, int]]:
@@ -448,8 +534,9 @@ def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str
     if name in _CONVOLUTIONS_TOO or not linear or len(linear) == len(found):
         return targets
     _log.warning(
-        "%s adapts the %d linear maps of %s, of its layers' %d; the others are convolutions, which it cannot adapt.",
-        *(name, len(linear), backbone.name, len(found)),
+        "%s adapts the linear maps of %s's layers; the others of their projections are convolutions, which it cannot "
+        "adapt.",
+        *(name, backbone.name),
     )
     return linear
 

@@ -1,9 +1,14 @@
 """The largest setting of a method within a budget of trainable parameters, those of a task's head not counted."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 
 from sure.errors import SureError
+
+# Layers of the two backbones whose difference is a layer. (WavLM's first layer has more than others, and its second
+# keeps for a backward pass what further ones share.)
+_FEW, _MORE = 2, 3
 
 _UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -38,8 +43,26 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
             f"{what} has {least:,} ({sizes[0]}) to {most:,} ({sizes[-1]}) parameters on this backbone; the budget is "
             f"{allowed:,}."
         )
-    low, high = 0, len(sizes)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(sizes[middle]) <= allowed else (low, middle)
-    return sizes[low]
+    if most == allowed:
+        return sizes[-1]
+    low, high, under, over = 0, len(sizes) - 1, least, most
+    for turn in itertools.count():
+        if high - low == 1:
+            return sizes[low]
+        # Most counts grow in a straight line: the first guess is right, the second shows it. Others are halved.
+        straight = low + (allowed - under) * (high - low) // (over - under)
+        middle = max(straight, low + 1) if turn < 2 else (low + high) // 2
+        if (found := count(sizes[middle])) <= allowed:
+            low, under = middle, found
+        else:
+            high, over = middle, found
+
+
+def of_depth(depth: int, measure: Callable[[int], Sequence[int]]) -> list[int]:
+    """What `measure` gives of so many layers, from what it gives of two and of three: every further one costs alike.
+
+    For what is the same in every layer, such as a method's parameters where it adapts them all.
+    """
+    if depth <= _MORE:
+        return list(measure(depth))
+    return [few + (depth - _FEW) * (more - few) for few, more in zip(measure(_FEW), measure(_MORE), strict=True)]

@@ -1,5 +1,6 @@
 """The command line: it answers at once, and a mistake gets a message with what would be right, and status 2."""
 
+import csv
 import dataclasses
 import functools
 import json
@@ -349,24 +350,63 @@ def test_the_budget_s_table_says_what_its_json_says(sure):
     assert next(row["share"] for row in rows if row["method"] == "full_finetuning") == 1
     assert next(row["without_head"] for row in rows if row["method"] == "linear_probe") == 0
 
-    title, header, _, *table = sure(*words).splitlines()
+    title, header, _, *table, estimate, attention = sure(*words).splitlines()
+    assert estimate.startswith("Training MB: an estimate for a step of Adam with 8 utterances of 10 s")
+    assert "fused attention" in attention
     assert title == "tiny, head of 4 labels"
     assert [column.strip() for column in header.split("  ") if column.strip()] == [
-        *("method", "trainable", "published", "share", "without head", "adapter MB", "GMAC per s of audio")
+        *("method", "trainable", "share", "without head", "adapter MB", "GMAC/s", "merged", "training MB")
     ]
     expected = sorted(rows, key=lambda row: row["trainable_parameters"])
     assert len(table) == len(expected)
     for line, row in zip(table, expected, strict=True):
-        published = [f"{row['published']:,}"] if row["published"] else []
         assert line.split() == [
             row["method"],
             f"{row['trainable_parameters']:,}",
-            *published,
             f"{100 * row['share']:.2f}%",
             f"{row['without_head']:,}",
             f"{row['adapter_bytes'] / 10**6:.1f}",
             f"{row['macs_per_second'] / 10**9:.2f}",
+            f"{row['merged_macs_per_second'] / 10**9:.2f}",
+            f"{row['training_bytes_estimated'] / 10**6:,.0f}",
         ]
+    text = sure(*words, "--format", "csv", "--methods", "lora")
+    (lora,) = csv.DictReader(text.splitlines())
+    assert lora["trainable_parameters"] == next(
+        str(row["trainable_parameters"]) for row in rows if row["method"] == "lora"
+    )
+
+
+def test_the_budget_has_the_head_of_a_task_and_asks_for_what_only_a_corpus_knows(sure, refused):
+    words = ("budget", "--backbone", "tiny", "--methods", "lora", "--json")
+
+    def head(*more):
+        return json.loads(sure(*words, *more))[0]["head_parameters"]
+
+    width = 128
+    projection = width * 256 + 256
+    assert head("--task", "emodb_emotion") == projection + 7 * 257
+    assert head("--task", "audio_classification", "--labels", "5") == projection + 5 * 257
+    assert head("--task", "asr_librispeech", "--labels", "29") == 29 * (width + 1)
+    assert head("--task", "sv_vctk", "--task_options", "head=mean", "--labels", "9") + 256 == head(
+        *("--task", "sv_vctk", "--task_options", "head=mean", "--labels", "10")
+    )
+    for task, said in (
+        ("emodb_emotion --labels 8", "--labels 8: emodb_emotion has 7; leave --labels out."),
+        ("audio_classification", "--task audio_classification has its labels from its corpus: say how many with"),
+        ("sv_vctk", "--task sv_vctk has its training speakers from its corpus: say how many with --labels"),
+        ("tts_vctk --labels 2", "--task tts_vctk: the head is counted of tasks that classify"),
+    ):
+        assert said in refused(*words, "--task", *task.split())
+
+
+def test_the_budget_is_drawn(sure, refused, tmp_path):
+    words = ("budget", "--backbone", "tiny", "--methods", "lora", "bitfit", "--budget", "5%", "20%", "--plot")
+    sure(*words, tmp_path / "costs.svg")
+    drawn = (tmp_path / "costs.svg").read_text()
+    for word in ("lora", "bitfit", "one size", "20%", "trainable parameters without head (log)"):
+        assert word in drawn
+    assert "name a file that ends in one of .pdf, .png, .svg" in refused(*words, tmp_path / "costs.txt")
 
 
 def test_a_method_whose_parts_a_backbone_has_not_is_left_out_of_the_budget_with_a_reason(sure):

@@ -129,13 +129,23 @@ def test_what_cannot_be_is_said(method, options, message):
         applying.configure(method, load("wav2vec2:tiny"), options)
 
 
-def test_a_budget_is_for_all_parts_and_chooses_the_dimension_of_the_first():
+def test_a_budget_is_shared_by_the_parts_that_have_more_or_less():
     backbone = load("wav2vec2:tiny")
-    allowed = 8_000
-    config = applying.configure("bitfit+lora", backbone, {"budget": allowed})
-    assert applying.dimension("bitfit+lora") == "lora.r"
-    counts = [
-        sum(applying.part_parameters(composed("bitfit+lora", {"lora.r": r})[1]).values())
-        for r in (config.parts["lora"].r, config.parts["lora"].r + 1)
-    ]
-    assert counts[0] <= allowed < counts[1]
+    config = applying.configure("bitfit+lora+prefix_tuning", backbone, {"budget": 8_000})
+    bitfit, lora, prefix = (
+        sum(weight.numel() for name, weight in alone(part, options).items() if "head" not in name)
+        for part, options in (
+            ("bitfit", {}),
+            ("lora", {"r": config.parts["lora"].r}),
+            ("prefix_tuning", {"positions": config.parts["prefix_tuning"].positions}),
+        )
+    )
+    # One rank more is 832 parameters, one position 128.
+    assert 0 <= (8_000 - bitfit) // 2 - lora < 832
+    assert 0 <= 8_000 - bitfit - lora - prefix < 128
+    assert applying.dimensions("bitfit+lora+prefix_tuning") == ("lora.r", "prefix_tuning.positions")
+    asked = applying.configure("bitfit+lora+prefix_tuning", backbone, {"budget": 8_000, "lora.r": 1})
+    assert asked.parts["lora"].r == 1
+    for budget, message in ((800, "has more in its parts of one size"), (1_200, "parts it, and lora has 832")):
+        with pytest.raises(SureError, match=message):
+            applying.configure("bitfit+lora", backbone, {"budget": budget})

@@ -60,6 +60,7 @@ def test_one_more_would_be_too_many(method, dimension, step):
 
 def test_a_method_of_one_size_keeps_it_and_says_so(caplog):
     assert parameters("bitfit", budget="1%") == parameters("bitfit")
+    applying.configure("bitfit", load("wav2vec2:tiny"), {"budget": "1%"})
     assert "bitfit has one size, whatever the budget (1%: " in caplog.text
 
 

@@ -163,6 +163,11 @@ class SpeakerVerificationTask(TaskWithHead):
         folders = (None if name is None else Path(name) for name in (self.noise_dir, self.reverberation_dir))
         return Surroundings(*folders, self.augmentation_probability)
 
+    @property
+    def reads_every_layer(self) -> bool:
+        """Whether its head is given all hidden states."""
+        return self.layers == "weighted_sum" or self.head in _OF_ALL_LAYERS
+
     def build_head(self, width: int, states: int = 0) -> "nn.Module":
         """As `Task.build_head`; a head of all layers must know how many hidden `states` there are."""
         from sure.task.speaker_verification.heads import EMBEDDERS, SpeakerHead
