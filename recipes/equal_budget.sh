@@ -24,8 +24,14 @@ METHODS=${METHODS:-linear_probe weighted_sum_probe layer_output_adapter bitfit a
 for method in $METHODS; do
   echo "== $method"
   options=("budget=$BUDGET")
-  # On every projection its fewest ranks are more than one percent of sure-mini.
-  if [ "$method" = adalora ]; then options+=(roles=query,value); fi
+  case $method in
+    # On every projection its fewest ranks are more than one percent of sure-mini.
+    adalora) options+=(roles=query,value) ;;
+    # And so are the perceptrons that make their prefixes.
+    mam_adapter | unipelt) options+=(prefix_tuning.reparametrise=false) ;;
+    # Its adapters of the CNN have one size, which is more.
+    chapter) options=(bottleneck_adapter.bottleneck_dimension=32) ;;
+  esac
   run "$method" --task emodb_emotion --data_dir "$DATA_DIR" --backbone "$BACKBONE" --method "$method" \
     --method_options "${options[@]}" --num_train_epochs 10 --learning_rate 2e-3 --seed 1314 "$@"
 done

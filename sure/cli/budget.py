@@ -196,7 +196,17 @@ def _print_table(rows: list[dict[str, Any]], sized: bool) -> None:
     ordered = sorted(rows, key=lambda row: row["trainable_parameters"])
     table = [[cell(row) for cell in columns.values()] for row in ordered]
     aligned = ["left"] * left + ["right"] * (len(columns) - left)
-    print(tabulate(table, headers=list(columns), colalign=aligned if table else None, disable_numparse=True))
+    # Several methods at once have several settings.
+    widths = [None, None, 40] if sized else None
+    print(
+        tabulate(
+            table,
+            headers=list(columns),
+            colalign=aligned if table else None,
+            disable_numparse=True,
+            maxcolwidths=widths,
+        )
+    )
 
 
 def _megabytes(size: int | None) -> str:
