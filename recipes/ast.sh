@@ -16,7 +16,8 @@ source "$(dirname "$0")/common.bash"
 
 corpora ESC50 URBANSOUND8K SPEECH_COMMANDS FLUENT IEMOCAP
 BACKBONE=${BACKBONE:-MIT/ast-finetuned-audioset-10-10-0.4593}
-METHODS=${METHODS:-full_finetuning linear_probe bitfit prefix_tuning lora bottleneck_adapter conformer_adapter}
+METHODS=${METHODS:-full_finetuning linear_probe bitfit prompt_tuning prefix_tuning lora bottleneck_adapter
+  conformer_adapter}
 OUTPUT_DIR=${OUTPUT_DIR:-out/ast}
 NUM_PROCESSES=${NUM_PROCESSES:-1}
 
@@ -33,7 +34,12 @@ compare() { # task, its folder, task options of every run (parted by commas), se
       linear_probe) learning_rate=1e-3 ;;
       prefix_tuning | prompt_tuning) learning_rate=1e-2 ;;
     esac
-    case $method in prefix_tuning | lora | bottleneck_adapter) options=(--method_options preset=ast) ;; esac
+    case $method in
+      prompt_tuning) options=(--method_options preset=ast_deep) ;;
+      prefix_tuning | lora | bottleneck_adapter | conformer_adapter) options=(--method_options preset=ast) ;;
+    esac
+    # Of speech the kernel is 31 frames.
+    case $task-$method in esc50-conformer_adapter | urbansound8k-conformer_adapter) options+=(kernel_size=8) ;; esac
     for variant in $variants; do
       echo "== $task, $variant, $method"
       # shellcheck disable=SC2086 # options are several words

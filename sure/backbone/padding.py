@@ -1,10 +1,12 @@
 """Where the padding of a batch is, and layers that do not read it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 class Padding:
@@ -19,15 +21,25 @@ class Padding:
         return self
 
     @contextmanager
-    def lengthened(self, more: int) -> Iterator[None]:
-        """Meanwhile `more` frames stand before the first, none of them padding."""
+    def lengthened(self, more: int, *layers: nn.Module) -> Iterator[None]:
+        """Meanwhile `more` frames stand before the first, none of them padding.
+
+        And again when gradient checkpointing computes one of `layers` a second time.
+        """
         mask = self.mask
         if mask is not None:
             self.mask = lengthened_mask(mask, more)
+        checkpoints = {layer: layer._gradient_checkpointing_func for layer in layers if _checkpointed(layer)}
+        for layer, checkpoint in checkpoints.items():
+            layer._gradient_checkpointing_func = partial(
+                checkpoint, context_fn=lambda: (nullcontext(), self.lengthened(more))
+            )
         try:
             yield
         finally:
             self.mask = mask
+            for layer, checkpoint in checkpoints.items():
+                layer._gradient_checkpointing_func = checkpoint
 
     def zero(self, hidden_states: Tensor) -> Tensor:
         """`hidden_states` of shape (batch, frames, width) with zeros in its padding."""
@@ -94,6 +106,10 @@ def fix_batch_norms(model: nn.Module) -> None:
 def zero_padding(hidden_states: Tensor, mask: Tensor | None) -> Tensor:
     """`hidden_states` of shape (batch, channels, frames) with zeros where `mask` (batch, frames) is 0."""
     return hidden_states if mask is None else hidden_states * mask.unsqueeze(1).to(hidden_states.dtype)
+
+
+def _checkpointed(layer: nn.Module) -> bool:
+    return isinstance(layer, GradientCheckpointingLayer) and layer.training and layer.gradient_checkpointing
 
 
 def lengthened_mask(mask: Tensor, more: int) -> Tensor:

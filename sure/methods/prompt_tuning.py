@@ -177,9 +177,7 @@ class _PromptLayer(AdapterLayer):
         prompts = self.sure_adapter[self.active](hidden_states, self.padding)
         more = prompts.shape[1]
         longer = torch.cat([prompts, hidden_states], dim=1)
-        # With gradient checkpointing a layer is computed again from what it was called with, but not from this padding:
-        # an adapter within the layer that reads padding is then not to be combined with prompts.
-        with self.padding.lengthened(more):
+        with self.padding.lengthened(more, self.get_base_layer()):
             output = self.base_layer(longer, **self.source.lengthened_call(call, longer, more))
         states, *others = output if isinstance(output, tuple) else (output,)
         if self.active in self.hands_on:

@@ -59,7 +59,7 @@ class _PseudoFeaturesLayer(AdapterLayer):
         longer = torch.cat([projected.to(hidden_states.dtype), hidden_states], dim=1)
         if attention_mask is not None:
             attention_mask = lengthened_mask(attention_mask, more)
-        with self.padding.lengthened(more):
+        with self.padding.lengthened(more, *self.get_base_layer().modules()):
             output = self.base_layer(longer, attention_mask=attention_mask, **kwargs)
         if isinstance(output, tuple):
             return output[0][:, more:], *output[1:]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from sure.budget import count
 from sure.errors import SureError
 from sure.method import applying
 from tests.factories.encoders import evaluation, load, speech_model, stirred, waveforms
@@ -61,6 +62,37 @@ def test_parts_learn_together_and_are_saved_as_one(method, name, tmp_path):
     with model.disable_adapter():
         fresh = load(name)
         torch.testing.assert_close(logits(model, backbone), logits(speech_model(fresh), fresh), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "options", "parameters"),
+    [
+        # 50 keys and values of 768 in each of 12 layers, adapters of 128, and two normalisations a layer.
+        ("mam_adapter", "wavlm:base", {"preset": "peng"}, 12 * (2 * 50 * 768 + 2 * 768 * 128 + 896 + 2 * 1536)),
+        # 64 prompts and an adapter of 128 in each layer.
+        ("ipet", "wav2vec2:base", {}, 12 * (64 * 768 + 2 * 768 * 128 + 896)),
+        # A copy of the CNN (4,200,448) and an adapter of 32 in each layer: 4.84 % with the backbone's 94,371,712.
+        ("chapter", "hubert:base", {}, 4_200_448 + 12 * (2 * 768 * 32 + 800)),
+        # E in eleven layers with their normalisations, L in twelve, their mixture and the map back to the width.
+        (
+            "elp_adapters",
+            "wavlm:base",
+            {"preset": "el"},
+            11 * (2 * 768 * 256 + 1024 + 1536 + 2 * 1536) + 12 * (768 * 512 + 512 + 1024) + 12 + 512 * 768 + 768,
+        ),
+        # Bottleneck 48 with its gate; ten positions through 768 -> 512 -> 2 * 768 with theirs; rank 8 with two gates.
+        (
+            "unipelt",
+            "wav2vec2:base",
+            {},
+            12 * (2 * 768 * 48 + 816 + 769)
+            + 12 * (10 * 768 + 769 * 512 + 513 * 1536 + 769)
+            + 12 * 2 * (8 * 1536 + 769),
+        ),
+    ],
+)
+def test_what_papers_put_together_has_the_parameters_of_their_sizes(method, backbone, options, parameters):
+    assert count(method, backbone, options) == parameters
 
 
 def test_each_part_is_counted_as_by_itself():
