@@ -6,6 +6,7 @@ averaged   Att(q, K, V) / 2 + Att(q, [P_k; K], [P_v; V]) / 2, before attention's
 A prefix goes through no projection, is never masked and has no position: its scores get no position bias.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,8 +20,9 @@ from transformers.masking_utils import sdpa_mask
 from sure.backbone import Backbone
 from sure.errors import SureError
 from sure.heads import start_normal
-from sure.method import AdapterLayer, MethodConfig, Preset, Published, register
+from sure.method import MethodConfig, Preset, Published, register
 from sure.method.gating import Gate
+from sure.method.sharing import SharingLayer
 from sure.methods.prompt_tuning import start_as_patches
 
 _ATTENTION = "sure_prefix"
@@ -30,8 +32,9 @@ _ATTENTION = "sure_prefix"
 class PrefixTuning(MethodConfig):
     """SURE (Li et al. 2023): 30 positions, dropout 0.1, no reparametrisation.
 
-    With `reparametrise`, each layer's keys and values come from its own embedding through its own two-layer perceptron;
-    Li and Liang share both between layers.
+    With `reparametrise=shared`, keys and values come from an embedding through a two-layer perceptron, of which all
+    layers have the embedding and the first map in common and each its part of the second, as Li and Liang have it; with
+    `reparametrise=true` each layer has its own of all.
     """
 
     roles: ClassVar[tuple[str, ...]] = ("attention",)
@@ -48,14 +51,13 @@ class PrefixTuning(MethodConfig):
         ),
         "mam": Preset(
             "the prefix of He et al. 2022 (2110.04366), mix-and-match, 30 positions reparametrised, which stands "
-            "beside what is bottleneck_adapter's preset=parallel; that the maps meet at the backbone's width and are "
-            "each layer's own is this project's reading",
-            {"positions": 30, "dropout": 0.0, "reparametrise": True},
+            "beside what is bottleneck_adapter's preset=parallel; that the maps meet at the backbone's width is this "
+            "project's reading",
+            {"positions": 30, "dropout": 0.0, "reparametrise": "shared"},
         ),
         "unipelt": Preset(
-            "the prefix of UniPELT (Mao et al. 2022, 2110.07577) with its gate; theirs has one embedding and one first "
-            "map for all layers, here each layer has its own",
-            {"positions": 10, "dropout": 0.0, "reparametrise": True, "hidden_dimension": 512, "gate": True},
+            "the prefix of UniPELT (Mao et al. 2022, 2110.07577) with its gate",
+            {"positions": 10, "dropout": 0.0, "reparametrise": "shared", "hidden_dimension": 512, "gate": True},
         ),
     }
     published: ClassVar[tuple[Published, ...]] = (
@@ -76,8 +78,12 @@ class PrefixTuning(MethodConfig):
     dropout: Annotated[float, Field(ge=0, lt=1)] = field(
         default=0.1, metadata={"help": "Dropout on them, each utterance's own."}
     )
-    reparametrise: bool = field(
-        default=False, metadata={"help": "Learn them through Linear, tanh, Linear instead of directly."}
+    reparametrise: bool | Literal["shared"] = field(
+        default=False,
+        metadata={
+            "help": "Learn them through Linear, tanh, Linear instead of directly; shared: all layers have "
+            "the first map and what it reads in common."
+        },
     )
     hidden_dimension: PositiveInt | None = field(
         default=None, metadata={"help": "Size between the two linear maps; the backbone's width unless given."}
@@ -111,15 +117,37 @@ class PrefixTuning(MethodConfig):
         return super().targets(backbone, roles)
 
 
+class _Common(nn.Module):
+    """What all layers have in common: an embedding, and the first map of the perceptron."""
+
+    def __init__(self, width: int, hidden: int, config: PrefixTuning) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(config.positions, width))
+        self.map = nn.Linear(width, hidden)
+        start_normal(self.map)
+
+    def forward(self) -> Tensor:
+        """(positions, hidden)."""
+        return self.map(self.embedding).tanh()
+
+
 class _Prefix(nn.Module):
+    # Where it is shared, held by the first layer.
+    common: _Common
+
     def __init__(self, width: int, heads: int, config: PrefixTuning) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = config.dropout
         self.averaged = config.mixing == "averaged"
         self.gate = Gate(width) if config.gate else None
+        hidden = config.hidden_dimension or width
+        self.second = None
+        if config.reparametrise == "shared":
+            self.second = nn.Linear(hidden, 2 * width)
+            start_normal(self.second)
+            return
         if config.reparametrise:
-            hidden = config.hidden_dimension or width
             self.embedding = nn.Parameter(torch.randn(config.positions, width))
             self.perceptron = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * width))
             start_normal(self.perceptron[0], self.perceptron[2])
@@ -131,14 +159,17 @@ class _Prefix(nn.Module):
 
     def forward(self, batch: int) -> tuple[Tensor, Tensor]:
         """Keys and values, each of shape (batch, heads, positions, width of a head); each utterance's own dropout."""
-        prefix = self.embedding if self.perceptron is None else self.perceptron(self.embedding)
+        if self.second is not None:
+            prefix = self.second(self.common())
+        else:
+            prefix = self.embedding if self.perceptron is None else self.perceptron(self.embedding)
         prefix = nn.functional.dropout(prefix.expand(batch, -1, -1), self.dropout, self.training)
         # (batch, positions, 2 * width) -> (2, batch, heads, positions, width of a head)
         keys, values = prefix.view(*prefix.shape[:2], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         return keys, values
 
 
-class _PrefixLayer(AdapterLayer):
+class _PrefixLayer(SharingLayer):
     """Lends its keys and values to the attention module while that runs."""
 
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
@@ -151,9 +182,19 @@ class _PrefixLayer(AdapterLayer):
         # Without a prefix at hand this attention is `sdpa`.
         self.get_base_layer().config._attn_implementation = _ATTENTION
 
+    def group_of(self, name: str, base_layer: nn.Module, config: PrefixTuning) -> str:
+        # Up to a layer's number it is the encoder's name or the decoder's.
+        return re.split(r"\.\d+(?:\.|$)", name)[0] if config.reparametrise == "shared" else name
+
     def new_adapter(self, config: PrefixTuning) -> nn.Module:
+        width = self.model_config.hidden_size
         # A decoder may have other heads than its encoder.
-        return _Prefix(self.model_config.hidden_size, self.base_layer.num_heads, config)
+        adapter = _Prefix(width, self.base_layer.num_heads, config)
+        if config.reparametrise == "shared" and self.is_first:
+            adapter.common = _Common(width, config.hidden_dimension or width, config)
+            if config.initialisation == "uniform":
+                start_as_patches(adapter.common.embedding, width)
+        return adapter
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         hidden_states = args[0] if args else kwargs["hidden_states"]

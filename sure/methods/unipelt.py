@@ -9,7 +9,7 @@ class Unipelt(Composition):
     """Theirs: bottleneck of width / 16, ten positions through a perceptron, rank 8 on query and value.
 
     Their adapter reads the normalised sum of the feed-forward block and its input, which is no module's output; here it
-    reads what the block puts out. Their prefixes of all layers share one perceptron.
+    reads what the block puts out.
     """
 
     made_of: ClassVar = {
