@@ -80,13 +80,16 @@ def test_parts_learn_together_and_are_saved_as_one(method, name, tmp_path):
             {"preset": "el"},
             11 * (2 * 768 * 256 + 1024 + 1536 + 2 * 1536) + 12 * (768 * 512 + 512 + 1024) + 12 + 512 * 768 + 768,
         ),
-        # Bottleneck 48 with its gate; ten positions through 768 -> 512 -> 2 * 768 with theirs; rank 8 with two gates.
+        # Bottleneck 48 with its gate; ten positions through 768 -> 512 in common, in each layer through 512 -> 2 * 768
+        # and a gate; rank 8 with two gates.
         (
             "unipelt",
             "wav2vec2:base",
             {},
             12 * (2 * 768 * 48 + 816 + 769)
-            + 12 * (10 * 768 + 769 * 512 + 513 * 1536 + 769)
+            + 10 * 768
+            + 769 * 512
+            + 12 * (513 * 1536 + 769)
             + 12 * 2 * (8 * 1536 + 769),
         ),
     ],

@@ -75,8 +75,8 @@ def layer_written_out(layer, x):
         ("prompt_tuning", {"preset": "peft_ser", "gate": True}, 46_080 + 12 * 769),
         ("prompt_tuning", {"preset": "ast_shallow", "gate": True, "top": 6}, 300 * 768 + 769),
         ("prefix_tuning", {"preset": "peng"}, 921_600),
-        ("prefix_tuning", {"preset": "mam"}, 12 * (30 * 768 + 768 * 769 + 2 * 768 * 769)),
-        ("prefix_tuning", {"preset": "unipelt"}, 12 * (10 * 768 + 512 * 769 + 2 * 768 * 513 + 769)),
+        ("prefix_tuning", {"preset": "mam"}, 30 * 768 + 768 * 769 + 12 * 2 * 768 * 769),
+        ("prefix_tuning", {"preset": "unipelt"}, 10 * 768 + 512 * 769 + 12 * (2 * 768 * 513 + 769)),
         ("pseudo_features", {"frames": 7}, 7 * 512),
     ],
 )
@@ -395,6 +395,21 @@ class TestPrefix:
         for place, parameter in model.named_parameters():
             assert not parameter.requires_grad or parameter.grad.abs().sum() > 0, place
 
+    @torch.no_grad()
+    def test_a_shared_perceptron_reads_one_embedding_and_each_layer_has_its_part_of_the_second_map(self):
+        backbone, model = adapted("wav2vec2:tiny", "prefix_tuning", preset="mam")
+        first, last = (backbone.model.encoder.layers[at].attention.sure_adapter["default"] for at in (0, -1))
+        assert first.common is last.common
+        assert [name for name, _ in model.named_parameters() if "common" in name and name.endswith("embedding")] == [
+            "base_model.model.backbone.encoder.layers.0.attention.sure_adapter.default.common.embedding"
+        ]
+        for adapter in (first, last):
+            hidden = (adapter.common.embedding @ adapter.common.map.weight.T + adapter.common.map.bias).tanh()
+            expected = hidden @ adapter.second.weight.T + adapter.second.bias
+            keys, values = adapter.eval()(1)
+            torch.testing.assert_close(keys[0].transpose(0, 1).flatten(1), expected[:, :32], atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(values[0].transpose(0, 1).flatten(1), expected[:, 32:], atol=1e-6, rtol=1e-5)
+
     def test_its_tensors_have_the_names_they_had(self):
         assert set(_Prefix(8, 2, PrefixTuning()).state_dict()) == {"embedding"}
         names = set(_Prefix(8, 2, PrefixTuning(reparametrise=True)).state_dict())
@@ -416,6 +431,7 @@ class TestPrefix:
         model = speech_model(load("wav2vec2:tiny")).eval()
         attention, x = model.backbone.encoder.layers[0].attention, torch.randn(1, 4, 32)
         around = _BottleneckLayer(attention, model, "default", BottleneckAdapter(placement=["attention"]))
+        model.backbone.encoder.layers[0].attention = around
         outer = stirred(_PrefixLayer(around, model, "default", PrefixTuning())).eval()
         inner = _PrefixLayer(attention, model, "default", PrefixTuning()).eval()
         inner.sure_adapter = outer.sure_adapter
