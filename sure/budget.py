@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
@@ -293,9 +293,13 @@ def _storages(values: Any) -> set[StorageWeakRef]:
     return {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors}
 
 
+def _example(model: SpeechModel, seconds: int) -> dict[str, Tensor]:
+    """One utterance of so many seconds, or of as many as the model hears."""
+    return model.source.example(math.ceil(_heard(seconds, model.source)), model.device)
+
+
 def _forward(model: SpeechModel, seconds: int) -> _Forward:
-    """Of one utterance of so many seconds, or of as many as the model hears."""
-    inputs = model.source.example(math.ceil(_heard(seconds, model.source)), model.device)
+    inputs = _example(model, seconds)
     with _Forward(model, inputs) as counting, saved_tensors_hooks(counting.keep, lambda _: None):
         model(**inputs)
     return counting
@@ -306,10 +310,11 @@ def _inference_flops(model: PeftModel) -> int:
     training, base = model.training, model.get_base_model()
     model.eval()
     # PyTorch does not count its fused attention on CPUs; unfused it is the same matrix products on every device.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        flops = _forward(base, MACS_SECONDS).flops
+    inputs = _example(base, MACS_SECONDS)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        base(**inputs)
     model.train(training)
-    return flops
+    return counter.get_total_flops()
 
 
 def _macs_per_second(flops: int, backbone: Backbone) -> int:

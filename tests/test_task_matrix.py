@@ -84,7 +84,7 @@ def why_not(backbone, method):
     """What the error says where a method does not apply; None where it does."""
     family = backbone.partition(":")[0]
     if family != "wav2vec2" and getattr(applying.config_class(method), "needs_head", False):
-        return f"--method {method} trains a task's head on a backbone that stays as it is; {family} models are whole"
+        return f"--method {method} is made for a task's head; {family} models are whole"
     if method in registry.names("method") and not encoders.has_the_parts(registry.get("backbone", family), method):
         return f"{family} backbones have no "
     return None

@@ -187,7 +187,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     chosen = config_class(name)
     if backbone.headless and getattr(chosen, "needs_head", False):
         raise SureError(
-            f"--method {name} trains a task's head on a backbone that stays as it is; {backbone.family()} models "
+            f"--method {name} is made for a task's head; {backbone.family()} models "
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
     if not issubclass(chosen, Composition):
@@ -534,8 +534,7 @@ def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str
     if name in _CONVOLUTIONS_TOO or not linear or len(linear) == len(found):
         return targets
     _log.warning(
-        "%s adapts the linear maps of %s's layers; the others of their projections are convolutions, which it cannot "
-        "adapt.",
+        "%s adapts the linear maps of %s's layers; the others are convolutions, which it cannot adapt.",
         *(name, backbone.name),
     )
     return linear

@@ -15,6 +15,7 @@ _EARLIER = "Otake, Kawakami and Inoue 2023 (adapter-wavlm)"
 class ElpAdapters(Composition):
     """All three, E-adapters in all layers but the last, and the normalisations of those layers train."""
 
+    needs_head: ClassVar[bool] = True
     made_of: ClassVar = {
         "bottleneck_adapter": {"preset": "e_adapter", "layers": "0--2"},
         "layer_output_adapter": {"preset": "l_adapter"},

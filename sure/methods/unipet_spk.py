@@ -14,6 +14,7 @@ from sure.method.composition import Composition
 class UnipetSpk(Composition):
     """All three; or its earlier form without prompts and gates (`preset=inner_inter`)."""
 
+    needs_head: ClassVar[bool] = True
     made_of: ClassVar = {
         "bottleneck_adapter": {
             "placement": ["ffn"],

@@ -319,7 +319,7 @@ def test_cross_attention_is_a_role_and_takes_a_prefix():
 class TestMistakes:
     @pytest.mark.parametrize("method", ["linear_probe", "weighted_sum_probe"])
     def test_probes_have_nothing_to_train(self, method):
-        with pytest.raises(SureError, match=f"--method {method} trains a task's head .*whisper models are whole"):
+        with pytest.raises(SureError, match=f"--method {method} is made for a task's head; whisper models are whole"):
             applying.configure(method, load()[0])
 
     def test_convolutions_do_not_go_into_the_decoder(self):

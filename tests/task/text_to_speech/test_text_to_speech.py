@@ -450,7 +450,7 @@ def test_a_vocoder_of_its_own_is_named_in_the_record(command, tmp_path):
     ("change", "message"),
     [
         (["--max_seconds", "2"], "--max_seconds 2: tts_l2arctic needs whole utterances"),
-        (["--method", "linear_probe"], "--method linear_probe trains a task's head"),
+        (["--method", "linear_probe"], "--method linear_probe is made for a task's head"),
         (["--backbone", "tiny"], "--backbone tiny: wav2vec2 models do not speak"),
         (["--task_options", "vocoder=nowhere/at-all"], "vocoder=nowhere/at-all: "),
         (["--task_options", "validation_sentences=0"], "validation_sentences=0: not a whole number above 0"),
