@@ -30,7 +30,16 @@ STARTS_ELSEWHERE = {"bottleneck_adapter", "conformer_adapter", "conv_adapter", "
 STARTS_ELSEWHERE |= {"chapter", "elp_adapters", "hyper_adapter", "ipet", "layer_output_adapter", "mam_adapter"}
 STARTS_ELSEWHERE |= {"prompt_tuning", "pseudo_features", "ssvd", "unipelt", "unipet_spk"}
 
-CROSSED = [(name, method) for name in ENCODERS for method in METHODS if has_the_parts(bare(name), method)]
+# Their parts are met on every family.
+COMPOSED = [method for method in METHODS if len(applying.parts_of(method)) > 1]
+ENOUGH = ("wav2vec2:tiny_like_base", "wavlm:tiny", "wav2vec2_bert:tiny", "whisper:tiny")
+
+CROSSED = [
+    (name, method)
+    for name in ENCODERS
+    for method in METHODS
+    if has_the_parts(bare(name), method) and (name in ENOUGH or method not in COMPOSED)
+]
 
 
 def fresh_model(name: str, method: str):
@@ -58,7 +67,9 @@ def test_every_family_that_hears_has_a_tiny_size():
 
 
 def test_a_method_whose_parts_a_family_has_not_is_refused():
-    for name, method in set(product(ENCODERS, METHODS)) - set(CROSSED):
+    for name, method in product(ENCODERS, METHODS):
+        if has_the_parts(bare(name), method):
+            continue
         with pytest.raises(SureError, match=r"backbones have no '\w+'; its roles: "):
             applying.configure(method, bare(name))
     assert ("wav2vec2:tiny", "prefix_tuning") in CROSSED

@@ -144,27 +144,31 @@ def _compare_published(names: list[str]) -> None:
     from sure.budget import count
     from sure.method import applying
 
-    rows = []
+    rows, notes = [], []
     for name in names:
         for one in applying.published(name):
             ours = count(name, one.backbone, {"preset": one.preset} if one.preset else {}, one.labels)
             places = ",".join(applying.roles_of(name, one.preset))
             # Some round a print, some cut it off.
             same = abs(ours - one.parameters) < one.rounded
+            chosen = f"{name} {one.preset or ''}".strip()
             rows.append(
                 [
-                    *(f"{name} {one.preset or ''}".strip(), one.source, places, one.backbone),
-                    *("none" if one.labels is None else f"{one.labels} labels", f"{one.parameters:,}", f"{ours:,}"),
-                    one.difference if same else f"{ours - one.parameters:+,}: {one.difference}",
+                    *(chosen, one.source, places, one.backbone),
+                    *("" if one.labels is None else f"{one.labels} labels", f"{one.parameters:,}", f"{ours:,}"),
+                    "" if same else f"{ours - one.parameters:+,}",
                 ]
             )
+            if one.difference:
+                notes.append(f"{chosen} on {one.backbone}: {one.difference}.")
     if not rows:
         print("No count in print is known of this method.")
         return
     headers = ["method", "paper", "parts", "backbone", "head", "published", "ours", "difference"]
-    aligned = ["left"] * 5 + ["right"] * 2 + ["left"]
-    widths = [None, 34, 16, None, None, None, None, 34]
-    print(tabulate(rows, headers=headers, colalign=aligned, disable_numparse=True, maxcolwidths=widths))
+    aligned = ["left"] * 5 + ["right"] * 3
+    print(tabulate(rows, headers=headers, colalign=aligned, disable_numparse=True))
+    for note in notes:
+        print(textwrap.fill(note, 119, initial_indent="- ", subsequent_indent="  "))
 
 
 def _family(name: str) -> type:

@@ -26,7 +26,7 @@ class ElpAdapters(Composition):
             9_130_000,
             "wavlm:base",
             None,
-            _EARLIER,
+            "adapter-wavlm, Otake et al. 2023",
             "el",
             rounded=10_000,
             difference="the map from 512 dimensions to the width (393,984), in the release the head's, and the last "

@@ -10,12 +10,12 @@ from sure.errors import SureError
 from sure.method import applying
 from sure.task.text_to_speech import vocoders
 from sure.task.text_to_speech.model import NO_SAMPLE, SpeakingModel
-from tests.factories.encoders import FITTING, evaluation, has_the_parts, stirred
+from tests.factories.encoders import FITTING, KINDS_OF_METHODS, evaluation, has_the_parts, stirred
 from tests.factories.speaking import FAMILIES, TEXTS, inputs, load, targets
 
 APPLICABLE = [
     name
-    for name in registry.names("method")
+    for name in KINDS_OF_METHODS
     if not getattr(applying.config_class(name), "needs_head", False)
     and all(has_the_parts(registry.get("backbone", family), name) for family in FAMILIES)
 ]

@@ -21,13 +21,13 @@ from sure.runner.run import main
 from sure.task import make_task
 from sure.task.speech_recognition.model import NO_TOKEN, TranscribingModel
 from tests.factories.corpora import noise_in_fleurs_layout
-from tests.factories.encoders import FITTING, has_the_parts, stirred, waveforms
+from tests.factories.encoders import FITTING, KINDS_OF_METHODS, has_the_parts, stirred, waveforms
 from tests.factories.writing import SPECIAL, save_whisper
 
 TEXTS = ["one two three", "don't"]
 WITHOUT_HEAD = [
     name
-    for name in registry.names("method")
+    for name in KINDS_OF_METHODS
     if not getattr(applying.config_class(name), "needs_head", False)
     and has_the_parts(registry.get("backbone", "whisper"), name)
 ]

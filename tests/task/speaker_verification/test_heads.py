@@ -8,7 +8,6 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from sure import registry
 from sure.backbone.padding import Padding
 from sure.errors import SureError
 from sure.method import applying
@@ -22,10 +21,9 @@ from sure.task.speaker_verification.heads import (
     SpeakerHead,
     XVector,
 )
-from tests.factories.encoders import bare, evaluation, has_the_parts, load, stirred, waveforms
+from tests.factories.encoders import KINDS_OF_METHODS, bare, evaluation, has_the_parts, load, stirred, waveforms
 from tests.factories.speakers import FourSpeakers
 
-METHODS = registry.names("method")
 HEADS = tuple(EMBEDDERS)
 OF_ALL_LAYERS = tuple(name for name, kind in EMBEDDERS.items() if kind.all_layers)
 MIXING = ("weighted_sum_probe", "layer_output_adapter")
@@ -66,7 +64,7 @@ def adapted(name, method, head, layers="last"):
             ("wav2vec2_bert:tiny", "mean", "weighted_sum"),
             ("wav2vec2_bert:tiny", "ecapa", "last"),
         )
-        for method in METHODS
+        for method in KINDS_OF_METHODS
         if fits(name, method, head)
     ],
 )

@@ -16,7 +16,6 @@ import torch
 from datasets import Dataset, DatasetDict
 from peft import PeftModel
 
-from sure import registry
 from sure.backbone import loading
 from sure.backbone.padding import Padding
 from sure.errors import SureError
@@ -27,7 +26,7 @@ from sure.task import make_task, speech_recognition
 from sure.task.speech_recognition import SpeechRecognitionTask
 from sure.task.speech_recognition.normalisation import normalise
 from sure.task.speech_recognition.tokens import BLANK
-from tests.factories.encoders import bare, has_the_parts, load, stirred, waveforms
+from tests.factories.encoders import KINDS_OF_METHODS, bare, has_the_parts, load, stirred, waveforms
 
 
 @dataclass
@@ -367,7 +366,7 @@ def adapted_recogniser(name: str, method: str):
     [
         (name, method)
         for name in ("wav2vec2:tiny_like_base", "wavlm:tiny_like_base", "wav2vec2_bert:tiny", "whisper:tiny")
-        for method in registry.names("method")
+        for method in KINDS_OF_METHODS
         if has_the_parts(bare(name), method)
     ],
 )
