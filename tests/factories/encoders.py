@@ -41,8 +41,8 @@ FITTING = {
 }
 
 
-# One of each way in which a method changes a model. The matrix has all; where a task or a family has a model of its own,
-# what it shows of all is shown again of these.
+# One of each way in which a method changes a model. The matrix has all; where a task or a family has a model of its
+# own, what it shows of all is shown again of these.
 KINDS_OF_METHODS = (
     *("full_finetuning", "linear_probe", "weighted_sum_probe", "bitfit", "lora", "s2_lora", "prefix_tuning"),
     *("prompt_tuning", "bottleneck_adapter", "conv_adapter", "mixture_of_adapters", "hyper_adapter", "cnn_adapter"),
