@@ -132,12 +132,15 @@ class ComposedTuner(Tuner):
         for part in self.parts.values():
             part._check_merge_allowed()
 
+    def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
+        """As PEFT's, from the inside: what is inside is heard through what is around it."""
+        self._check_merge_allowed()
+        for layer in reversed(list(self._layers())):
+            layer.merge(safe_merge=safe_merge, adapter_names=adapter_names)
+
     def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:
         if merge:
-            self._check_merge_allowed()
-            # What is inside is heard through what is around it.
-            for layer in reversed(list(self._layers())):
-                layer.merge(safe_merge=kwargs.get("safe_merge", False), adapter_names=kwargs.get("adapter_names"))
+            self.merge_adapter(kwargs.get("adapter_names"), kwargs.get("safe_merge", False))
         # PEFT's takes off what is outermost.
         while any(self._layers()):
             super()._unload_and_optionally_merge(merge=False, **kwargs)

@@ -1,5 +1,6 @@
 """Several methods at once: what each part does, what they share, and one adapter for all of it."""
 
+import copy
 import json
 
 import pytest
@@ -120,6 +121,9 @@ def test_two_at_a_linear_map_are_the_formula():
 def test_merged_they_give_what_they_gave(method):
     backbone, model = composed(method)
     expected = logits(model, backbone)
+    twin = copy.deepcopy(model)
+    twin.merge_adapter()
+    torch.testing.assert_close(logits(twin, backbone), expected, atol=1e-5, rtol=1e-4)
     merged = model.merge_and_unload()
     assert not any("base_layer" in name for name, _ in merged.named_modules())
     torch.testing.assert_close(logits(merged, backbone), expected, atol=1e-5, rtol=1e-4)
