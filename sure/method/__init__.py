@@ -122,6 +122,9 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         try:
             return super().__getattr__(name)
         except AttributeError:
+            # How it is copied, and the like, is its own.
+            if name.startswith("__"):
+                raise
             return getattr(super().__getattr__("base_layer"), name)
 
     @abstractmethod
