@@ -36,8 +36,21 @@ class BottleneckAdapter(BottleneckConfig):
             _ONCE | {"insertion": "parallel", "scale": 4.0, "bottleneck_dimension": 512, "initialisation": "lora"},
         ),
         "chapter": Preset(
-            "Chen et al. 2022 (2210.06175, 2212.01282) as their code has it: once, on the feed-forward block's output",
+            "Chen et al. 2022 (2210.06175, 2212.01282) as their code has it: once, on the feed-forward block's output; "
+            "the sequential one of PEFT for Speech (Lin et al. 2024, 2401.02122) too",
             _ONCE | {"bottleneck_dimension": 32, "activation": "gelu", "initialisation": "torch"},
+        ),
+        "peft_for_speech": Preset(
+            "the parallel one of PEFT for Speech (2401.02122): beside the whole layer; theirs is added before a last "
+            "normalisation of the layer, here behind it",
+            {"insertion": "parallel", "bottleneck_dimension": 32, "activation": "gelu", "initialisation": "torch"},
+        ),
+        "peft_ser": Preset(
+            "PEFT-SER (Feng and Narayanan 2023, 2306.05350) as its code has it: beside the feed-forward block, whose "
+            "input is added once more",
+            _ONCE
+            | {"insertion": "parallel", "residual": True, "scale": 0.1}
+            | {"bottleneck_dimension": 128, "initialisation": "lora"},
         ),
         "asr_transfer": Preset(
             "Thomas, Kessler and Karout 2022 (2202.03218): two per layer; the start is this project's reading of "

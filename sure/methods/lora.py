@@ -52,7 +52,8 @@ class Lora(peft.LoraConfig):
             {"roles": ["ffn_in", "ffn_out"], "r": 16},
         ),
         "w2vbert": Preset(
-            "the LoRA of 2510.04213, without its layer adapters: query and value, rank 64, alpha 128",
+            "the LoRA of 2510.04213, whose layer adapters are a head of speaker verification (head=layer_aggregation): "
+            "query and value, rank 64, alpha 128",
             {"roles": ["query", "value"], "r": 64, "lora_alpha": 128},
         ),
         "dora": Preset("DoRA, Liu et al. 2024 (2402.09353), of SURE's rank and scale", {"use_dora": True}),
