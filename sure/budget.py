@@ -293,13 +293,9 @@ def _storages(values: Any) -> set[StorageWeakRef]:
     return {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors}
 
 
-def _example(model: SpeechModel, seconds: int) -> dict[str, Tensor]:
-    """One utterance of so many seconds, or of as many as the model hears."""
-    return model.source.example(math.ceil(_heard(seconds, model.source)), model.device)
-
-
 def _forward(model: SpeechModel, seconds: int) -> _Forward:
-    inputs = _example(model, seconds)
+    """Of one utterance of so many seconds, or of as many as the model hears."""
+    inputs = model.source.example(math.ceil(_heard(seconds, model.source)), model.device)
     with _Forward(model, inputs) as counting, saved_tensors_hooks(counting.keep, lambda _: None):
         model(**inputs)
     return counting
@@ -310,9 +306,8 @@ def _inference_flops(model: PeftModel) -> int:
     training, base = model.training, model.get_base_model()
     model.eval()
     # PyTorch does not count its fused attention on CPUs; unfused it is the same matrix products on every device.
-    inputs = _example(base, MACS_SECONDS)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        base(**inputs)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        base.run_example(math.ceil(_heard(MACS_SECONDS, base.source)))
     model.train(training)
     return counter.get_total_flops()
 

@@ -114,7 +114,7 @@ def _describe_composition(name: str, parts: dict[str, dict]) -> None:
     dimensions = applying.dimensions(name)
     example = next(iter(dimensions), f"{next(iter(parts))}.roles")
     print(
-        "\nTheir options have the name of the method before them, such as --method_options "
+        "\nOptions (--method_options name=value ...): theirs, with the name of the method before them, such as\n"
         f"{example}=...; `sure methods {next(iter(parts))}` lists that method's."
     )
     if dimensions:

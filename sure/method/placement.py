@@ -77,8 +77,9 @@ class PlacedConfig(MethodConfig):
 
     def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str] | str:
         """The parts, and the normalisations where those train."""
-        if self.reads_ahead:
-            roles = backbone.encoder_roles(roles, f"{self.reads_ahead}, and would read what")
+        ahead = self.reads_ahead or ("a gate is a mean over time" if self.scale == "gated" else "")
+        if ahead:
+            roles = backbone.encoder_roles(roles, f"{ahead}, and would read what")
         norms = self._norms(backbone, roles)
         # Where the feed-forward block is no module, its last map gives what the block gives.
         roles = tuple(

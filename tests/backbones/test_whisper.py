@@ -245,8 +245,10 @@ class TestMatrix:
         moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
         assert moved <= trainable
         assert any("encoder" in name for name in moved)
-        # Neither what reads ahead nor prompts have a place in the decoder.
-        of_encoder = method == "prompt_tuning" or getattr(applying.config_class(method)(), "reads_ahead", "")
+        # Neither what reads ahead, as gates do, nor prompts have a place in the decoder.
+        of_encoder = method in ("prompt_tuning", "unipelt") or getattr(
+            applying.config_class(method)(), "reads_ahead", ""
+        )
         assert any("decoder" in name for name in moved) != bool(of_encoder)
 
     def test_saved_and_loaded_it_writes_the_same(self, method, tmp_path):
