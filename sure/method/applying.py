@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import logging
-import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from torch import nn
 from sure import registry
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting
+from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting, targeting
 from sure.method.composition import PLUS, ComposedTuner, Composition, refuse_part
 from sure.method.linear import LINEAR_ROLES
 from sure.method.placement import PlacedConfig
@@ -44,9 +43,6 @@ _ROLES = {
     # PEFT's default for every model it knows.
     "beft": ("value",),
 }
-
-# Those of PEFT that adapt convolutions over time too.
-_CONVOLUTIONS_TOO = {"hira", "loha", "lokr", "osf"}
 
 # Of PEFT's, the option of which they have more or less. The others keep their size under a budget.
 _DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
@@ -196,7 +192,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         options = _fitted(name, backbone, options, budget)
     if issubclass(chosen, Composition):
         return _compose(name, chosen, backbone, options)
-    roles, layers = options.pop("roles", None), _layers(options)
+    roles, layers = options.pop("roles", None), targeting.layers_chosen(options)
     fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
     # What PEFT notes of an adapter is not for users to choose.
     for noted in dataclasses.fields(peft.PeftConfig):
@@ -225,16 +221,16 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
             targets(backbone, roles) if targets else "|".join(backbone.modules(role) for role in roles)
         )
         if not given and (name in registry.from_peft() or getattr(config, "linear_only", False)):
-            config.target_modules = _linear(name, backbone, config.target_modules)
+            config.target_modules = targeting.linear_alone(name, backbone, config.target_modules)
         if layers:
-            config.target_modules = _of_layers(backbone, config.target_modules, layers)
+            config.target_modules = targeting.in_layers(backbone, config.target_modules, layers)
     if getattr(config, "feedforward_modules", "") is None:
         # IA3 scales the input of these instead of their output (Liu et al. 2022, section 3.3).
         config.feedforward_modules = backbone.modules("ffn_out")
     for option in ("target_modules", "exclude_modules", "modules_to_save"):
-        _refuse_absent(backbone, option, getattr(config, option, None))
+        targeting.refuse_absent(backbone, option, getattr(config, option, None))
     for option in ("rank_pattern", "alpha_pattern"):
-        _refuse_absent(backbone, option, list(getattr(config, option, None) or ()))
+        targeting.refuse_absent(backbone, option, list(getattr(config, option, None) or ()))
     if not backbone.headless:
         config.modules_to_save = sorted({"head", *(config.modules_to_save or [])})
     config.revision = backbone.revision
@@ -248,7 +244,11 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     """
     name = bare_type(config.peft_type).lower()
     parts = config.parts.values() if isinstance(config, Composition) else [config]
-    chosen = {model.get_submodule(place) for part in parts for place in _found(model.source, part.target_modules)}
+    chosen = {
+        model.get_submodule(place)
+        for part in parts
+        for place in targeting.modules_named(model.source, part.target_modules)
+    }
     unusual = sorted({type(module).__name__.strip("_") for module in chosen if not isinstance(module, nn.Linear)})
     try:
         with _wrong_options(name):
@@ -367,16 +367,8 @@ def _wrong_options(name: str) -> Iterator[None]:
     """What a method's own code refuses is a user's to change."""
     try:
         yield
-    except (TypeError, ValueError, AssertionError, ArithmeticError, NotImplementedError, re.error) as error:
+    except (TypeError, ValueError, AssertionError, ArithmeticError, NotImplementedError) as error:
         raise SureError(f"--method_options of {name}: {error or type(error).__name__}") from None
-
-
-def _found(backbone: Backbone, targets: list[str] | str) -> list[str]:
-    """The modules of a backbone that PEFT would adapt: a string is an expression for whole names, a list has ends."""
-    names = [name for name, _ in backbone.named_modules()]
-    if isinstance(targets, str):
-        return [name for name in names if re.fullmatch(targets, name)]
-    return [name for name in names if f".{name}".endswith(tuple(f".{target}" for target in targets))]
 
 
 def _default_roles(name: str, config: peft.PeftConfig) -> tuple[str, ...]:
@@ -497,95 +489,6 @@ def of_every_layer(
 
 def _size(backbone: Backbone) -> int:
     return sum(parameter.numel() for parameter in backbone.model.parameters())
-
-
-def _layers(options: dict[str, Any]) -> list[tuple[int, int]]:
-    """The layers that `layers` or `top` in the options choose, taken out of them: first and last of each range.
-
-    A negative number counts from the end. PEFT's own `layers_to_transform` means the same, and is left in.
-    """
-    given = {name: options[name] for name in ("layers", "top", "layers_to_transform") if options.get(name) is not None}
-    for name in ("layers", "top"):
-        options.pop(name, None)
-    if len(given) > 1 or options.get("layers_pattern"):
-        raise SureError(f"--method_options {', '.join(given)}: one of layers=0-5 and top=6 chooses layers, no other.")
-    if not given:
-        return []
-    ((name, value),) = given.items()
-    if name == "top":
-        ranges = [("-" + str(value), "-1")] if re.fullmatch("[1-9][0-9]*", str(value)) else [None]
-    else:
-        parts = value if isinstance(value, list) else str(value).split(",")
-        found = [re.fullmatch(r"\s*(-?\d+)(?:-(-?\d+))?\s*", str(part)) for part in parts]
-        ranges = [match and (match[1], match[2] or match[1]) for match in found]
-    if not all(ranges):
-        raise SureError(
-            f"--method_options {name}={value}: layers are numbered from 0, such as layers=0-5 or layers=0,2,4; the "
-            "last six are top=6, and 0--2 all but the last."
-        )
-    return [(int(low), int(high)) for low, high in ranges]
-
-
-def _linear(name: str, backbone: Backbone, targets: list[str] | str) -> list[str] | str:
-    """The linear maps among what a method would adapt, where others are among them that it cannot."""
-    modules = dict(backbone.named_modules())
-    found = _found(backbone, targets)
-    linear = [place for place in found if isinstance(modules[place], nn.Linear)]
-    if name in _CONVOLUTIONS_TOO or not linear or len(linear) == len(found):
-        return targets
-    _log.warning(
-        "%s adapts the linear maps of %s's layers; the others are convolutions, which it cannot adapt.",
-        *(name, backbone.name),
-    )
-    return linear
-
-
-def _of_layers(backbone: Backbone, targets: list[str] | str, ranges: list[tuple[int, int]]) -> list[str]:
-    """Of the modules that a method would adapt, those in the layers chosen, of an encoder-decoder in either part."""
-    layer = re.compile(
-        rf"({'|'.join(backbone.modules(role) for role in backbone.roles if role.endswith('layer'))})(?:\..+)?"
-    )
-    # By stack of layers how many there are.
-    layers = {}
-    for name, _ in backbone.named_modules():
-        if match := layer.fullmatch(name):
-            stack, _, number = match[1].rpartition(".")
-            layers[stack] = max(layers.get(stack, 0), int(number) + 1)
-    chosen = {
-        stack: {number for low, high in ranges for number in range(low % count, high % count + 1)}
-        for stack, count in layers.items()
-        if all(-count <= end < count for ends in ranges for end in ends)
-    }
-    found = []
-    for name in _found(backbone, targets):
-        if match := layer.fullmatch(name):
-            stack, _, number = match[1].rpartition(".")
-            if stack not in chosen:
-                break
-            if int(number) in chosen[stack]:
-                found.append(name)
-    else:
-        if found:
-            return found
-    numbers = ", ".join(f"{stack}: 0 to {count - 1}" for stack, count in layers.items())
-    raise SureError(
-        f"--method_options: not all of the layers chosen are there; those of {backbone.name} are {numbers}."
-    )
-
-
-def _refuse_absent(backbone: Backbone, option: str, chosen: list[str] | set[str] | str | None) -> None:
-    """PEFT says nothing where one of several modules is not there."""
-    if not chosen or chosen == "all-linear":
-        return
-    with _wrong_options(option):
-        for target in [chosen] if isinstance(chosen, str) else chosen:
-            sought = rf"(?:.*\.)?(?:{target})" if option.endswith("pattern") else target
-            if not _found(backbone, sought if sought != target or isinstance(chosen, str) else [target]):
-                ends = f"; for names that end in it write [{target}]" if isinstance(chosen, str) else ""
-                raise SureError(
-                    f"--method_options {option}={target}: no module of {backbone.name} has this name{ends}. Parts by "
-                    f"their roles are simpler: roles=query,value (`sure backbones {backbone.family()}`)."
-                )
 
 
 def _at_home(adapted: peft.PeftModel) -> peft.PeftModel:

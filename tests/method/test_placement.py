@@ -7,7 +7,7 @@ from torch import nn
 from sure.backbone import loading
 from sure.budget import count
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import applying, targeting
 from tests.factories.encoders import bare, evaluation, load, speech_model, stirred, waveforms
 
 POST_NORM, PRE_NORM = "wav2vec2:tiny_like_base", "wav2vec2:tiny"
@@ -151,7 +151,7 @@ def test_of_an_encoder_decoder_the_norms_of_the_adapted_side_train():
         ("cross_attention", {"decoder"}),
     ):
         config = applying.configure("bottleneck_adapter", whisper, {"roles": role, "train_norms": True})
-        found = applying._found(whisper, config.target_modules)
+        found = targeting.modules_named(whisper, config.target_modules)
         assert {name.split(".")[2] for name in found if name.endswith("norm")} == sides
 
 
