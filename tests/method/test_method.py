@@ -272,7 +272,7 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
             "target_modules=nothing: no module of .* has this name; for names that",
         ),
         ("lora", {"target_modules": ["q_proj", "nothing"]}, "target_modules=nothing: no module of .* has this name"),
-        ("lora", {"target_modules": "(("}, "of target_modules: missing"),
+        ("lora", {"target_modules": "(("}, r"target_modules=\(\(: no regular expression \(missing"),
         ("lora", {"modules_to_save": ["nothing"]}, "modules_to_save=nothing: no module of"),
         ("lora", {"rank_pattern": {"nothing": 4}}, "rank_pattern=nothing: no module of"),
         ("lora", {"layers_to_transform": 7}, r"those of .* are backbone\.encoder\.layers: 0 to 1"),
