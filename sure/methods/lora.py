@@ -47,6 +47,11 @@ class Lora(peft.LoraConfig):
             "Chen et al. 2022 (2210.06175) as their code has it: key and query, rank 8, alpha 1",
             {"roles": ["query", "key"]},
         ),
+        "peng": Preset(
+            "LoRaAdapter of Peng et al. 2023 (2210.16032), as in the first author's code: query and key, rank 32, scale "
+            "1; without the biases of its maps",
+            {"roles": ["query", "key"], "r": 32, "lora_alpha": 32},
+        ),
         "peft_ser": Preset(
             "PEFT-SER, Feng and Narayanan 2023 (2306.05350): the maps of the feed-forward block, rank 16, alpha 1",
             {"roles": ["ffn_in", "ffn_out"], "r": 16},
