@@ -48,8 +48,8 @@ class Lora(peft.LoraConfig):
             {"roles": ["query", "key"]},
         ),
         "peng": Preset(
-            "LoRaAdapter of Peng et al. 2023 (2210.16032), as in the first author's code: query and key, rank 32, scale "
-            "1; without the biases of its maps",
+            "LoRaAdapter of Peng et al. 2023 (2210.16032), as in the first author's code: query and key, rank 32, "
+            "scale 1; without the biases of its maps",
             {"roles": ["query", "key"], "r": 32, "lora_alpha": 32},
         ),
         "peft_ser": Preset(
