@@ -437,15 +437,16 @@ def _fit_parts(
     parts = parts_of(name, options)
     # A paper's size gives way to the budget, one that was asked for does not.
     free = {part: own for part in parts for own in dimensions(part) if f"{part}.{own}" not in options}
-    left = fitting.parameters_of(budget, _size(backbone))
-    left -= sum(_trainable(part, backbone, own) for part, own in parts.items() if part not in free)
+    allowed = fitting.parameters_of(budget, _size(backbone))
+    left = allowed - sum(_trainable(part, backbone, own) for part, own in parts.items() if part not in free)
     fitted = {}
     for turn, (part, chosen) in enumerate(free.items()):
         others = {option: value for option, value in parts[part].items() if option != chosen}
         share = left // (len(free) - turn)
         if share < 1:
             return fitting.OutOfReach(
-                f"--method_options budget={budget}: {name} has more in its parts of one size than that."
+                f"--method_options budget={budget}: {name} has {allowed - left:,} parameters besides those of "
+                f"{part}.{chosen}; the budget is {allowed:,}."
             )
         (found,) = fit(part, backbone, others, [share])
         if isinstance(found, fitting.OutOfReach):
