@@ -2,7 +2,7 @@
 # Every method at one budget of trainable parameters, on one corpus of emotions: what is learnt of equally many numbers.
 #
 # Data      EmoDB (DATA_DIR/wav/*)
-# Costs     one CPU core and half an hour on sure-mini; no GPU, no network
+# Costs     one CPU core and half an hour to an hour on sure-mini; no GPU, no network
 # Run       DATA_DIR=/data/emodb bash recipes/equal_budget.sh
 # Override  DATA_DIR=/data/emodb BUDGET=5% METHODS="lora convpass" BACKBONE=microsoft/wavlm-base-plus bash recipes/equal_budget.sh
 #
