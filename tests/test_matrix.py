@@ -14,6 +14,7 @@ from sure.method import applying
 from tests.factories.encoders import (
     ENCODERS,
     FITTING,
+    KINDS_OF_METHODS,
     bare,
     evaluation,
     has_the_parts,
@@ -30,15 +31,16 @@ STARTS_ELSEWHERE = {"bottleneck_adapter", "conformer_adapter", "conv_adapter", "
 STARTS_ELSEWHERE |= {"chapter", "elp_adapters", "hyper_adapter", "ipet", "layer_output_adapter", "mam_adapter"}
 STARTS_ELSEWHERE |= {"prompt_tuning", "pseudo_features", "ssvd", "unipelt", "unipet_spk"}
 
-# Their parts are met on every family.
-COMPOSED = [method for method in METHODS if len(applying.parts_of(method)) > 1]
+# One of each kind is crossed with all sizes; the others with those whose code differs: HuBERT, UniSpeech-SAT and
+# data2vec have the modules of wav2vec 2.0.
 ENOUGH = ("wav2vec2:tiny_like_base", "wavlm:tiny", "wav2vec2_bert:tiny", "whisper:tiny")
+ENOUGH += ("audio_spectrogram_transformer:tiny",)
 
 CROSSED = [
     (name, method)
     for name in ENCODERS
     for method in METHODS
-    if has_the_parts(bare(name), method) and (name in ENOUGH or method not in COMPOSED)
+    if has_the_parts(bare(name), method) and (name in ENOUGH or method in KINDS_OF_METHODS)
 ]
 
 
