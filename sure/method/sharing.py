@@ -4,6 +4,7 @@ The first place of a group holds them and the others know of them, so that they 
 Which is the first follows from the model and from what is adapted in it: it is the same when an adapter is read again.
 """
 
+import re
 from abc import abstractmethod
 from typing import Any
 
@@ -11,6 +12,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sure.method import AdapterLayer, MethodConfig
+
+
+def stack_of(name: str) -> str:
+    """The name of a place up to its layer's number, which is the encoder's or the decoder's: `encoder.layers`."""
+    return re.split(r"\.\d+(?:\.|$)", name)[0]
 
 
 class SharingLayer(AdapterLayer):

@@ -13,7 +13,6 @@ embedding and nothing else. HyperGenerator (Li et al. 2024, 2406.17257) puts suc
 and also gives them an embedding of the language. No task here says which language is spoken, and it is left out.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -27,7 +26,7 @@ from sure.backbone.text_to_speech import TextToSpeech, Voices
 from sure.errors import SureError
 from sure.method import Preset, register
 from sure.method.placement import PlacedAdapter, PlacedConfig, PlacedLayer
-from sure.method.sharing import SharingLayer
+from sure.method.sharing import SharingLayer, stack_of
 
 
 @dataclass
@@ -142,8 +141,7 @@ class _HyperAdapterLayer(SharingLayer, PlacedLayer):
         # A normalisation that trains is no place of an adapter.
         if config.train_norms and isinstance(base_layer, nn.LayerNorm):
             return name
-        # Up to a layer's number it is the encoder's name or the decoder's.
-        return re.split(r"\.\d+(?:\.|$)", name)[0]
+        return stack_of(name)
 
     def new_adapter(self, config: HyperAdapter) -> nn.Module:
         if self.trains_norm:

@@ -6,7 +6,6 @@ averaged   Att(q, K, V) / 2 + Att(q, [P_k; K], [P_v; V]) / 2, before attention's
 A prefix goes through no projection, is never masked and has no position: its scores get no position bias.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,7 +21,7 @@ from sure.errors import SureError
 from sure.heads import start_normal
 from sure.method import MethodConfig, Preset, Published, register
 from sure.method.gating import Gate
-from sure.method.sharing import SharingLayer
+from sure.method.sharing import SharingLayer, stack_of
 from sure.methods.prompt_tuning import start_as_patches
 
 _ATTENTION = "sure_prefix"
@@ -183,8 +182,7 @@ class _PrefixLayer(SharingLayer):
         self.get_base_layer().config._attn_implementation = _ATTENTION
 
     def group_of(self, name: str, base_layer: nn.Module, config: PrefixTuning) -> str:
-        # Up to a layer's number it is the encoder's name or the decoder's.
-        return re.split(r"\.\d+(?:\.|$)", name)[0] if config.reparametrise == "shared" else name
+        return stack_of(name) if config.reparametrise == "shared" else name
 
     def new_adapter(self, config: PrefixTuning) -> nn.Module:
         width = self.model_config.hidden_size
