@@ -137,7 +137,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
         arguments=as_json(args.to_dict()) | chosen,
         plugins=plugins.took_part(
             ("task", task.name),
-            *(("method", part) for part in applying.parts_of(run.method)),
+            *(("method", name) for name in dict.fromkeys((run.method, *applying.parts_of(run.method)))),
             ("backbone", backbone.family()),
             *(("metric", name) for name in task.metrics),
         ),
