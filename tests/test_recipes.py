@@ -1,12 +1,9 @@
 """Recipes are documented, valid, and do on a small scale what they promise on a large one."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +12,7 @@ from sure.record import Result
 from sure.runner.arguments import parse
 from tests.factories import REPOSITORY
 from tests.factories.encoders import save_backbone
+from tests.factories.recipes import carry_out, dry_run
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.sh"))
 
@@ -63,30 +61,23 @@ def test_the_comparison_at_one_budget_leaves_no_method_out():
 
 
 @pytest.mark.slow
-def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_ends_with_a_leaderboard(tmp_path):
+def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_ends_with_a_leaderboard(
+    tmp_path, monkeypatch, capsys, caplog
+):
     pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
     synth.esd.make(tmp_path / "esd", speakers=2, train=4, evaluation=1, test=2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     settings = {
         "DATA_DIR": str(tmp_path / "esd"),
         "BACKBONE": str(save_backbone(tmp_path / "backbone", "wav2vec2")),
         "OUTPUT_DIR": str(tmp_path / "out"),
-        "SURE_CACHE": str(tmp_path / "cache"),
         "BATCH_SIZE": "8",
-        "CUDA_VISIBLE_DEVICES": "",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
 
     def run(**changes):
         flags = "--num_train_epochs 1 --eval_strategy epoch --save_strategy epoch --report_to none"
-        done = subprocess.run(
-            ["bash", next(path for path in RECIPES if path.name == "emotion_cls.sh"), *flags.split()],
-            env=os.environ | settings | changes,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done
+        carry_out(dry_run(tmp_path, "emotion_cls.sh", *flags.split(), **settings | changes))
+        return capsys.readouterr().out
 
     def result(method):
         return Result.read(tmp_path / "out" / method / "result.json")
@@ -101,7 +92,7 @@ def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_end
 
     written = (tmp_path / "out" / "linear_probe" / "result.json").stat().st_mtime_ns
     again = run(METHODS="linear_probe bitfit")
-    assert "linear_probe/result.json is complete" in again.stderr
+    assert "linear_probe/result.json is complete" in caplog.text
     assert (tmp_path / "out" / "linear_probe" / "result.json").stat().st_mtime_ns == written
     assert result("bitfit").run.arguments["global_batch_size"] == 256
 
@@ -110,25 +101,15 @@ def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_end
     page = (tmp_path / "out" / "leaderboard" / "index.html").read_text(encoding="utf-8")
     for method in ("bitfit", "linear_probe"):
         assert method in page
-        assert method in again.stdout.rpartition("== esd_emotion, bitfit")[2], "not in the table at the end"
+        assert method in again.rpartition("== esd_emotion, bitfit")[2], "not in the table at the end"
 
 
 @pytest.fixture
-def dry_run(tmp_path):
+def told_by(tmp_path):
     """Runs a recipe whose `sure` and `torchrun` say what they were told."""
-    for name in ("sure", "torchrun"):
-        (tmp_path / name).write_text(f"#!/usr/bin/env bash\nprintf '%q ' {name} \"$@\"\necho\n")
-        (tmp_path / name).chmod(0o755)
 
     def run(name, **settings):
-        environment = (
-            os.environ
-            | {"DATA_DIR": str(tmp_path)}
-            | settings
-            | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-        )
-        recipe = next(path for path in RECIPES if path.name == name)
-        return subprocess.run(["bash", recipe], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        return dry_run(tmp_path, name, **{"DATA_DIR": str(tmp_path)} | settings)
 
     return run
 
@@ -140,9 +121,9 @@ def dry_run(tmp_path):
         *(("ks.sh", 256), ("ic.sh", 32), ("sp_cls.sh", 256)),
     ],
 )
-def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dry_run):
+def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, told_by):
     for processes, size in ((1, 8), (2, 16), (4, 4)):
-        said = dry_run(name, METHODS="lora", NUM_PROCESSES=str(processes), BATCH_SIZE=str(size))
+        said = told_by(name, METHODS="lora", NUM_PROCESSES=str(processes), BATCH_SIZE=str(size))
         assert said.returncode == 0, said.stderr
         accumulated = int(re.search(r"--gradient_accumulation_steps (\d+)", said.stdout)[1])
         assert accumulated * processes * size == batch
@@ -151,14 +132,14 @@ def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dr
     run, trainer = parse([*shlex.split(told.partition("sure.train ")[2]), "--fp16", "False"], "sure train")
     run.make_task()
     assert trainer.gradient_accumulation_steps == accumulated
-    refused = dry_run(name, NUM_PROCESSES="3")
+    refused = told_by(name, NUM_PROCESSES="3")
     assert refused.returncode
     assert f"on NUM_PROCESSES=3 makes no batch of {batch}" in refused.stderr
     assert "train" not in refused.stdout
 
 
-def test_the_spectrogram_transformer_s_recipe_runs_every_fold_of_the_corpora_that_are_given(dry_run, tmp_path):
-    said = dry_run("ast.sh", ESC50=str(tmp_path), IEMOCAP=str(tmp_path), METHODS="lora", NUM_PROCESSES="2")
+def test_the_spectrogram_transformer_s_recipe_runs_every_fold_of_the_corpora_that_are_given(told_by, tmp_path):
+    said = told_by("ast.sh", ESC50=str(tmp_path), IEMOCAP=str(tmp_path), METHODS="lora", NUM_PROCESSES="2")
     assert said.returncode == 0, said.stderr
     told = [line.partition("sure.train ")[2] for line in said.stdout.splitlines() if line.startswith("torchrun")]
     runs = [parse(shlex.split(words), "sure train") for words in told]
@@ -171,27 +152,27 @@ def test_the_spectrogram_transformer_s_recipe_runs_every_fold_of_the_corpora_tha
     assert len({trainer.output_dir for _, trainer in runs}) == 10
 
 
-def test_the_recognition_recipe_wants_to_know_how_large_another_language_is(dry_run):
-    refused = dry_run("asr_fleurs.sh", DATA_DIR="google/fleurs", LANGUAGE_NAME="fr_fr")
+def test_the_recognition_recipe_wants_to_know_how_large_another_language_is(told_by):
+    refused = told_by("asr_fleurs.sh", DATA_DIR="google/fleurs", LANGUAGE_NAME="fr_fr")
     assert refused.returncode
     assert "UTTERANCES: is the number of training utterances of fr_fr" in refused.stderr
-    said = dry_run("asr_fleurs.sh", DATA_DIR="google/fleurs", LANGUAGE_NAME="fr_fr", UTTERANCES="3193", METHODS="lora")
+    said = told_by("asr_fleurs.sh", DATA_DIR="google/fleurs", LANGUAGE_NAME="fr_fr", UTTERANCES="3193", METHODS="lora")
     # 100 steps in each of 50 epochs: 1,000 rise, 2,000 stay.
     assert "num_decay_steps" in said.stdout
     assert "2000" in said.stdout
 
 
 @pytest.mark.parametrize("name", [path.name for path in RECIPES if path.name != "demo.sh"])
-def test_a_recipe_without_its_data_says_so_before_anything_else(name, dry_run):
+def test_a_recipe_without_its_data_says_so_before_anything_else(name, told_by):
     several = {
         "ast.sh": ("ESC50", "URBANSOUND8K", "SPEECH_COMMANDS", "FLUENT", "IEMOCAP"),
         "probe_sure_mini.sh": ("EMODB", "DIGITS", "SPEAKERS"),
         "whisper_base.sh": ("DIGITS", "EMODB"),
     }
     variables = several.get(name, ("DATA_DIR",))
-    unset = dry_run(name, DATA_DIR="")
+    unset = told_by(name, DATA_DIR="")
     for variable in variables:
-        absent = dry_run(name, **{variable: "/nowhere/at/all"})
+        absent = told_by(name, **{variable: "/nowhere/at/all"})
         assert f"{name}: {variable}=/nowhere/at/all: no such folder." in absent.stderr
         for refused in (unset, absent):
             assert refused.returncode == 2

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from sure.backbone import loading
-from tests.factories.encoders import roughen
+from tests.factories.encoders import load_copy, roughen
 
 SENTENCES = ["The quick brown fox jumps over the lazy dog.", "pack my box, with five dozen liquor jugs"]
 
@@ -136,8 +136,8 @@ def folder_of(family: str) -> Path:
 
 
 def load(family: str) -> loading.Backbone:
-    """A model of a family, read anew."""
-    return loading.load(str(folder_of(family)))
+    """A model of a family, nothing of it shared."""
+    return load_copy(folder_of(family))
 
 
 def inputs(backbone: loading.Backbone, texts: list[str] = TEXTS) -> dict[str, Tensor]:
