@@ -14,12 +14,12 @@ from sure.backbone.padding import Padding
 from sure.errors import SureError
 from sure.method import TYPE_PREFIX, applying
 from sure.methods.conv_adapter import ConvAdapter, _ConvAdapter
-from tests.factories.encoders import FITTING, folder_of, speech_model, stirred, waveforms
+from tests.factories.encoders import FITTING, folder_of, load_copy, speech_model, stirred, waveforms
 
 
 @pytest.fixture
 def backbone():
-    return load(str(folder_of("wav2vec2:tiny")))
+    return load_copy(folder_of("wav2vec2:tiny"))
 
 
 def logits(model, backbone):
@@ -51,7 +51,7 @@ def test_what_cannot_be_merged_says_so(method, backbone):
     + [(method, "wavlm:tiny_like_base") for method in ("boft", "ia3", "loha", "ln_tuning", "vera")],
 )
 def test_methods_of_peft_learn_reload_and_merge(method, name, tmp_path):
-    backbone = load(str(folder_of(name)))
+    backbone = load_copy(folder_of(name))
     config = applying.configure(method, backbone, FITTING.get(method))
     model = applying.apply(speech_model(backbone), config)
     loss = model(**backbone.inputs(waveforms(0.5, 0.7)), labels=torch.tensor([0, 1])).loss
@@ -63,7 +63,7 @@ def test_methods_of_peft_learn_reload_and_merge(method, name, tmp_path):
     )
     expected = logits(stirred(model), backbone)
     model.save_pretrained(tmp_path / "adapter")
-    fresh = load(str(folder_of(name)))
+    fresh = load_copy(folder_of(name))
     reloaded = applying.load(speech_model(fresh), tmp_path / "adapter")
     torch.testing.assert_close(logits(reloaded, fresh), expected)
     if method == "lily":
@@ -94,7 +94,7 @@ def test_an_adapter_of_the_first_release_is_read(method, backbone, tmp_path):
     values = json.loads(path.read_text())
     assert values["peft_type"] == f"SURE_{method.upper()}"
     path.write_text(json.dumps(values | {"peft_type": method.upper(), "peft_version": None}))
-    fresh = load(str(folder_of("wav2vec2:tiny")))
+    fresh = load_copy(folder_of("wav2vec2:tiny"))
     assert torch.equal(logits(applying.load(speech_model(fresh), tmp_path), fresh), logits(model, backbone))
 
 
@@ -134,7 +134,7 @@ def test_modules_that_a_user_lets_train_whole_are_saved_beside_the_head(method, 
     assert config.modules_to_save == ["feature_projection.layer_norm", "head"]
     model = stirred(applying.apply(speech_model(backbone), config))
     model.save_pretrained(tmp_path)
-    fresh = load(str(folder_of("wav2vec2:tiny")))
+    fresh = load_copy(folder_of("wav2vec2:tiny"))
     reloaded = peft.PeftModel.from_pretrained(speech_model(fresh), tmp_path)
     norm = reloaded.base_model.model.backbone.feature_projection.layer_norm
     assert not torch.equal(norm.modules_to_save["default"].weight, norm.original_module.weight)
@@ -295,7 +295,7 @@ def test_wrong_options_are_named(method, options, message, backbone):
 def test_hidden_states_are_what_an_adapter_of_ours_adapts(backbone):
     for role, given in (("ffn_in", r"a Linear gives \(1, 24, 48\)"), ("backbone", "gives Wav2Vec2BaseModelOutput")):
         config = applying.configure("bottleneck_adapter", backbone, {"roles": role})
-        model = applying.apply(speech_model(load(str(folder_of("wav2vec2:tiny")))), config)
+        model = applying.apply(speech_model(load_copy(folder_of("wav2vec2:tiny"))), config)
         with pytest.raises(SureError, match=given):
             model(**backbone.inputs(waveforms(0.5)))
 
@@ -308,7 +308,7 @@ def test_a_part_and_what_it_is_in_are_both_adapted(backbone, tmp_path):
         assert "default" in wrapped.sure_adapter
     expected = logits(stirred(model), backbone)
     model.save_pretrained(tmp_path)
-    fresh = load(str(folder_of("wav2vec2:tiny")))
+    fresh = load_copy(folder_of("wav2vec2:tiny"))
     reloaded = applying.load(speech_model(fresh), tmp_path)
     assert torch.equal(logits(reloaded, fresh), expected)
 
