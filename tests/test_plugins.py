@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -217,12 +218,20 @@ assert load(out + "/again").revision == backbone.revision
 """
 
 
+def run_script(script, *words):
+    sys.argv[1:] = words
+    runpy.run_path(str(script))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["full_finetuning", "bottleneck_adapter"])
-def test_the_family_that_is_shown_trains_from_random_weights(method, python, shown, digits, tmp_path):
+def test_the_family_that_is_shown_trains_from_random_weights(method, shown, digits, tmp_path):
     write(tmp_path, {"trained.py": TRAINED})
     recordings = [digits / "recordings" / f"{name}.wav" for name in ("3_jackson_0", "7_jackson_4")]
-    python(tmp_path / "trained.py", method, tmp_path / "out", digits, *recordings, plugins=[shown])
+    words = [method, tmp_path / "out", digits, *recordings]
+    process = processes.start(run_script, tmp_path / "trained.py", *map(str, words), SURE_PLUGINS=str(shown))
+    process.join()
+    assert process.exitcode == 0
     run = json.loads((tmp_path / "out" / "result.json").read_text())["run"]
     assert (run["backbone"]["name"], run["backbone"]["family"]) == ("tdnn:small", "tdnn")
     assert not run["backbone"]["pretrained"]

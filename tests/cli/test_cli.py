@@ -290,7 +290,6 @@ def test_a_mistake_that_only_shows_beside_the_corpus_is_told_too(option, message
     [
         ("tasks", "nothing"),
         ("data", "synth", "nothing", "--output_dir", "x"),
-        ("predict", "--adapter", "nowhere", "x.wav"),
         ("leaderboard", "validate", "--board", "nowhere/at/all", "--nothing"),
     ],
 )

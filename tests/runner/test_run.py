@@ -1,8 +1,5 @@
 """Runs from recordings to records: what is written, resuming, several processes, failures."""
 
-import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -136,17 +133,18 @@ def test_early_stopping_is_remembered_and_the_best_checkpoint_is_tested(command,
 
 
 @pytest.mark.slow
-def test_two_processes_score_what_one_does_with_the_same_global_batch(command, tmp_path):
+def test_two_processes_score_what_one_does_with_the_same_global_batch(command, tmp_path, monkeypatch):
     plain = without_chance(save_backbone(tmp_path / "backbone", "wav2vec2"))
     words = ["--backbone", str(plain), "--early_stopping_patience", "0"]
     main(command(tmp_path / "one", *words))
     words = command(tmp_path / "two", *words, "--per_device_train_batch_size", "4")
     # As README has it: nothing says that it is a CPU.
     words = " ".join(words).replace("--use_cpu True", "").split()
-    launcher = [sys.executable, *"-m torch.distributed.run --standalone --nproc_per_node 2 -m sure.train".split()]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    two = subprocess.run([*launcher, *words], env=environment, capture_output=True, text=True)
-    assert two.returncode == 0, two.stderr
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    together = processes.start_together(2, main, words)
+    for process in together:
+        process.join()
+    assert [process.exitcode for process in together] == [0, 0]
     first, second = (Result.read(tmp_path / name / "result.json") for name in ("one", "two"))
     assert second.cost.processes == 2
     assert first.cost.steps == second.cost.steps

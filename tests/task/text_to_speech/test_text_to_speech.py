@@ -5,9 +5,6 @@ import math
 import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +21,8 @@ from sure.runner.folder import newest_checkpoint
 from sure.runner.run import main
 from sure.task import make_task
 from sure.task.text_to_speech import durations, measures
-from tests.factories import REPOSITORY
 from tests.factories.encoders import save_backbone
+from tests.factories.recipes import carry_out, dry_run
 from tests.factories.speaking import even_durations, save_fastspeech2_conformer, save_hifigan, save_speecht5
 
 SENTENCES = [
@@ -427,17 +424,14 @@ class TestDurations:
 
 
 @pytest.mark.slow
-def test_the_recipe_runs(corpus, backbone, tmp_path):
-    recipe = REPOSITORY / "recipes" / "tts_adaptation.sh"
+def test_the_recipe_runs(corpus, backbone, tmp_path, capsys):
     chosen = {"DATA_DIR": corpus, "BACKBONE": backbone, "VOCODER": "griffin_lim", "METHODS": "bitfit"}
-    chosen |= {"OUTPUT_DIR": tmp_path, "TASK_OPTIONS": "speakers=[ABA]", "PATH": Path(sys.executable).parent}
-    environment = os.environ | {name: str(value) for name, value in chosen.items()}
-    environment["PATH"] += f":{os.environ['PATH']}"
+    chosen |= {"OUTPUT_DIR": tmp_path / "out", "TASK_OPTIONS": "speakers=[ABA]"}
     words = "--max_steps 1 --warmup_steps 0 --eval_steps 1 --use_cpu True --report_to none".split()
-    done = subprocess.run(["bash", recipe, *words], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "leaderboard" / "index.html").is_file()
-    assert "mel_cepstral_distortion" in done.stdout
+    settings = {name: str(value) for name, value in chosen.items()}
+    carry_out(dry_run(tmp_path, "tts_adaptation.sh", *words, **settings))
+    assert (tmp_path / "out" / "leaderboard" / "index.html").is_file()
+    assert "mel_cepstral_distortion" in capsys.readouterr().out
 
 
 def test_a_vocoder_of_its_own_is_named_in_the_record(command, tmp_path):
