@@ -1,5 +1,6 @@
 """What must hold of every method on every backbone family, on tiny models saved and loaded in the real format."""
 
+import functools
 from itertools import product
 
 import pytest
@@ -53,6 +54,14 @@ def fresh_model(name: str, method: str):
 def adapted_model(name: str, method: str):
     backbone, model = fresh_model(name, method)
     return backbone, stirred(model)
+
+
+@functools.cache
+def plain_logits(name: str):
+    """Of the backbone and a head, without a method."""
+    backbone = load(name)
+    with evaluation(model := speech_model(backbone)):
+        return model(**backbone.inputs(waveforms(0.5, 0.9))).logits
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +148,9 @@ class TestMatrix:
         torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
 
     def test_disabled_and_where_its_paper_says_so_at_first_it_gives_back_the_backbone(self, name, method):
-        backbone = load(name)
-        model = speech_model(backbone)
+        expected = plain_logits(name)
+        backbone, adapted = fresh_model(name, method)
         inputs = backbone.inputs(waveforms(0.5, 0.9))
-        with evaluation(model):
-            expected = model(**inputs).logits
-        _, adapted = fresh_model(name, method)
         with evaluation(adapted):
             assert torch.equal(adapted(**inputs).logits, expected) == (method not in STARTS_ELSEWHERE)
         stirred(adapted)
