@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from sure.backbone import Backbone, loading
@@ -237,10 +236,11 @@ class _Forward(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        result = function(*args, **kwargs)
+        given = _tensors((args, kwargs))
+        result = _run(function, args, kwargs, given)
         if count := flop_registry.get(function._overloadpacket):
             self.flops += count(*args, **kwargs, out_val=result)
-        if self._heard & _storages((args, kwargs)):
+        if not self._heard.isdisjoint(_storages(given)):
             self._heard |= _storages(result)
         return result
 
@@ -287,10 +287,64 @@ def _fused_dropout(inputs: Tensor, p: float = 0.5, training: bool = True, inplac
     return torch.native_dropout(inputs, p, True)[0] if training and p else inputs
 
 
+# By operation and what it was given, shape, strides and type of each tensor that it gave.
+_GIVEN: dict[Hashable, tuple] = {}
+
+
+def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]) -> Any:
+    """What an operation gives on the meta device, worked out once for the same shapes: PyTorch does so in Python.
+
+    Operations that change what they are given, or give parts of it, are run; as are those of other devices.
+    """
+    if function._schema.is_mutable or not all(tensor.is_meta and tensor.layout == torch.strided for tensor in given):
+        return function(*args, **kwargs)
+    key = function, _described(args), _described(kwargs)
+    if known := _GIVEN.get(key):
+        made = [_empty(*one) for one in known]
+        return made[0] if len(made) == 1 else tuple(made)
+    result = function(*args, **kwargs)
+    results = result if isinstance(result, tuple) and len(result) > 1 else (result,)
+    if all(isinstance(one, Tensor) for one in results):
+        described = tuple((one.shape, one.stride(), one.dtype) for one in results)
+        # None shares its memory with another or with what was given, and none has more of it than its shape needs.
+        apart = len(_storages([*results, *given])) == len(results) + len(_storages(given))
+        if apart and all(
+            one.is_meta and one.untyped_storage().nbytes() == _empty(*like).untyped_storage().nbytes()
+            for one, like in zip(results, described, strict=True)
+        ):
+            _GIVEN[key] = described
+    return result
+
+
+def _empty(shape: torch.Size, strides: tuple[int, ...], kind: torch.dtype) -> Tensor:
+    return torch.empty_strided(shape, strides, dtype=kind, device="meta")
+
+
+def _described(value: Any) -> Hashable:
+    """An argument of an operation on the meta device, as far as shapes follow from it."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.storage_offset(), value.dtype
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_described, value))
+    if isinstance(value, dict):
+        return tuple((name, _described(of)) for name, of in value.items())
+    # 2 and 2.0 are equal, but not what they make of integers.
+    return type(value), value
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    if isinstance(values, Tensor):
+        return [values]
+    if isinstance(values, dict):
+        values = values.values()
+    elif not isinstance(values, (list, tuple)):
+        return []
+    return [tensor for value in values for tensor in _tensors(value)]
+
+
 def _storages(values: Any) -> set[StorageWeakRef]:
     """Of the tensors among values; one that is sparse has none."""
-    tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.layout == torch.strided)
-    return {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors}
+    return {StorageWeakRef(tensor.untyped_storage()) for tensor in _tensors(values) if tensor.layout == torch.strided}
 
 
 def _forward(model: SpeechModel, seconds: int) -> _Forward:
