@@ -18,6 +18,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import TrainerCallback
 
 from sure import registry
 from sure.backbone import Backbone, loading
@@ -264,6 +265,21 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     _freeze(adapted, config)
     model.source.skip_frozen_cnn(adapted)
     return _at_home(adapted)
+
+
+def callbacks(config: peft.PeftConfig, steps: Callable[[], int]) -> list[TrainerCallback]:
+    """What a method's config asks of the training loop in a run of so many steps: its own `callbacks`, if it has any.
+
+    Raises `SureError` where it does not go with such a run.
+    """
+    own = getattr(config, "callbacks", None)
+    return own(steps()) if own else []
+
+
+def before_saving(model: peft.PeftModel) -> None:
+    """Let a method's config note what training has left of its adapter, if it has a `before_saving`."""
+    if own := getattr(model.active_peft_config, "before_saving", None):
+        own(model)
 
 
 def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None) -> peft.PeftModel:
