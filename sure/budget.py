@@ -2,12 +2,14 @@
 
 import functools
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
+from peft.tuners.frod import model as frod
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -147,7 +149,7 @@ class Budgets:
         )
 
     def _counts(self, method: str, options: dict[str, Any], layers: int | None) -> tuple[int, ...]:
-        with _without_weights(method):
+        with _without_weights(method), _undecomposed():
             twin = applying.backbone_without_weights(self._backbone, layers)
             model = applying.apply(self._with_head(twin), applying.configure(method, twin, options))
         counted = _parameters_and_bytes(model)
@@ -386,6 +388,17 @@ def _train_forward(model: SpeechModel, seconds: int) -> _Forward:
 def _without_weights(method: str) -> torch.device:
     """Where models without weights are made for a method: on the meta device, if it can start there."""
     return torch.device("cpu" if method in _FROM_VALUES else "meta")
+
+
+@contextmanager
+def _undecomposed() -> Iterator[None]:
+    """Without PEFT's decomposition of all weights for FRoD, which takes a minute: of random ones any basis will do."""
+    decompose = frod._projection_from_weights
+    frod._projection_from_weights = lambda matrices, _: torch.eye(matrices[0].shape[1], dtype=matrices[0].dtype)
+    try:
+        yield
+    finally:
+        frod._projection_from_weights = decompose
 
 
 def _adapted(
