@@ -2,12 +2,14 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
+from peft.tuners.frod import model as frod
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -16,7 +18,6 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from sure.backbone import Backbone, loading
@@ -148,7 +149,7 @@ class Budgets:
         )
 
     def _counts(self, method: str, options: dict[str, Any], layers: int | None) -> tuple[int, ...]:
-        with _without_weights(method):
+        with _without_weights(method), _undecomposed():
             twin = applying.backbone_without_weights(self._backbone, layers)
             model = applying.apply(self._with_head(twin), applying.configure(method, twin, options))
         counted = _parameters_and_bytes(model)
@@ -237,10 +238,11 @@ class _Forward(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        result = function(*args, **kwargs)
+        given = _tensors((args, kwargs))
+        result = _run(function, args, kwargs, given)
         if count := flop_registry.get(function._overloadpacket):
             self.flops += count(*args, **kwargs, out_val=result)
-        if self._heard & _storages((args, kwargs)):
+        if not self._heard.isdisjoint(_storages(given)):
             self._heard |= _storages(result)
         return result
 
@@ -287,10 +289,64 @@ def _fused_dropout(inputs: Tensor, p: float = 0.5, training: bool = True, inplac
     return torch.native_dropout(inputs, p, True)[0] if training and p else inputs
 
 
+# By operation and what it was given, shape, strides and type of each tensor that it gave.
+_GIVEN: dict[Hashable, tuple] = {}
+
+
+def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]) -> Any:
+    """What an operation gives on the meta device, worked out once for the same shapes: PyTorch does so in Python.
+
+    Operations that change what they are given, or give parts of it, are run; as are those of other devices.
+    """
+    if function._schema.is_mutable or not all(tensor.is_meta and tensor.layout == torch.strided for tensor in given):
+        return function(*args, **kwargs)
+    key = function, _described(args), _described(kwargs)
+    if known := _GIVEN.get(key):
+        made = [_empty(*one) for one in known]
+        return made[0] if len(made) == 1 else tuple(made)
+    result = function(*args, **kwargs)
+    results = result if isinstance(result, tuple) and len(result) > 1 else (result,)
+    if all(isinstance(one, Tensor) for one in results):
+        described = tuple((one.shape, one.stride(), one.dtype) for one in results)
+        # None shares its memory with another or with what was given, and none has more of it than its shape needs.
+        apart = len(_storages([*results, *given])) == len(results) + len(_storages(given))
+        if apart and all(
+            one.is_meta and one.untyped_storage().nbytes() == _empty(*like).untyped_storage().nbytes()
+            for one, like in zip(results, described, strict=True)
+        ):
+            _GIVEN[key] = described
+    return result
+
+
+def _empty(shape: torch.Size, strides: tuple[int, ...], kind: torch.dtype) -> Tensor:
+    return torch.empty_strided(shape, strides, dtype=kind, device="meta")
+
+
+def _described(value: Any) -> Hashable:
+    """An argument of an operation on the meta device, as far as shapes follow from it."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.storage_offset(), value.dtype
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_described, value))
+    if isinstance(value, dict):
+        return tuple((name, _described(of)) for name, of in value.items())
+    # 2 and 2.0 are equal, but not what they make of integers.
+    return type(value), value
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    if isinstance(values, Tensor):
+        return [values]
+    if isinstance(values, dict):
+        values = values.values()
+    elif not isinstance(values, (list, tuple)):
+        return []
+    return [tensor for value in values for tensor in _tensors(value)]
+
+
 def _storages(values: Any) -> set[StorageWeakRef]:
     """Of the tensors among values; one that is sparse has none."""
-    tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.layout == torch.strided)
-    return {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors}
+    return {StorageWeakRef(tensor.untyped_storage()) for tensor in _tensors(values) if tensor.layout == torch.strided}
 
 
 def _forward(model: SpeechModel, seconds: int) -> _Forward:
@@ -332,6 +388,17 @@ def _train_forward(model: SpeechModel, seconds: int) -> _Forward:
 def _without_weights(method: str) -> torch.device:
     """Where models without weights are made for a method: on the meta device, if it can start there."""
     return torch.device("cpu" if method in _FROM_VALUES else "meta")
+
+
+@contextmanager
+def _undecomposed() -> Iterator[None]:
+    """Without PEFT's decomposition of all weights for FRoD, which takes a minute: of random ones any basis will do."""
+    decompose = frod._projection_from_weights
+    frod._projection_from_weights = lambda matrices, _: torch.eye(matrices[0].shape[1], dtype=matrices[0].dtype)
+    try:
+        yield
+    finally:
+        frod._projection_from_weights = decompose
 
 
 def _adapted(

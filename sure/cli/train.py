@@ -58,5 +58,5 @@ def _print_next(result) -> None:
 
 
 def _caveat(synthetic: bool, pretrained: bool) -> str:
-    parts = ["the speech is synthetic"] * synthetic + ["the backbone has random weights"] * (not pretrained)
-    return f"{' and '.join(parts)}; these scores say nothing about methods on human speech or pretrained models."
+    parts = ["the recordings are synthetic"] * synthetic + ["the backbone has random weights"] * (not pretrained)
+    return f"{' and '.join(parts)}; these scores say nothing about methods on real recordings or pretrained models."

@@ -18,6 +18,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import TrainerCallback
 
 from sure import registry
 from sure.backbone import Backbone, loading
@@ -266,6 +267,21 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     return _at_home(adapted)
 
 
+def callbacks(config: peft.PeftConfig, steps: Callable[[], int]) -> list[TrainerCallback]:
+    """What a method's config asks of the training loop in a run of so many steps: its own `callbacks`, if it has any.
+
+    Raises `SureError` where it does not go with such a run.
+    """
+    own = getattr(config, "callbacks", None)
+    return own(steps()) if own else []
+
+
+def before_saving(model: peft.PeftModel) -> None:
+    """Let a method's config note what training has left of its adapter, if it has a `before_saving`."""
+    if own := getattr(model.active_peft_config, "before_saving", None):
+        own(model)
+
+
 def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None) -> peft.PeftModel:
     """The model with the adapter that a run left in its folder, for inference; `config` is what `read_config` gave.
 
@@ -411,15 +427,11 @@ def fit(
     from the backbone's configuration alone. Raises `SureError` where the options choose a single method's dimension.
     """
     if issubclass(config_class(name), Composition):
-        return [_fit_parts(name, backbone, options, budget) for budget in budgets]
+        return _fit_parts(name, backbone, options, budgets)
     (chosen,) = dimensions(name)
     if chosen in options:
         raise SureError(f"--method_options budget={budgets[0]}: it is for choosing {chosen}; leave one of them out.")
-    count = functools.cache(lambda size: _trainable(name, backbone, options | {chosen: size}))
-    with torch.device("meta"):
-        config = configure(name, backbone, options)
-    step = _STEPS.get(name, 1)
-    sizes = config.sizes(backbone.width) if isinstance(config, MethodConfig) else range(step, backbone.width + 1, step)
+    sizes, count = _sizes(name, backbone, options)
     fitted: list[dict[str, int] | fitting.OutOfReach] = []
     for budget in budgets:
         allowed = fitting.parameters_of(budget, _size(backbone))
@@ -431,30 +443,47 @@ def fit(
     return fitted
 
 
+def _sizes(name: str, backbone: Backbone, options: dict[str, Any]) -> tuple[Sequence[int], Callable[[int], int]]:
+    """The values of a method's one dimension, and what counts its trainable parameters with each of them."""
+    (chosen,) = dimensions(name)
+    with torch.device("meta"):
+        config = configure(name, backbone, options)
+    step = _STEPS.get(name, 1)
+    sizes = config.sizes(backbone.width) if isinstance(config, MethodConfig) else range(step, backbone.width + 1, step)
+    return sizes, fitting.interpolated(sizes, lambda size: _trainable(name, backbone, options | {chosen: size}))
+
+
 def _fit_parts(
-    name: str, backbone: Backbone, options: dict[str, Any], budget: str | float
-) -> dict[str, int] | fitting.OutOfReach:
+    name: str, backbone: Backbone, options: dict[str, Any], budgets: Sequence[str | float]
+) -> list[dict[str, int] | fitting.OutOfReach]:
     parts = parts_of(name, options)
     # A paper's size gives way to the budget, one that was asked for does not.
     free = {part: own for part in parts for own in dimensions(part) if f"{part}.{own}" not in options}
-    allowed = fitting.parameters_of(budget, _size(backbone))
-    left = allowed - sum(_trainable(part, backbone, own) for part, own in parts.items() if part not in free)
-    fitted = {}
-    for turn, (part, chosen) in enumerate(free.items()):
-        others = {option: value for option, value in parts[part].items() if option != chosen}
-        share = left // (len(free) - turn)
-        if share < 1:
-            return fitting.OutOfReach(
-                f"--method_options budget={budget}: {name} has {allowed - left:,} parameters besides those of "
-                f"{part}.{chosen}; the budget is {allowed:,}."
-            )
-        (found,) = fit(part, backbone, others, [share])
-        if isinstance(found, fitting.OutOfReach):
-            why = str(found).partition(": ")[2]
-            return fitting.OutOfReach(f"--method_options budget={budget}: {name} parts it, and {why}")
-        left -= _trainable(part, backbone, others | found)
-        fitted[f"{part}.{chosen}"] = found[chosen]
-    return fitted
+    taken = sum(_trainable(part, backbone, own) for part, own in parts.items() if part not in free)
+    counted = functools.cache(
+        lambda part: _sizes(part, backbone, {own: of for own, of in parts[part].items() if own != free[part]})
+    )
+
+    def fitted(budget: str | float) -> dict[str, int] | fitting.OutOfReach:
+        allowed = fitting.parameters_of(budget, _size(backbone))
+        left, found = allowed - taken, {}
+        for turn, (part, chosen) in enumerate(free.items()):
+            share = left // (len(free) - turn)
+            if share < 1:
+                return fitting.OutOfReach(
+                    f"--method_options budget={budget}: {name} has {allowed - left:,} parameters besides those of "
+                    f"{part}.{chosen}; the budget is {allowed:,}."
+                )
+            sizes, count = counted(part)
+            try:
+                what = f"--method_options budget={budget}: {name} parts it, and {part}"
+                size = found[f"{part}.{chosen}"] = fitting.largest_within(share, sizes, count, what)
+            except fitting.OutOfReach as error:
+                return error
+            left -= count(size)
+        return found
+
+    return [fitted(budget) for budget in budgets]
 
 
 def _trainable(name: str, backbone: Backbone, options: dict[str, Any]) -> int:

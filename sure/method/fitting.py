@@ -1,8 +1,11 @@
 """The largest setting of a method within a budget of trainable parameters, those of a task's head not counted."""
 
+import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 from sure.errors import SureError
 
@@ -56,6 +59,38 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
             low, under = middle, found
         else:
             high, over = middle, found
+
+
+def interpolated(sizes: Sequence[int], count: Callable[[int], int]) -> Callable[[int], int]:
+    """`count`, which is asked of no further size once four have shown that it is a polynomial of the second degree.
+
+    It is for most methods: a dimension has its own parameters, and at most so many for each pair of its values. Others
+    bend otherwise, and are counted size by size.
+    """
+    count, last = functools.cache(count), len(sizes) - 1
+    first, *inner, test = 0, last // 3, last, last // 2
+    if last < 6:
+        return count
+
+    @functools.cache
+    def known() -> list[tuple[int, int]] | None:
+        points = [(place, count(sizes[place])) for place in (first, *inner)]
+        return points if _through(points, test) == count(sizes[test]) else None
+
+    def counted(size: int) -> int:
+        if size in (sizes[0], sizes[-1]) or (points := known()) is None:
+            return count(size)
+        return int(_through(points, sizes.index(size)))
+
+    return counted
+
+
+def _through(points: Sequence[tuple[int, int]], place: int) -> Fraction:
+    """The polynomial through points, by Lagrange."""
+    return sum(
+        value * math.prod(Fraction(place - other, at - other) for other, _ in points if other != at)
+        for at, value in points
+    )
 
 
 def of_depth(depth: int, measure: Callable[[int], Sequence[int]]) -> list[int]:

@@ -89,9 +89,14 @@ class AdaLora(peft.AdaLoraConfig):
                 "--method_options."
             )
 
-    def keep_ranks(self, model: nn.Module) -> None:
+    def callbacks(self, steps: int) -> list[TrainerCallback]:
+        """What lets ranks fall in a run of so many steps. Raises `SureError` where they could not."""
+        self.schedule(steps)
+        return [RankAllocation()]
+
+    def before_saving(self, model: peft.PeftModel) -> None:
         """Let PEFT save those ranks alone that `model` has left, and note which they are."""
-        self.rank_pattern = _ranks(model)
+        self.rank_pattern = _ranks(model.base_model.model)
 
 
 class RankAllocation(TrainerCallback):

@@ -82,7 +82,7 @@ def _card(folder: str, result: Result, speaks: bool) -> str:
             for name, split in run.data.splits.items()
         ),
         fingerprint=run.data.fingerprint[:12],
-        synthetic="; the speech is synthetic" if run.data.synthetic else "",
+        synthetic="; the recordings are synthetic" if run.data.synthetic else "",
         backbone=run.backbone.name,
         revision=run.backbone.revision[:12],
         untrained="" if run.backbone.pretrained else "; random weights, not pretrained",

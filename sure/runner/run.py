@@ -22,7 +22,6 @@ from sure.corpus.folders import SYNTHETIC_MARKER
 from sure.errors import SureError
 from sure.files import locked, write_atomically, writing
 from sure.method import applying
-from sure.methods.adalora import AdaLora, RankAllocation
 from sure.record import (
     RESULT,
     RUN,
@@ -108,8 +107,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
     )
     config = applying.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
     training = Utterances(splits["train"], task.augment, args.seed if args.data_seed is None else args.data_seed)
-    if isinstance(config, AdaLora):
-        config.schedule(steps(args, len(training)))
+    accompanying = applying.callbacks(config, lambda: steps(args, len(training)))
     evaluations = {
         name: Utterances.longest_first(splits[split], seconds) for name, (split, seconds) in task.evaluations().items()
     }
@@ -155,10 +153,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             evaluations["validation"],
             model=model,
             args=args,
-            callbacks=[
-                *callbacks(run.early_stopping_patience),
-                *([RankAllocation()] if isinstance(config, AdaLora) else []),
-            ],
+            callbacks=[*callbacks(run.early_stopping_patience), *accompanying],
         )
         _train_or_resume(trainer, output_dir)
         task.calibrate(lambda: _outputs_of(trainer, Utterances.longest_first(splits["train"])))
@@ -218,8 +213,7 @@ def _finish(
 ) -> Result:
     """Write the adapter, predictions and record of a trained model."""
     output_dir, device = Path(trainer.args.output_dir), trainer.args.device
-    if isinstance(model.active_peft_config, AdaLora):
-        model.active_peft_config.keep_ranks(model.base_model.model)
+    applying.before_saving(model)
     model.save_pretrained(output_dir)
     measured, meter = budget.measure(model), trainer.meter
     scored = {split: score_with_intervals(task, members) for split, members in rows.items()}
