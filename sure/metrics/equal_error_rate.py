@@ -23,3 +23,7 @@ class EqualErrorRate(DetectionMetric):
         gap, false_alarm = (np.take_along_axis(rates, points, axis=-1).T for rates in (gap, false_alarm))
         share = gap[0] / np.where(gap[0] > gap[1], gap[0] - gap[1], 1)
         return false_alarm[0] + share * (false_alarm[1] - false_alarm[0])
+
+    def may_hold(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        gap = miss - false_alarm
+        return (gap[:, :-1] > 0) & (gap[:, 1:] <= 0)

@@ -7,7 +7,7 @@ of 2016 and 2018 (telephone) and in most papers on VoxCeleb.
 
 import numpy as np
 
-from sure.metric.detection import DetectionMetric, minimum_cost
+from sure.metric.detection import DetectionMetric, may_hold_minimum, minimum_cost
 
 
 class MinimumDetectionCostP01(DetectionMetric):
@@ -16,3 +16,6 @@ class MinimumDetectionCostP01(DetectionMetric):
 
     def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
         return minimum_cost(miss, false_alarm, target_prior=0.01)
+
+    def may_hold(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        return may_hold_minimum(miss, false_alarm, target_prior=0.01)

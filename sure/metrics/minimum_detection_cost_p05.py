@@ -7,7 +7,7 @@ C_miss = C_fa = 1, and targets are taken to be one in twenty trials, as in NIST'
 
 import numpy as np
 
-from sure.metric.detection import DetectionMetric, minimum_cost
+from sure.metric.detection import DetectionMetric, may_hold_minimum, minimum_cost
 
 
 class MinimumDetectionCostP05(DetectionMetric):
@@ -16,3 +16,6 @@ class MinimumDetectionCostP05(DetectionMetric):
 
     def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
         return minimum_cost(miss, false_alarm, target_prior=0.05)
+
+    def may_hold(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        return may_hold_minimum(miss, false_alarm, target_prior=0.05)

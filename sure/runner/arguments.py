@@ -34,6 +34,7 @@ _UNFIT = {
     "auto_find_batch_size": "a record states the batch size; choose --per_device_train_batch_size",
     "prediction_loss_only": "a run is scored by its task's metrics",
     "batch_eval_metrics": "metrics are of whole splits",
+    "eval_do_concat_batches": "every batch would copy the outputs of all before it; they are kept in a list",
     "bf16_full_eval": "what is tested is what was trained; --bf16 True takes less memory in both",
     "fp16_full_eval": "what is tested is what was trained; --fp16 True takes less memory in both",
     "use_liger_kernel": "it is for layers of language models",
@@ -126,6 +127,9 @@ class TrainerArguments(TrainingArguments):
     )
     eval_accumulation_steps: int | None = field(
         default=1, metadata={"help": "Batches whose outputs stay on the GPU before they go to main memory."}
+    )
+    eval_do_concat_batches: bool = field(
+        default=False, metadata={"help": "One array of all outputs, padded; here they are a list."}
     )
     num_train_epochs: float = field(default=20.0, metadata={"help": "Passes over the training split, at most."})
     warmup_steps: float = field(

@@ -156,7 +156,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             callbacks=[*callbacks(run.early_stopping_patience), *accompanying],
         )
         _train_or_resume(trainer, output_dir)
-        task.calibrate(lambda: _outputs_of(trainer, Utterances.longest_first(splits["train"])))
+        trainer.calibrate(lambda: Utterances.longest_first(splits["train"]))
         rows = {
             name: trainer.predict_rows(utterances, keep=name != "validation")
             for name, utterances in evaluations.items()
@@ -182,10 +182,6 @@ def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
     if metric not in task.metrics:
         raise registry.unknown(f"metric of {task.name} for --metric_for_best_model", metric, list(task.metrics))
     args.greater_is_better = task.metric_named(metric).higher_is_better
-
-
-def _outputs_of(trainer: BenchmarkTrainer, utterances: Utterances) -> tuple[Any, list[dict[str, Any]]]:
-    return trainer.outputs_of(utterances).predictions, utterances.rows
 
 
 def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path) -> None:

@@ -1,13 +1,16 @@
 """`transformers.Trainer` with what a benchmark needs: reproducible length buckets, measured cost, safe resuming."""
 
+import json
 import math
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import (
@@ -23,12 +26,16 @@ from transformers.integrations import get_reporting_integration_callbacks
 from transformers.optimization import get_scheduler
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_optimizer import is_optimizer_factory
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from sure.errors import SureError
+from sure.files import write_atomically
 from sure.record import Memory
 from sure.runner.batches import Collator, TrainingOrder, Utterances
 from sure.task import Task
+
+# Beside the weights of a checkpoint: the prediction rows of the evaluation after which it was saved.
+_ROWS = "validation.json"
 
 # Of a schedule that is only tried out.
 _MANY_STEPS = 1_000_000
@@ -111,13 +118,16 @@ class BenchmarkTrainer(Trainer):
 
     def __init__(self, task: Task, collator: Collator, train: Utterances, validation: Utterances, **kwargs: Any):
         self.task = task
+        # The last evaluation's step and rows, and whether the task still predicts as it did there.
+        self._evaluated: tuple[int, list[dict[str, Any]]] | None = None
+        self._calibrated = False
         try:
             super().__init__(
                 data_collator=collator,
                 train_dataset=train,
                 eval_dataset=validation,
                 preprocess_logits_for_metrics=lambda logits, _: task.reduce(logits),
-                compute_metrics=lambda outputs: task.score(self.rows_of(outputs, validation)),
+                compute_metrics=self._score,
                 **kwargs,
             )
         except (ValueError, ImportError) as error:
@@ -128,27 +138,36 @@ class BenchmarkTrainer(Trainer):
         """The cost so far. Resuming replaces callbacks, so it is looked up each time."""
         return next(callback for callback in self.callback_handler.callbacks if isinstance(callback, CostMeter))
 
-    def rows_of(self, outputs: EvalPrediction | EvalLoopOutput, utterances: Utterances) -> list[dict[str, Any]]:
-        """The task's prediction rows, one per utterance whatever the number of processes."""
-        if len(outputs.predictions) != len(utterances):
-            raise RuntimeError(f"{len(outputs.predictions)} outputs for {len(utterances)} utterances")
-        return self.task.predict(outputs.predictions, utterances.rows)
-
-    def outputs_of(self, utterances: Utterances) -> EvalLoopOutput:
+    def outputs_of(self, utterances: Utterances) -> list[np.ndarray]:
         """The head's outputs, reduced, one per utterance, without scoring them."""
         started = time.perf_counter()
         compute_metrics, self.compute_metrics = self.compute_metrics, None
         outputs = self.predict(utterances)
         self.compute_metrics = compute_metrics
         self.meter.evaluated(time.perf_counter() - started)
-        return outputs
+        return _by_utterance(outputs, utterances)
+
+    def calibrate(self, training: Callable[[], Utterances]) -> None:
+        """Let the task see the outputs of the training split before it predicts, where it wants to."""
+
+        def outputs() -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+            self._calibrated = True
+            utterances = training()
+            return self.outputs_of(utterances), utterances.rows
+
+        self.task.calibrate(outputs)
 
     def predict_rows(self, utterances: Utterances, keep: bool) -> list[dict[str, Any]]:
-        """Prediction rows sorted by id; `keep` leaves the outputs too, where the task has something to keep."""
+        """Prediction rows sorted by id; `keep` leaves the outputs too, where the task has something to keep.
+
+        Those of validation are the rows of the evaluation that selected the model, where its checkpoint has them.
+        """
+        if utterances is self.eval_dataset and (rows := self._rows_of_checkpoint()) is not None:
+            return rows
         outputs = self.outputs_of(utterances)
         if keep and self.args.should_save:
-            self.task.keep(outputs.predictions, utterances.rows, Path(self.args.output_dir))
-        return sorted(self.rows_of(outputs, utterances), key=lambda row: row["id"])
+            self.task.keep(outputs, utterances.rows, Path(self.args.output_dir))
+        return _sorted(self.task.predict(outputs, utterances.rows))
 
     def restore(self, checkpoint: Path) -> None:
         """Take over step, epoch and cost from a checkpoint after which there is nothing left to train."""
@@ -161,6 +180,32 @@ class BenchmarkTrainer(Trainer):
         self.meter.evaluated(time.perf_counter() - started)
         return metrics
 
+    def _score(self, outputs: EvalPrediction) -> dict[str, float]:
+        rows = self.task.predict(_by_utterance(outputs, self.eval_dataset), self.eval_dataset.rows)
+        self._evaluated = (self.state.global_step, rows)
+        return self.task.score(rows)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if self.args.should_save and self._evaluated and self._evaluated[0] == self.state.global_step:
+            # First, for a checkpoint is complete when the trainer has written it.
+            folder = self._checkpoint(self.state.global_step)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / _ROWS, json.dumps(_sorted(self._evaluated[1])))
+        super()._save_checkpoint(*args, **kwargs)
+
+    def _rows_of_checkpoint(self) -> list[dict[str, Any]] | None:
+        """What was predicted, when it was evaluated, with the checkpoint that the model now is; None if unknown."""
+        best = self.args.load_best_model_at_end and self.state.best_model_checkpoint
+        kept = (Path(best) if best else self._checkpoint(self.state.global_step)) / _ROWS
+        # One process looks for all, which then predict together or not at all; its rows are those that are written.
+        known = [self.is_world_process_zero() and not self._calibrated and kept.is_file()]
+        if not broadcast_object_list(known)[0]:
+            return None
+        return json.loads(kept.read_text(encoding="utf-8")) if self.args.should_save else []
+
+    def _checkpoint(self, step: int) -> Path:
+        return Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         # The trainer's own length sampler draws from the global random state, so that a resumed run would differ.
         lengths = [row["samples"] for row in self.train_dataset.rows]
@@ -172,6 +217,18 @@ class BenchmarkTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         # In order, so that the outputs can be told apart.
         return SequentialSampler(eval_dataset)
+
+
+def _by_utterance(outputs: EvalPrediction | EvalLoopOutput, utterances: Utterances) -> list[np.ndarray]:
+    """The outputs of all batches, one per utterance whatever the number of processes, as long as those of its batch."""
+    found = [output for batch in outputs.predictions for output in batch]
+    if len(found) != len(utterances):
+        raise RuntimeError(f"{len(found)} outputs for {len(utterances)} utterances")
+    return found
+
+
+def _sorted(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: row["id"])
 
 
 def steps(args: TrainingArguments, utterances: int) -> int:

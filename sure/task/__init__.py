@@ -101,8 +101,10 @@ class Task(ABC):
         """What the head's loss needs, batched: for classification `labels` of shape (batch,)."""
 
     @abstractmethod
-    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One JSON row per utterance from the head's outputs, as `reduce` leaves them (first axis: utterance).
+    def predict(self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One JSON row per utterance from the head's outputs, one for each, as `reduce` leaves them.
+
+        Outputs that differ in length are padded to the longest of their batch, by the head or with -100.
 
         A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
         """
@@ -145,7 +147,7 @@ class Task(ABC):
         return logits
 
     def calibrate(  # noqa: B027 most tasks have nothing to do here
-        self, training_outputs: Callable[[], tuple[np.ndarray, list[dict[str, Any]]]]
+        self, training_outputs: Callable[[], tuple[Sequence[np.ndarray], list[dict[str, Any]]]]
     ) -> None:
         """Called once when training is over, before anything is predicted with the final model.
 
@@ -154,7 +156,7 @@ class Task(ABC):
         """
 
     def keep(  # noqa: B027 most tasks have nothing to keep
-        self, outputs: np.ndarray, rows: Sequence[dict[str, Any]], folder: Path
+        self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]], folder: Path
     ) -> None:
         """Write into the run's folder what of the final test outputs is worth more than their scores."""
 

@@ -96,7 +96,7 @@ class ClassificationTask(TaskWithHead):
         predictions, references = (np.ravel_multi_index(tuple(of_columns), counts) for of_columns in by_key)
         return predictions, references
 
-    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Outputs are logits of shape (utterances, labels), one column's after another's.
 
         A row adds `probabilities` by label.

@@ -27,6 +27,9 @@ NOISE = 1e-9
 # Counts of rows in memory at a time.
 _AT_A_TIME = 4_000_000
 
+# From how many trials on it takes longer to count each in every draw than to look for where to count.
+_MANY_TRIALS = 2_000
+
 Rows = Sequence[dict[str, Any]]
 
 
@@ -147,7 +150,8 @@ class Sampling:
         drawn = "enrolment speaker" if one_sided else "speaker"
         if len(places) < FEWEST_SPEAKERS[task.unit]:
             drawn = task.unit
-        return cls(drawn, len(rows), np.array([[places[name] for name in pair] for pair in both]), len(places))
+        sides = np.fromiter((places[name] for pair in both for name in pair), dtype=np.int64).reshape(-1, 2)
+        return cls(drawn, len(rows), sides, len(places))
 
     @property
     def of_speakers(self) -> bool:
@@ -160,17 +164,24 @@ class Sampling:
 
     def counts(self, resamples: int) -> Iterator[np.ndarray]:
         """How often each row counts in each draw, in parts of shape (draws, rows)."""
-        generator = np.random.default_rng(0)
-        size = self.speakers if self.of_speakers else self.rows
-        at_a_time = max(1, _AT_A_TIME // max(size, self.rows))
-        for start in range(0, resamples, at_a_time):
-            draws = min(at_a_time, resamples - start)
-            chosen = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, np.newaxis]
-            times = np.bincount(chosen.ravel(), minlength=draws * size).reshape(draws, size)
+        for times in self.times(resamples, self.rows):
             if self.of_speakers:
                 one, other = self.sides.T
                 times = np.where(one == other, times[:, one], times[:, one] * times[:, other])
             yield times
+
+    def times(self, resamples: int, others: int = 0) -> Iterator[np.ndarray]:
+        """How often each row or speaker was drawn in each draw, in parts of shape (draws, rows or speakers).
+
+        Parts are so small that each of their draws may have so many `others` in memory, with the same numbers.
+        """
+        generator = np.random.default_rng(0)
+        size = self.speakers if self.of_speakers else self.rows
+        at_a_time = max(1, _AT_A_TIME // max(size, others))
+        for start in range(0, resamples, at_a_time):
+            draws = min(at_a_time, resamples - start)
+            chosen = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, np.newaxis]
+            yield np.bincount(chosen.ravel(), minlength=draws * size).reshape(draws, size)
 
     def information(self, share: float, draws: np.ndarray) -> tuple[float, float]:
         """How many independent rows tell as much of a share of rows as these do, and the quantile of its interval.
@@ -193,9 +204,18 @@ def _draw(
     prepared: Iterable[tuple["Metric", np.ndarray, np.ndarray]], sampling: Sampling, resamples: int
 ) -> list[np.ndarray]:
     """Scores of the draws, (resamples,), of each metric with what it prepared."""
+    from sure.metric.detection import DetectionMetric
+
     prepared = list(prepared)
-    drawn = [
-        [metric.score_draws(predictions, references, counts) for metric, predictions, references in prepared]
-        for counts in sampling.counts(resamples)
-    ]
+    many = sampling.of_speakers and sampling.rows >= _MANY_TRIALS
+    if many and all(isinstance(metric, DetectionMetric) for metric, *_ in prepared):
+        drawn = [
+            [metric.score_speaker_draws(*arrays, sampling.sides, times) for metric, *arrays in prepared]
+            for times in sampling.times(resamples)
+        ]
+    else:
+        drawn = [
+            [metric.score_draws(*arrays, counts) for metric, *arrays in prepared]
+            for counts in sampling.counts(resamples)
+        ]
     return [np.concatenate(parts) for parts in zip(*drawn, strict=True)]

@@ -106,6 +106,9 @@ def test_workers_change_nothing_and_more_rows_than_are_held_at_once_keep_their_o
     splits = write_corpus(tmp_path / "corpus", {"train": 2 * cache._ROWS_AT_A_TIME + 3, "validation": 1, "test": 1})
     one = cache.decode(splits, cache_dir=tmp_path / "one", workers=1)
     assert everything(one) == everything(cache.decode(splits, cache_dir=tmp_path / "four", workers=4))
+    # Many rows in a record batch: one each would take as long to open, and as much memory, as to read them.
+    (arrow,) = (tmp_path / "one" / "audio").glob("*/*.arrow")
+    assert len(list(pa.ipc.open_stream(arrow))) == 3
     for row in one["train"].select([0, 63, 64, 127, 128, 130]).with_format("numpy"):
         np.testing.assert_array_equal(row["waveform"], audio.load(row["path"]))
 

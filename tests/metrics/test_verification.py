@@ -176,3 +176,22 @@ def test_a_million_trials_are_scored_in_seconds():
     for name in NAMES:
         value(name, scores, references)
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 6])
+def test_draws_of_speakers_score_what_their_counts_of_every_trial_do(decimals):
+    """Blocks leave nothing out: whether all scores are tied or none are, with draws that have no target among them."""
+    generator = np.random.default_rng(decimals)
+    scores, references = random_trials(decimals, trials=2000, decimals=decimals)
+    references[generator.random(2000) < 0.9] = 0
+    sides, times = generator.integers(40, size=(2000, 2)), generator.integers(4, size=(30, 40))
+    sides[references == 1, 1] = sides[references == 1, 0]
+    times[0, sides[references == 1, 0]] = 0
+    one, other = sides.T
+    counts = np.where(one == other, times[:, one], times[:, one] * times[:, other])
+    for name in NAMES:
+        chosen = metric(name)
+        prepared = chosen.prepare(scores, references)
+        drawn = chosen.score_speaker_draws(*prepared, sides, times)
+        assert drawn.tolist() == chosen.score_draws(*prepared, counts).tolist()
+        assert drawn[0] == chosen.uninformed

@@ -1,5 +1,6 @@
 """Runs from recordings to records: what is written, resuming, several processes, failures."""
 
+import json
 import time
 
 import pytest
@@ -126,10 +127,16 @@ def test_early_stopping_is_remembered_and_the_best_checkpoint_is_tested(command,
     result = main(command(tmp_path, "--learning_rate", "0", "--early_stopping_patience", "2", epochs=20))
     # Nothing learns: the first evaluation stays the best, and two more end it.
     assert result.cost.epochs == 3
+    # Validation is not predicted again where the best checkpoint has what it predicted, and where not, to the same.
+    rows = predictions(tmp_path, "validation")
+    (kept,) = tmp_path.glob("checkpoint-*/validation.json")
+    assert json.loads(kept.read_text()) == rows
+    kept.unlink()
     (tmp_path / "result.json").unlink()
     again = main(command(tmp_path, "--learning_rate", "0", "--early_stopping_patience", "2", epochs=20))
     assert again.cost.epochs == 3
     assert again.scores == result.scores
+    assert predictions(tmp_path, "validation") == rows
 
 
 @pytest.mark.slow

@@ -187,16 +187,17 @@ class SpeakerVerificationTask(TaskWithHead):
 
         return {"labels": torch.tensor([self._speaker_ids.get(row["speaker"], -100) for row in rows])}
 
-    def calibrate(self, training_outputs: Callable[[], tuple[np.ndarray, list[dict[str, Any]]]]) -> None:
+    def calibrate(self, training_outputs: Callable[[], tuple[Sequence[np.ndarray], list[dict[str, Any]]]]) -> None:
         """With `score_normalization=adaptive`: the cohort, which is the mean embedding of each training speaker."""
         if self.score_normalization == "adaptive":
             embeddings, rows = training_outputs()
+            embeddings = np.asarray(embeddings)
             members = defaultdict(list)
             for index, row in enumerate(rows):
                 members[row["speaker"]].append(index)
             self._cohort = unit(np.stack([embeddings[members[speaker]].mean(axis=0) for speaker in sorted(members)]))
 
-    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Outputs are embeddings of shape (utterances, size); gives a row per trial of the rows' split.
 
         A row has the score as `prediction`, the label as `reference`, the speakers of the enrolment and of the test

@@ -169,7 +169,7 @@ class SpeechRecognitionTask(Task):
     def reduce(self, logits: "Tensor") -> "Tensor":
         return self.tokens.reduce(logits)
 
-    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Outputs are what `Tokens.reduce` leaves of each utterance. Predictions are normalised."""
         predictions = []
         for row, output in zip(rows, outputs, strict=True):

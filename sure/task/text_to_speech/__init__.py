@@ -174,7 +174,7 @@ class TextToSpeechTask(Task):
             inputs |= backbone.targets([row | {"durations": self._durations.get(row["id"])} for row in rows])
         return inputs
 
-    def predict(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Outputs are waveforms of shape (utterances, samples), each ended by -100; a prediction is its measures."""
         from sure.task.text_to_speech.measures import analyse, compare
 
@@ -189,11 +189,11 @@ class TextToSpeechTask(Task):
             predictions[-1]["prediction"] = measures
         return predictions
 
-    def speech(self, outputs: np.ndarray) -> list[np.ndarray]:
+    def speech(self, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The waveforms, each of shape (samples,), without what follows their ends."""
         return [output[output >= -1.0] for output in outputs]
 
-    def keep(self, outputs: np.ndarray, rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    def keep(self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]], folder: Path) -> None:
         """What was said, as `audio/<id>.wav`, 16 kHz, 16 bits."""
         for waveform, row in zip(self.speech(outputs), rows, strict=True):
             audio.write(folder / "audio" / f"{row['id']}.wav", waveform)

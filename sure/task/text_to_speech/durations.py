@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from sure import audio
 from sure.audio import SAMPLE_RATE
-from sure.corpus import cache
 from sure.errors import SureError
 from sure.files import read_text
 
@@ -32,6 +31,7 @@ _WORTH_A_PROCESS = 64
 
 def aligned(backbone: "Backbone", training: "Dataset") -> dict[str, list[int]]:
     """Frames of each token by utterance id, by forced alignment."""
+    from sure.corpus import cache
     from sure.task.text_to_speech.alignment import VOICE
 
     # Whoever needs a file is told before the corpus is aligned.
