@@ -1,8 +1,8 @@
 """Slot filling on Audio SNIPS, as SURE and SUPERB (Yang et al. 2021) have it.
 
-English requests to a voice assistant, "add Diana Ross to my workout playlist" (Coucke et al. 2018, arXiv 1805.10190, CC0),
-spoken by 16 voices of Amazon Polly (https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding, whose
-licence holds for the audio); s3prl's `preprocess/snips_prepare_data.sh` fetches and packs it.
+English requests to a voice assistant, "add Diana Ross to my workout playlist" (Coucke et al. 2018, arXiv 1805.10190),
+spoken by 16 voices of Amazon Polly (https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding, under
+the licence there); s3prl's `preprocess/snips_prepare_data.sh` fetches and packs it.
 
 Layout: `all.iob.snips.txt` with lines such as `Amy-snips-valid-7 BOS PLAY DIANA ROSS EOS`, a tab, `O O artist artist
 PlayMusic`, where O stands for BOS and the intent for EOS; and `{train,valid,test}/Amy-snips-valid-7.wav` (or .mp3).
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sure.corpus.folders import listed, subfolders
+from sure.corpus.manifest import SPLITS
 from sure.errors import SureError
 from sure.files import read_text
 from sure.task.speech_recognition.tokens import SLOTS, Units
@@ -68,7 +69,7 @@ class Snips(TranscriptionTask):
                 "id": name,
                 "path": str(path),
                 "speaker": speaker,
-                "split": "validation" if split == "valid" else split,
+                "split": SPLITS[split],
             }
             yield row | {"text": _with_slots(said, f"{table}, line {number}")}
         if missing:

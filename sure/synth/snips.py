@@ -10,7 +10,7 @@ from sure.synth.espeak import forget, speak
 from sure.synth.speakers import random_speaker, unfinished, varied, write
 
 
-def make(output_dir: Path, seed: int = 0, train: int = 12, valid: int = 6, test: int = 6) -> None:
+def make(output_dir: Path, seed: int = 0, train: int = 30, valid: int = 8, test: int = 8) -> None:
     """A corpus in Audio SNIPS' layout: so many requests in each split, each said by all voices that SUPERB takes there.
 
     Where the release has all 16 voices in every split, other voices are not made.
@@ -23,12 +23,12 @@ def make(output_dir: Path, seed: int = 0, train: int = 12, valid: int = 6, test:
         forget()
         generator = random.Random(seed)  # noqa: S311 not for secrets
         voices = {
-            split: [(name, random_speaker(place, generator)) for place, name in names] for split, names in _VOICES
+            split: [(name, random_speaker(place, generator)) for place, name in enumerate(names.split())]
+            for split, names in _VOICES.items()
         }
         lines = []
-        with tqdm(
-            total=sum(counts[split] * len(voices[split]) for split in counts), unit="utterance", disable=None
-        ) as bar:
+        utterances = sum(counts[split] * len(members) for split, members in voices.items())
+        with tqdm(total=utterances, unit="utterance", disable=None) as progress:
             for split, members in voices.items():
                 for number in range(counts[split]):
                     words, tags, intent = _request(generator)
@@ -36,7 +36,7 @@ def make(output_dir: Path, seed: int = 0, train: int = 12, valid: int = 6, test:
                         name = f"{speaker}-snips-{split}-{number}"
                         write(folder / split / f"{name}.wav", speak(" ".join(words), varied(own, generator)))
                         lines.append(f"{name} BOS {' '.join(words).upper()} EOS\tO {' '.join(tags)} {intent}\n")
-                        bar.update()
+                        progress.update()
         write_atomically(folder / "all.iob.snips.txt", "".join(lines))
         write_atomically(folder / "slots.txt", "\n".join(["O", *sorted(_VALUES)]))
 
@@ -54,14 +54,11 @@ def _request(generator: random.Random) -> tuple[list[str], list[str], str]:
 
 
 # As the release's voices are named, in the splits that SUPERB takes them for; women and men in turns.
-_VOICES = [
-    (split, list(enumerate(names.split())))
-    for split, names in (
-        ("train", "Ivy Joey Joanna Justin Kendra Matthew Kimberly Salli"),
-        ("valid", "Aditi Geraint Amy Nicole"),
-        ("test", "Emma Brian Raveena Russell"),
-    )
-]
+_VOICES = {
+    "train": "Ivy Joey Joanna Justin Kendra Matthew Kimberly Salli",
+    "valid": "Aditi Geraint Amy Nicole",
+    "test": "Emma Brian Raveena Russell",
+}
 _REQUESTS = (
     ("AddToPlaylist", "add <artist> to my <playlist> playlist"),
     ("AddToPlaylist", "put this <music_item> on <playlist>"),

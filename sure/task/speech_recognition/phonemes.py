@@ -42,8 +42,8 @@ class PhonemeRecognitionTask(TranscriptionTask):
         """Raises `SureError` where there is no lexicon, and for words that it lacks, naming them."""
         if self.lexicon is None:
             raise SureError(
-                f"--task_options lexicon=FILE is missing: {self.name} needs the phonemes of words, a line for each, such "
-                "as HELLO HH AH0 L OW1."
+                f"--task_options lexicon=FILE is missing: {self.name} needs the phonemes of words, a line for each, "
+                "such as HELLO HH AH0 L OW1."
             )
         pronunciations, unknown = read_lexicon(Path(self.lexicon)), set()
 
