@@ -137,7 +137,7 @@ def dry_run(tmp_path):
     ("name", "batch"),
     [
         *(("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)),
-        *(("ks.sh", 256), ("ic.sh", 32), ("sp_cls.sh", 256)),
+        *(("ks.sh", 256), ("ic.sh", 32), ("sp_cls.sh", 256), ("pr.sh", 64)),
     ],
 )
 def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dry_run):

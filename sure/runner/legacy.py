@@ -51,9 +51,10 @@ _OWN = {"dataset", "trans_adapter_name", "feat_adapter_name", *_SWITCHES, *_PREF
 # Of transformers 4.22.
 _RENAMED = {
     "evaluation_strategy": "eval_strategy",
-    "warmup_ratio": "warmup_steps",
+    "gradient_checkpointing": "activation_checkpointing",
     "overwrite_output_dir": "restart",
-} | {"gradient_checkpointing": "activation_checkpointing"}
+    "warmup_ratio": "warmup_steps",
+}
 _METRICS = {"f1": "weighted_f1", "acc": "accuracy", "wer": "word_error_rate", "per": "phoneme_error_rate"}
 # What the release fixes and we do not, unless the command line says otherwise.
 _FIXED = {"backbone": BACKBONE, "seed": "1314"}
