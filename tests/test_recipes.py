@@ -157,6 +157,18 @@ def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, dr
     assert "train" not in refused.stdout
 
 
+def test_the_slot_filling_recipe_has_the_paper_s_steps_and_rates(dry_run):
+    said = dry_run("sf.sh", METHODS="full_finetuning lora prefix_tuning conv_adapter", NUM_PROCESSES="2")
+    assert said.returncode == 0, said.stderr
+    told = [line.partition("sure.train ")[2] for line in said.stdout.splitlines() if line.startswith("torchrun")]
+    runs = [parse(shlex.split(words), "sure train") for words in told]
+    assert [trainer.learning_rate for _, trainer in runs] == [2e-4, 2e-4, 2e-3, 2e-5]
+    for run, trainer in runs:
+        assert run.make_task().metric == "slot_type_f1"
+        assert trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps * 2 == 8
+        assert (trainer.max_steps, trainer.lr_scheduler_kwargs["num_decay_steps"]) == (50_000, 25_000)
+
+
 def test_the_spectrogram_transformer_s_recipe_runs_every_fold_of_the_corpora_that_are_given(dry_run, tmp_path):
     said = dry_run("ast.sh", ESC50=str(tmp_path), IEMOCAP=str(tmp_path), METHODS="lora", NUM_PROCESSES="2")
     assert said.returncode == 0, said.stderr
