@@ -1,8 +1,8 @@
 """Phoneme recognition on LibriSpeech, as SURE and SUPERB (Yang et al. 2021) have it.
 
 The corpus is that of `asr_librispeech`, CC BY 4.0 (https://www.openslr.org/12). `--task_options lexicon=FILE` makes
-phonemes of its words, with their stress. SUPERB's are two files of s3prl's `downstream/ctc/lexicon`, put into one:
-librispeech-lexicon-200k-g2p.txt, then librispeech-lexicon-allothers-g2p.txt, which has the words that the first lacks.
+phonemes of its words, with their stress. SUPERB's are two files of https://huggingface.co/datasets/s3prl/g2p, put into
+one: librispeech-lexicon-200k-g2p.txt, then librispeech-lexicon-allothers-g2p.txt with what the first lacks.
 
 Split: train-clean-100, dev-clean and test-clean. No speaker is in two of them.
 """

@@ -2,7 +2,7 @@
 
 English requests to a voice assistant, "add Diana Ross to my workout playlist" (Coucke et al. 2018, arXiv 1805.10190),
 spoken by 16 voices of Amazon Polly (https://github.com/aws-samples/aws-lex-noisy-spoken-language-understanding, under
-the licence there); s3prl's `preprocess/snips_prepare_data.sh` fetches and packs it.
+the licence there); `s3prl/preprocess/snips_prepare_data.sh` of https://github.com/s3prl/s3prl fetches and packs it.
 
 Layout: `all.iob.snips.txt` with lines such as `Amy-snips-valid-7 BOS PLAY DIANA ROSS EOS`, a tab, `O O artist artist
 PlayMusic`, where O stands for BOS and the intent for EOS; and `{train,valid,test}/Amy-snips-valid-7.wav` (or .mp3).
