@@ -22,7 +22,7 @@ METHODS=${METHODS:-lora}
 TASK_OPTIONS=${TASK_OPTIONS:-}
 OUTPUT_DIR=${OUTPUT_DIR:-out/ks_digits${TASK_OPTIONS:+-${TASK_OPTIONS// /-}}}
 
-names=($(for path in "$DATA_DIR"/recordings/*_*_*.*; do cut -d_ -f2 <<<"${path##*/}"; done | sort -u))
+names=($(for path in "$DATA_DIR"/recordings/*_*_*.*; do IFS=_ read -r _ name _ <<<"${path##*/}"; echo "$name"; done | sort -u))
 
 for place in "${!names[@]}"; do
   speaker=${names[place]} validation=${names[(place + ${#names[@]} - 1) % ${#names[@]}]}

@@ -14,6 +14,7 @@ from sure import registry, synth
 from sure.record import Result
 from sure.runner.arguments import parse
 from tests.factories import REPOSITORY
+from tests.factories.corpora import touch
 from tests.factories.encoders import save_backbone
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.sh"))
@@ -167,6 +168,24 @@ def test_the_slot_filling_recipe_has_the_paper_s_steps_and_rates(dry_run):
         assert run.make_task().metric == "slot_type_f1"
         assert trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps * 2 == 8
         assert (trainer.max_steps, trainer.lr_scheduler_kwargs["num_decay_steps"]) == (50_000, 25_000)
+
+
+def test_the_digits_recipe_leaves_each_speaker_out_in_turn(dry_run, tmp_path):
+    touch(
+        tmp_path / "recordings", *(f"{digit}_{speaker}_0.wav" for digit in (0, 1) for speaker in ("ann", "ben", "cy"))
+    )
+    said = dry_run("ks_digits.sh", TASK_OPTIONS="shots=1")
+    assert said.returncode == 0, said.stderr
+    told = [line.partition(" train ")[2] for line in said.stdout.splitlines() if line.startswith("sure train")]
+    assert len(told) == 3
+    for words, (unseen, validation) in zip(told, (("ann", "cy"), ("ben", "ann"), ("cy", "ben")), strict=True):
+        run, _ = parse(shlex.split(words), "sure train")
+        splits = run.make_task().load(tmp_path / run.data_dir)
+        assert {name: set(split["speaker"]) for name, split in splits.items()} == {
+            "train": {"ann", "ben", "cy"} - {unseen, validation},
+            "validation": {validation},
+            "test": {unseen},
+        }
 
 
 def test_the_spectrogram_transformer_s_recipe_runs_every_fold_of_the_corpora_that_are_given(dry_run, tmp_path):

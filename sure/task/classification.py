@@ -145,6 +145,8 @@ class ClassificationTask(TaskWithHead):
 
     def _few(self, rows: "Dataset") -> "Dataset":
         """So many `shots` of each class among `rows`."""
+        from datasets import Dataset
+
         if self.shots < 1:
             raise SureError(f"--task_options shots={self.shots}: at least one utterance of each class is needed.")
         members = defaultdict(list)
@@ -155,7 +157,8 @@ class ClassificationTask(TaskWithHead):
         lacking = [f"{', '.join(labels)} ({len(of)})" for labels, of in sorted(members.items()) if len(of) < self.shots]
         if lacking:
             raise SureError(f"--task_options shots={self.shots}: fewer training utterances are of {listed(lacking)}.")
-        few = rows.select(sorted(place for of in members.values() for _, place in sorted(of)[: self.shots]))
+        places = sorted(place for of in members.values() for _, place in sorted(of)[: self.shots])
+        few = Dataset.from_list([rows[place] for place in places])
         self.drawn = few["id"][:]
         return few
 
