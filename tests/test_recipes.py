@@ -11,6 +11,7 @@ from sure import registry, synth
 from sure.record import Result
 from sure.runner.arguments import parse
 from tests.factories import REPOSITORY
+from tests.factories.corpora import touch
 from tests.factories.encoders import save_backbone
 from tests.factories.recipes import carry_out, dry_run
 
@@ -118,7 +119,7 @@ def told_by(tmp_path):
     ("name", "batch"),
     [
         *(("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)),
-        *(("ks.sh", 256), ("ic.sh", 32), ("sp_cls.sh", 256)),
+        *(("ks.sh", 256), ("ic.sh", 32), ("sp_cls.sh", 256), ("pr.sh", 64)),
     ],
 )
 def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, told_by):
@@ -136,6 +137,36 @@ def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, to
     assert refused.returncode
     assert f"on NUM_PROCESSES=3 makes no batch of {batch}" in refused.stderr
     assert "train" not in refused.stdout
+
+
+def test_the_slot_filling_recipe_has_the_paper_s_steps_and_rates(told_by):
+    said = told_by("sf.sh", METHODS="full_finetuning lora prefix_tuning conv_adapter", NUM_PROCESSES="2")
+    assert said.returncode == 0, said.stderr
+    told = [line.partition("sure.train ")[2] for line in said.stdout.splitlines() if line.startswith("torchrun")]
+    runs = [parse(shlex.split(words), "sure train") for words in told]
+    assert [trainer.learning_rate for _, trainer in runs] == [2e-4, 2e-4, 2e-3, 2e-5]
+    for run, trainer in runs:
+        assert run.make_task().metric == "slot_type_f1"
+        assert trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps * 2 == 8
+        assert (trainer.max_steps, trainer.lr_scheduler_kwargs["num_decay_steps"]) == (50_000, 25_000)
+
+
+def test_the_digits_recipe_leaves_each_speaker_out_in_turn(told_by, tmp_path):
+    touch(
+        tmp_path / "recordings", *(f"{digit}_{speaker}_0.wav" for digit in (0, 1) for speaker in ("ann", "ben", "cy"))
+    )
+    said = told_by("ks_digits.sh", TASK_OPTIONS="shots=1")
+    assert said.returncode == 0, said.stderr
+    told = [line.partition(" train ")[2] for line in said.stdout.splitlines() if line.startswith("sure train")]
+    assert len(told) == 3
+    for words, (unseen, validation) in zip(told, (("ann", "cy"), ("ben", "ann"), ("cy", "ben")), strict=True):
+        run, _ = parse(shlex.split(words), "sure train")
+        splits = run.make_task().load(tmp_path / run.data_dir)
+        assert {name: set(split["speaker"]) for name, split in splits.items()} == {
+            "train": {"ann", "ben", "cy"} - {unseen, validation},
+            "validation": {validation},
+            "test": {unseen},
+        }
 
 
 def test_the_spectrogram_transformer_s_recipe_runs_every_fold_of_the_corpora_that_are_given(told_by, tmp_path):

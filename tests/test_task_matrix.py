@@ -15,6 +15,7 @@ from sure.task.classification import ClassificationTask
 from sure.task.speaker_verification import SpeakerVerificationTask
 from sure.task.speech_recognition import SpeechRecognitionTask
 from sure.task.speech_recognition.tokens import BLANK
+from sure.task.speech_recognition.transcription import TranscriptionTask
 from sure.task.text_to_speech import TextToSpeechTask
 from tests.factories import encoders, speaking
 
@@ -24,7 +25,8 @@ METHODS = applying.names()
 KINDS = {
     ClassificationTask: ["wav2vec2:tiny"],
     SpeakerVerificationTask: ["wav2vec2:tiny"],
-    SpeechRecognitionTask: ["wav2vec2:tiny", "whisper:tiny"],
+    TranscriptionTask: ["wav2vec2:tiny"],
+    SpeechRecognitionTask: ["whisper:tiny"],
     TextToSpeechTask: list(speaking.FAMILIES),
 }
 
@@ -46,8 +48,8 @@ def crossed():
 def learnt(name):
     """What the task would know of a corpus of its own."""
     kind = registry.get("task", name)
-    if issubclass(kind, SpeechRecognitionTask):
-        return {"vocabulary": [BLANK, *" abcdefghijklmnopqrstuvwxyz'"]}
+    if issubclass(kind, TranscriptionTask):
+        return {"vocabulary": [BLANK, *" abcdefghijklmnopqrstuvwxyz'", "one", "two", "three"]}
     if issubclass(kind, SpeakerVerificationTask):
         return {"training_speakers": 3}
     if issubclass(kind, TextToSpeechTask):
@@ -73,7 +75,7 @@ def model_and_batch(backbone_name, name, method):
     if isinstance(task, ClassificationTask):
         known = task.labels if isinstance(task.labels, dict) else {task.label_columns[0]: task.labels}
         batch |= task.targets([{column: labels[turn] for column, labels in known.items()} for turn in (0, 1)])
-    elif isinstance(task, SpeechRecognitionTask):
+    elif isinstance(task, TranscriptionTask):
         batch |= task.targets([{"text": "one two"}, {"text": "three"}])
     elif isinstance(task, SpeakerVerificationTask):
         batch |= {"labels": torch.tensor([0, 2])}

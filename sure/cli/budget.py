@@ -116,7 +116,7 @@ def _head(name: str | None, options: dict[str, Any], labels: tuple[int, ...]) ->
     from sure.task import task_with_options
     from sure.task.classification import ClassificationTask
     from sure.task.speaker_verification import SpeakerVerificationTask
-    from sure.task.speech_recognition import SpeechRecognitionTask
+    from sure.task.speech_recognition.transcription import TranscriptionTask
 
     if name is None:
         if options:
@@ -130,7 +130,7 @@ def _head(name: str | None, options: dict[str, Any], labels: tuple[int, ...]) ->
     if isinstance(task, SpeakerVerificationTask) and not task.reads_every_layer:
         (task.training_speakers,) = _labels(name, "training speakers", (), labels, 1)
         return task.build_head, f"{name}'s head of {_said(labels)} speakers"
-    if isinstance(task, SpeechRecognitionTask):
+    if isinstance(task, TranscriptionTask):
         (tokens,) = _labels(name, "tokens, a blank among them", (), labels, 1)
         return lambda width: CTCHead(width, tokens), f"{name}'s head of {tokens} tokens"
     raise SureError(

@@ -63,7 +63,9 @@ def title(group: list[Entry]) -> str:
     """What the entries of one group were compared on."""
     first = group[0]
     speech = ", synthetic speech" if first.synthetic else ""
-    return f"{first.task}, {words(first.metric)} on test, corpus {first.fingerprint[:8]}{speech}"
+    # What a few shots drew of a corpus has a fingerprint of its own.
+    few = "".join(f", {option}" for option in first.options.split() if option.startswith(("shots=", "draw=")))
+    return f"{first.task}{few}, {words(first.metric)} on test, corpus {first.fingerprint[:8]}{speech}"
 
 
 def words(name: str) -> str:

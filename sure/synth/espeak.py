@@ -90,6 +90,16 @@ def _words(events: list["_Event"], samples: int, rate: int) -> list[Word]:
     return [word for word in words if len(word.times) > 1]
 
 
+def phonemes(word: str, voice: str) -> list[str]:
+    """The phonemes of a word by eSpeak NG's own names, without stress. Raises `SureError` as `speak` does."""
+    library = _espeak()[0]
+    if library.espeak_SetVoiceByName(voice.encode()):
+        raise SureError(f"eSpeak NG has no voice {voice!r}.")
+    text = ctypes.c_char_p(word.encode())
+    named = library.espeak_TextToPhonemes(ctypes.byref(text), _CHARACTERS_UTF8, ord("_") << 8).decode()
+    return list(filter(None, (name.strip("',") for name in named.split("_"))))
+
+
 def forget() -> None:
     """Start eSpeak NG anew: from here on the same calls give the same speech."""
     _espeak.cache_clear()
@@ -159,4 +169,6 @@ def _espeak() -> tuple[ctypes.CDLL, int, list[NDArray[np.int16]], list[_Event]]:
         *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint),
         *(ctypes.c_void_p, ctypes.c_void_p),
     ]
+    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
     return library, rate, chunks, events

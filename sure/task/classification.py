@@ -1,5 +1,7 @@
 """Classification: one label per utterance, or one in each of several columns."""
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -8,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sure.corpus.folders import listed
 from sure.errors import SureError
 from sure.task import TaskWithHead, learned
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
     from torch import Tensor, nn
 
     from sure.model import SpeechModel
@@ -28,6 +31,11 @@ class ClassificationTask(TaskWithHead):
     over labels say little then, so that such a task has `metrics = ("accuracy",)`. What is one column's alone
     otherwise is a dictionary by column: `labels`, and `reference`, `prediction` and `probabilities` of a row.
 
+    `shots` are so many training utterances of each class, of several columns of each combination of labels that occurs:
+    those with the first SHA-256 of the draw's number and their id, so that fewer shots are some of more. The other
+    splits stay whole. A corpus' fingerprint covers what was drawn, so that a board compares only runs that learnt from
+    the same utterances.
+
     `labels` is sorted, so that a label's id never depends on files; subclasses give it a default or fill it from the
     training split.
     """
@@ -36,14 +44,24 @@ class ClassificationTask(TaskWithHead):
     label_columns: ClassVar[tuple[str, ...]] = ("label",)
 
     labels: list[str] | dict[str, list[str]] = field(default_factory=list, metadata=learned("The labels, sorted."))
+    shots: int | None = field(
+        default=None, metadata={"help": "Learn from so many utterances of each class; from all where it is not given."}
+    )
+    draw: int = field(default=0, metadata={"help": "For shots: which draw of them, the same one for every --seed."})
+    drawn: list[str] = field(default_factory=list, metadata=learned("The ids of the utterances that shots drew."))
 
     @property
     def smoothable(self) -> bool:
         return len(self.label_columns) == 1
 
     def load(self, data_dir: Path) -> "DatasetDict":
-        """As `Task.load`; raises `SureError` where there is one label to learn, and for one outside the set."""
+        """As `Task.load`; raises `SureError` where there is one label to learn, and for one outside the set.
+
+        Also where a class has fewer utterances than `shots`.
+        """
         splits = super().load(data_dir)
+        if self.shots is not None:
+            splits["train"] = self._few(splits["train"])
         found = {column: sorted(set(splits["train"][column])) for column in self.label_columns}
         if max(map(len, found.values())) < 2:
             raise SureError(
@@ -124,6 +142,25 @@ class ClassificationTask(TaskWithHead):
             }
             predictions.append({key: value for key, value in prediction.items() if value is not None})
         return predictions
+
+    def _few(self, rows: "Dataset") -> "Dataset":
+        """So many `shots` of each class among `rows`."""
+        from datasets import Dataset
+
+        if self.shots < 1:
+            raise SureError(f"--task_options shots={self.shots}: at least one utterance of each class is needed.")
+        members = defaultdict(list)
+        for place, (name, *labels) in enumerate(
+            zip(rows["id"], *(rows[column] for column in self.label_columns), strict=True)
+        ):
+            members[tuple(labels)].append((hashlib.sha256(f"{self.draw} {name}".encode()).digest(), place))
+        lacking = [f"{', '.join(labels)} ({len(of)})" for labels, of in sorted(members.items()) if len(of) < self.shots]
+        if lacking:
+            raise SureError(f"--task_options shots={self.shots}: fewer training utterances are of {listed(lacking)}.")
+        places = sorted(place for of in members.values() for _, place in sorted(of)[: self.shots])
+        few = Dataset.from_list([rows[place] for place in places])
+        self.drawn = few["id"][:]
+        return few
 
     def _one_or_all(self, by_column: dict[str, Any]) -> Any:
         """What rows and records hold: of one column what it has, of several a dictionary."""

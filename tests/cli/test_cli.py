@@ -147,13 +147,22 @@ def test_a_method_is_described_with_its_published_count(sure):
     )
     assert said in sure("methods", "lora")
     assert "Published" not in sure("methods", "convpass")
-    assert "\nNo options." in sure("tasks", "emodb_emotion")
+    assert "\nNo options." in sure("tasks", "sf_snips")
 
 
 @pytest.mark.parametrize("name", registry.names("task"))
 def test_what_a_task_has_from_its_corpus_is_no_option(name, sure, refused):
     learned = {
-        *("labels", "vocabulary", "language_model_sha256", "training_speakers", "voices", "embeddings", "judges"),
+        *(
+            "labels",
+            "drawn",
+            "vocabulary",
+            "language_model_sha256",
+            "training_speakers",
+            "voices",
+            "embeddings",
+            "judges",
+        ),
     } & {field.name for field in dataclasses.fields(registry.get("task", name))}
     assert learned
     described = sure("tasks", name)
@@ -212,7 +221,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
         ("train --task esd_emotion --data_dir x --class_weights some", "invalid choice: 'some' (choose from"),
         (
             "train --task esd_emotion --data_dir x --task_options lang=all",
-            "Unknown option of esd_emotion: 'lang'. Did you mean 'language'? Choose one of: language.",
+            "Unknown option of esd_emotion: 'lang'. Did you mean 'language'? Choose one of: shots, draw, language.",
         ),
         (
             "train --task esd_emotion --data_dir x --task_options language=german",
@@ -220,15 +229,15 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
         ),
         (
             "train --task esd_emotion --data_dir x --task_options labels=[Sad]",
-            "--task_options labels: esd_emotion has it from its corpus; its options are language.",
+            "--task_options labels: esd_emotion has it from its corpus; its options are shots, draw, language.",
         ),
         (
-            "data check --task emodb_emotion --data_dir x --task_options labels=[fear]",
-            "--task_options labels: emodb_emotion has it from its corpus; it has no options.",
+            "data check --task sf_snips --data_dir x --task_options vocabulary=[a]",
+            "--task_options vocabulary: sf_snips has it from its corpus; it has no options.",
         ),
         (
-            "train --task emodb_emotion --data_dir x --task_options language=german",
-            "--task_options language: emodb_emotion has no options.",
+            "train --task sf_snips --data_dir x --task_options language=german",
+            "--task_options language: sf_snips has no options.",
         ),
         ("train --task esd_emotion --data_dir x --task_options language", "language: expected name=value."),
         ("train --task esd_emotion --data_dir x --task_options language=[a,b]", "['a', 'b']: Input should be a valid"),

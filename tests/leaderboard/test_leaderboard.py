@@ -255,6 +255,15 @@ def test_different_corpora_and_metrics_are_not_ranked_together(tmp_path):
     assert "untrained backbone" in text
 
 
+def test_a_table_says_how_many_shots_its_entries_learnt_from(tmp_path):
+    leaderboard.add(write_record(tmp_path / "all"), tmp_path / "board")
+    few = write_record(tmp_path / "few", fingerprint="bb" * 32, options=["shots=8", "draw=1"])
+    leaderboard.add(few, tmp_path / "board")
+    text = leaderboard.show(tmp_path / "board")
+    assert "three_emotions, unweighted average recall on test, corpus abababab" in text
+    assert "three_emotions, shots=8, draw=1, unweighted average recall on test, corpus bbbbbbbb" in text
+
+
 def test_task_options_are_shown_where_they_differ(tmp_path):
     leaderboard.add(write_record(tmp_path / "one"), tmp_path / "board")
     leaderboard.add(write_record(tmp_path / "two", method="ia3"), tmp_path / "board")

@@ -78,8 +78,10 @@ def test_contradictions_are_clear_errors(flags, message):
 
 
 def test_other_datasets_are_refused_by_name():
-    with pytest.raises(SureError, match="--dataset snips: only esd, meld, iemocap, fluent_commands, vctk are"):
-        legacy.translate("--dataset snips --lora_adapter True".split())
+    with pytest.raises(
+        SureError, match="--dataset timit: only esd, meld, iemocap, fluent_commands, vctk, snips, fleurs"
+    ):
+        legacy.translate("--dataset timit --lora_adapter True".split())
     with pytest.raises(SureError, match=r"--dataset is missing: one of esd.*; or --task, one of speech"):
         legacy.translate("--data_dir d --lora_adapter True".split())
     with pytest.raises(SureError, match=r"--task and --lora_adapter \(of SURE's release\) are two ways"):
@@ -107,6 +109,49 @@ def test_the_other_scripts_are_translated_too(script):
     run, _ = parse(legacy.translate(f"{flags} --fine_tune True".split()), "sure train")
     assert run.method == "full_finetuning"
     assert [option.partition("=")[0] for option in run.method_options] == ["target_modules"] * task.startswith("sr_")
+
+
+# Of sf.sh, pr.sh, asr_fleurs.sh and asr_esd.sh what is theirs.
+TRANSCRIBED = {
+    "slot_filling.py": (
+        "--dataset snips --max_steps 50000 --save_steps 5000 --eval_steps 200 --num_train_epochs 30"
+        " --warmup_ratio 0.1 --prefixtuning False --metric_for_best_model slot_type_f1",
+        "sf_snips",
+        "slot_type_f1",
+    ),
+    "phoneme_recognition.py": (
+        "--dataset librispeech --group_by_length True --gradient_checkpointing True --save_steps 200 --eval_steps 100"
+        " --weight_decay=0.005 --warmup_steps=1000 --metric_for_best_model per --greater_is_better False"
+        " --task_options lexicon=/data/lexicon.txt",
+        "pr_librispeech",
+        "phoneme_error_rate",
+    ),
+    "asr.py on FLEURS": ("--dataset fleurs --save_steps 500 --eval_steps 25", "asr_fleurs", None),
+    "asr.py on ESD": (
+        "--dataset esd --prefix_tuning_my False --metric_for_best_model wer",
+        "asr_esd",
+        "word_error_rate",
+    ),
+}
+
+
+@pytest.mark.parametrize("script", TRANSCRIBED)
+def test_scripts_that_transcribe_hear_whole_utterances_and_leave_the_cnn_as_it_is(script):
+    flags, task, metric = TRANSCRIBED[script]
+    common = "--data_dir d --output_dir out --evaluation_strategy steps --save_strategy steps"
+    run, trainer = parse(legacy.translate(f"{common} {flags} --fine_tune True".split()), "sure train")
+    assert (run.task, run.method, run.max_seconds) == (task, "full_finetuning", None)
+    assert run.method_options == [r"target_modules=backbone\.(feature_projection|encoder)"]
+    assert trainer.metric_for_best_model == metric
+    assert metric in (None, run.make_task().metric)
+    if task == "sf_snips":
+        assert trainer.lr_scheduler_type == "warmup_stable_decay"
+        assert trainer.lr_scheduler_kwargs == {"num_decay_steps": 25_000, "decay_type": "linear"}
+    for prefix in ("prefixtuning", "prefix_tuning_my"):
+        run, _ = parse(
+            legacy.translate(f"{common} {flags} --prefix_tuning False --{prefix} True".split()), "sure train"
+        )
+        assert run.method == "prefix_tuning"
 
 
 def test_the_folder_of_vctk_is_the_one_above_its_recordings():

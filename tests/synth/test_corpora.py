@@ -8,6 +8,7 @@ import soundfile
 
 from sure import synth
 from sure.errors import SureError
+from sure.metric.slots import slots
 from sure.task import make_task
 
 pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
@@ -17,6 +18,8 @@ SIZES = {
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
     "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
     "fluent_speech_commands": {"train": 1, "valid": 1, "test": 1},
+    "librispeech": {"speakers": 2, "chapters": 1, "utterances": 2, "test": 1},
+    "snips": {"train": 2, "valid": 1, "test": 1},
     "esc50": {"clips": 1, "seconds": 0.5},
     "urbansound8k": {"slices": 1, "seconds": 0.5},
     "vctk": {"speakers": 6, "utterances": 10},
@@ -150,6 +153,29 @@ def test_fluent_speech_commands_has_the_31_intents_of_the_release(made):
     assert {slot: len(labels) for slot, labels in slots.labels.items()} == {"action": 6, "object": 14, "location": 4}
     whole.load(folder)
     assert len(whole.labels) == 31
+
+
+def test_librispeech_is_recognised_in_words_and_with_its_lexicon_in_phonemes(made):
+    folder = made("librispeech")
+    recognised = make_task("asr_librispeech", {}).load(folder)
+    spoken = make_task("pr_librispeech", {"lexicon": str(folder / "lexicon.txt")}).load(folder)
+    for splits in (recognised, spoken):
+        assert {name: len(split) for name, split in splits.items()} == {"train": 4, "validation": 2, "test": 2}
+    # A phoneme at least for each word, and no letters left.
+    for words, phonemes in zip(recognised["train"]["text"], spoken["train"]["text"], strict=True):
+        assert len(phonemes.split()) > len(words.split())
+    assert synth.espeak.phonemes("eight", "en-us") == ["eI", "t"]
+
+
+def test_snips_has_slots_that_all_voices_of_a_split_say(made):
+    folder = made("snips")
+    splits = make_task("sf_snips", {}).load(folder)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 16, "validation": 4, "test": 4}
+    for split in splits.values():
+        for text in split["text"]:
+            assert set(slots(text)) <= set((folder / "slots.txt").read_text().splitlines()[1:])
+    assert len(set(splits["train"]["text"])) == 2
+    assert any(map(slots, splits["train"]["text"]))
 
 
 def test_vctk_is_recognised_verified_and_spoken(made):

@@ -65,7 +65,7 @@ def command(corpus, known, tmp_path):
 def test_from_recordings_to_the_board(command, corpus, tmp_path, capsys):
     result, folder = main([*command, "--class_weights", "balanced"]), tmp_path / "run"
     assert result == Result.read(folder / "result.json")
-    assert result.run.task_options == {"labels": COLUMNS}
+    assert result.run.task_options == {"labels": COLUMNS, "shots": None, "draw": 0, "drawn": []}
     assert list(result.scores["test"]) == ["accuracy"]
     rows = read_predictions(folder, result.predictions["test"])
     told = {row["id"]: row for row in json.loads((corpus / "intents.json").read_text())}

@@ -21,13 +21,13 @@ import soxr
 
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
-from sure.task import Task, learned
+from sure.task import learned
 from sure.task.speech_recognition.normalisation import SCORED, normalise
-from sure.task.speech_recognition.tokens import CHARACTERS, CTC, Tokens, Units, Written
+from sure.task.speech_recognition.tokens import Written
+from sure.task.speech_recognition.transcription import TranscriptionTask
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
-    from torch import Tensor
 
     from sure.backbone import Backbone
     from sure.model import SpeechModel
@@ -40,31 +40,17 @@ _DECODERS = ("greedy", "beam")
 
 
 @dataclass
-class SpeechRecognitionTask(Task):
-    """What was said, one text per utterance. The rows of `utterances` have a `text`, which is normalised here.
-
-    The vocabulary is made of the training texts alone. Characters of other splits that it lacks stay in the references
-    that are scored, and are left out of the targets of the loss.
-    """
+class SpeechRecognitionTask(TranscriptionTask):
+    """What was said, one text per utterance. The rows of `utterances` have a `text`, which is normalised here."""
 
     metrics: ClassVar[tuple[str, ...]] = ("word_error_rate", "character_error_rate")
-    # Nearly all words are wrong until suddenly they are not: nothing to stop by.
-    patience: ClassVar[int] = 0
-    whole_utterances: ClassVar[bool] = True
+
+    # An encoder-decoder writes by itself.
+    with_head: ClassVar[bool] = False
 
     # The language as ISO 639-1 has it, for models that want to know; None where it is not known.
     spoken_language: ClassVar[str | None] = None
 
-    # How CTC parts texts.
-    units: ClassVar[Units] = CHARACTERS
-
-    # What stands between texts and tokens; another one once a backbone that writes is known. Not part of what is saved.
-    _tokens: ClassVar[Tokens | None] = None
-
-    vocabulary: list[str] = field(
-        default_factory=list,
-        metadata=learned("The tokens: blank, then the sorted characters of the training texts."),
-    )
     decoder: str = field(
         default="greedy", metadata={"help": "greedy (the likeliest token of each frame) or beam (beam search)."}
     )
@@ -111,21 +97,14 @@ class SpeechRecognitionTask(Task):
         return self.spoken_language not in _UNPARTED
 
     def load(self, data_dir: Path) -> "DatasetDict":
-        """As `Task.load`, with normalised texts; raises `SureError` where the training split has none.
-
-        Also where the beam search cannot be made: now, not after an epoch.
-        """
+        """Raises `SureError` where the beam search cannot be made too: now, not after an epoch."""
         splits = super().load(data_dir)
-        for split, rows in splits.items():
-            texts = [normalise(text) for text in rows["text"]]
-            splits[split] = rows.remove_columns("text").add_column("text", texts)
-        if not self.vocabulary:
-            if not any(splits["train"]["text"]):
-                raise SureError(f"{data_dir}: every text of the training split is empty.")
-            self.vocabulary = self.units.vocabulary(splits["train"]["text"])
         if self.decoder == "beam":
-            self.language_model_sha256 = self._beam_search().language_model_sha256
+            self.language_model_sha256 = self._search().language_model_sha256
         return splits
+
+    def transcripts(self, texts: Sequence[str]) -> list[str]:
+        return [normalise(text) for text in texts]
 
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
         """CTC on an encoder; an encoder-decoder as it is. Raises `SureError` for a beam search with the latter."""
@@ -140,13 +119,6 @@ class SpeechRecognitionTask(Task):
             self._tokens = Written(backbone, self.spoken_language)
         return self.tokens.model(backbone)
 
-    @property
-    def tokens(self) -> Tokens:
-        """What stands between texts and tokens."""
-        if self._tokens is None:
-            self._tokens = CTC(self.vocabulary, self.units, self._beam_search() if self.decoder == "beam" else None)
-        return self._tokens
-
     def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """Faster or slower, which changes pitch and formants too (Ko et al. 2015), as if another person spoke."""
         if not self.speed_perturbation:
@@ -154,43 +126,24 @@ class SpeechRecognitionTask(Task):
         speed = generator.uniform(1 - self.speed_perturbation, 1 + self.speed_perturbation)
         return soxr.resample(waveform, SAMPLE_RATE * speed, SAMPLE_RATE)
 
-    def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
-        """`labels` of shape (batch, longest text), token ids padded with -100."""
-        return {"labels": self.tokens.labels([row["text"] for row in rows])}
-
     def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
-        if not isinstance(self.tokens, Written):
-            yield from super().warnings(backbone, splits)
-        for name, split in splits.items():
-            many, reason = self.tokens.unlearnable(split["samples"][:], split["text"][:])
-            if many:
-                yield f"{many} of the {len(split)} {name} utterances {reason}."
+        # What an encoder-decoder does not hear is said of its texts' ends.
+        yield from self._unlearnable(splits) if isinstance(self.tokens, Written) else super().warnings(backbone, splits)
 
-    def reduce(self, logits: "Tensor") -> "Tensor":
-        return self.tokens.reduce(logits)
-
-    def predict(self, outputs: Sequence[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Outputs are what `Tokens.reduce` leaves of each utterance. Predictions are normalised."""
-        predictions = []
-        for row, output in zip(rows, outputs, strict=True):
-            prediction = {"id": row["id"], "speaker": row.get("speaker"), "reference": row.get("text")}
-            prediction["prediction"] = normalise(self.tokens.text(output))
-            predictions.append({key: value for key, value in prediction.items() if value is not None})
-        return predictions
+    def said(self, output: np.ndarray) -> str:
+        return normalise(super().said(output))
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """The texts, as `scored_text` has them. Raises `SureError` for what is no text, naming the row."""
-        for row in rows:
-            for key in ("prediction", "reference"):
-                if not isinstance(row.get(key), str):
-                    raise SureError(f"Prediction {row.get('id')!r}: {key} {row.get(key)!r} is not a text.")
+        """The texts, as `scored_text` has them."""
         scored = SCORED[self.scored_text]
         predictions, references = (
             np.array([scored(text) for text in texts], dtype=object) for texts in super().comparable(rows)
         )
         return predictions, references
 
-    def _beam_search(self) -> "BeamSearch":
+    def _search(self) -> "BeamSearch | None":
+        if self.decoder != "beam":
+            return None
         search = _beam_search(tuple(self.vocabulary), self.language_model, self.language_model_weight)
         if self.language_model_sha256 not in (None, search.language_model_sha256):
             raise SureError(f"language_model {self.language_model} has changed since this adapter was trained.")

@@ -19,9 +19,13 @@ def normalise(text: str) -> str:
     punctuation, symbols and controls become spaces. Letters, combining marks, digits, and apostrophes inside words
     stay. Single spaces between words, none around.
     """
+    return SEPARATOR.join(filter(None, (word.strip("'") for word in words(text))))
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as `normalise` has them, but with the apostrophes around them, as in 'tis."""
     text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower()
-    words = "".join(map(_kept, text)).split()
-    return SEPARATOR.join(filter(None, (word.strip("'") for word in words)))
+    return "".join(map(_kept, text)).split()
 
 
 def _kept(character: str) -> str:

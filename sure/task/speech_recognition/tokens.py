@@ -44,6 +44,25 @@ CHARACTERS = Units(list, "".join, always=(SEPARATOR,))
 WORDS = Units(str.split, SEPARATOR.join)
 
 
+def _part_slots(text: str) -> list[str]:
+    """Characters, but each tag, `B-artist` or `E-artist`, as one token, with the space between it and its slot."""
+    tokens: list[str] = []
+    for word in text.split():
+        if tokens and not tokens[-1].startswith("B-") and not word.startswith("E-"):
+            tokens.append(SEPARATOR)
+        tokens += [word] if word.startswith(("B-", "E-")) else word
+    return tokens
+
+
+def _join_slots(tokens: Iterable[str]) -> str:
+    spaced = {"B-": "{} ", "E-": " {}"}
+    return SEPARATOR.join("".join(spaced.get(token[:2], "{}").format(token) for token in tokens).split())
+
+
+# Slots in between, as `PLAY B-artist DIANA ROSS E-artist`: no word of a text begins with B- or E-.
+SLOTS = Units(_part_slots, _join_slots, always=(SEPARATOR,))
+
+
 class Tokens(ABC):
     """One way to learn and to say texts."""
 
