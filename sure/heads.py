@@ -47,6 +47,11 @@ class ClassificationHead(nn.Module):
         # How much each label counts in the loss; not part of what is saved.
         self.register_buffer("label_weights", torch.ones(sum(labels)), persistent=False)
 
+    def items(self, labels: Tensor) -> Tensor:
+        """The sum of the weights of the labels, which the loss is divided by; of several columns that of all."""
+        first = torch.tensor([0, *self.labels[:-1]], device=labels.device).cumsum(dim=0)
+        return self.label_weights.to(labels.device)[labels.reshape(len(labels), -1) + first].sum()
+
     def forward(
         self, hidden_states: Tensor, padding: Padding, labels: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
@@ -75,6 +80,10 @@ class CTCHead(nn.Module):
     def __init__(self, width: int, tokens: int) -> None:
         super().__init__()
         self.classifier = nn.Linear(width, tokens)
+
+    def items(self, labels: Tensor) -> Tensor:
+        """The utterances."""
+        return labels.new_tensor(len(labels))
 
     def forward(
         self, hidden_states: Tensor, padding: Padding, labels: Tensor | None = None

@@ -13,7 +13,7 @@ class SpeechModel(PreTrainedModel):
     """Holds the model of a `Backbone` as `backbone`. A subclass says what comes of its outputs, loss and logits."""
 
     supports_gradient_checkpointing = True
-    # The loss is a mean; the trainer need not hand over counts to scale it by.
+    # The loss is a mean; the trainer scales it by what it is a mean over, see `items`.
     accepts_loss_kwargs = False
     _supports_sdpa = True
 
@@ -28,6 +28,16 @@ class SpeechModel(PreTrainedModel):
         self.main_input_name = backbone.model.main_input_name
         self.name_or_path = backbone.name
 
+    def get_input_embeddings(self) -> None:
+        """None, for those who would shard or tie them by themselves: a waveform has no tokens."""
+
+    def items(self, labels: Tensor) -> Tensor:
+        """How many items the loss of a batch is the mean of, shape (): its labels, less what is -100.
+
+        Means over parts of a batch, weighted by these, make the mean over the whole.
+        """
+        return (labels != -100).sum()
+
     def run_example(self, seconds: int) -> None:
         """One forward pass over so many seconds without sound, for counting its operations."""
         self(**self.source.example(seconds, self.device))
@@ -38,7 +48,7 @@ class ModelWithHead(SpeechModel):
 
     The head takes hidden states (batch, frames, width), the batch's `Padding` and the task's targets, and returns the
     loss (None without targets) and its outputs. A head whose `all_layers` is true gets every hidden state, stacked:
-    (layers + 1, batch, frames, width).
+    (layers + 1, batch, frames, width). A head whose loss is no mean over labels has `items` of its own.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
@@ -55,6 +65,9 @@ class ModelWithHead(SpeechModel):
         super().__init__(backbone)
         self.head = head
         self.all_layers = getattr(head, "all_layers", False)
+
+    def items(self, labels: Tensor) -> Tensor:
+        return getattr(self.head, "items", super().items)(labels)
 
     def forward(
         self,

@@ -4,6 +4,7 @@ sure train --task emodb_emotion --data_dir DATA/emodb --method lora --output_dir
 torchrun --standalone --nproc_per_node 4 -m sure.train ...the same
 """
 
+import copy
 import dataclasses
 import logging
 import sys
@@ -155,15 +156,19 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             args=args,
             callbacks=[*callbacks(run.early_stopping_patience), *accompanying],
         )
+        # Of a model in parts no process can save or measure the whole.
+        whole = copy.deepcopy(model) if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled else model
         _train_or_resume(trainer, output_dir)
         trainer.calibrate(lambda: Utterances.longest_first(splits["train"]))
         rows = {
             name: trainer.predict_rows(utterances, keep=name != "validation")
             for name, utterances in evaluations.items()
         }
+        if whole is not model:
+            trainer.put_together(whole)
         if not args.should_save:
             return None
-        return _finish(trainer, model, task, record, rows, started)
+        return _finish(trainer, whole, task, record, rows, started)
 
 
 def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:

@@ -2,16 +2,18 @@
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
-from accelerate.utils import broadcast_object_list
-from torch import nn
+from accelerate import FullyShardedDataParallelPlugin, PartialState
+from accelerate.utils import DistributedType, broadcast_object_list
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import (
     EarlyStoppingCallback,
@@ -26,12 +28,13 @@ from transformers.integrations import get_reporting_integration_callbacks
 from transformers.optimization import get_scheduler
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_optimizer import is_optimizer_factory
+from transformers.trainer_pt_utils import find_batch_size
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from sure.errors import SureError
 from sure.files import write_atomically
 from sure.record import Memory
-from sure.runner.batches import Collator, TrainingOrder, Utterances
+from sure.runner.batches import Collator, TrainingBatches, Utterances
 from sure.task import Task
 
 # Beside the weights of a checkpoint: the prediction rows of the evaluation after which it was saved.
@@ -47,7 +50,8 @@ class CostMeter(TrainerCallback, ExportableState):
     def __init__(self) -> None:
         self.training_seconds = 0.0
         self.evaluation_seconds = 0.0
-        self.utterances = 0
+        # Grows by what each step has, which lies on the GPU.
+        self.utterances: int | Tensor = 0
         self._resumed_at: float | None = None
         self._memory: list[int] = []
 
@@ -55,8 +59,8 @@ class CostMeter(TrainerCallback, ExportableState):
         """What a checkpoint keeps."""
         self._stop_clock()
         self._start_clock()
-        names = ("training_seconds", "evaluation_seconds", "utterances")
-        return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
+        attributes = {name: getattr(self, name) for name in ("training_seconds", "evaluation_seconds")}
+        return {"args": {}, "attributes": attributes | {"utterances": int(self.utterances)}}
 
     def on_train_begin(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
         if args.device.type == "cuda":
@@ -64,7 +68,6 @@ class CostMeter(TrainerCallback, ExportableState):
         self._start_clock()
 
     def on_step_end(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
-        self.utterances += args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         if args.device.type == "cuda":
             self._memory.append(torch.cuda.memory_allocated(args.device))
         else:
@@ -114,7 +117,13 @@ class StopAtNaN(TrainerCallback):
 
 
 class BenchmarkTrainer(Trainer):
-    """Trains an adapted model on one task; scores every evaluation with the task's own metrics."""
+    """Trains an adapted model on one task; scores every evaluation with the task's own metrics.
+
+    The loss of a step is that of all its utterances, however they are divided into batches and among processes.
+    """
+
+    # By what `get_batch_samples` counts.
+    loss_is_scaled_for_ga = True
 
     def __init__(self, task: Task, collator: Collator, train: Utterances, validation: Utterances, **kwargs: Any):
         self.task = task
@@ -132,6 +141,23 @@ class BenchmarkTrainer(Trainer):
             )
         except (ValueError, ImportError) as error:
             raise SureError(f"Training arguments: {error}") from None
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Accelerate shards on accelerators only, and takes processes of a CPU for copies; torch shards there too."""
+        super().create_accelerator_and_postprocess()
+        state = self.accelerator.state
+        asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+        if asked and state.distributed_type == DistributedType.MULTI_CPU:
+            # Where there are flags they say how, else the variables of `accelerate launch`.
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**(self.args.fsdp_plugin_args or {}))
+            state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            self.is_fsdp_enabled = True
+
+    def put_together(self, model: nn.Module) -> None:
+        """Load into a copy of what was trained, made before training, all that processes hold in parts."""
+        whole = self.accelerator.get_state_dict(self.model_wrapped)
+        if self.args.should_save:
+            model.load_state_dict(whole)
 
     @property
     def meter(self) -> CostMeter:
@@ -180,6 +206,35 @@ class BenchmarkTrainer(Trainer):
         self.meter.evaluated(time.perf_counter() - started)
         return metrics
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Tensor]], Tensor]:
+        """The batches of a step, each with the `items` that its loss is the mean of; and those of all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        utterances = sum(find_batch_size(batch) for batch in batches if "items" not in batch)
+        for batch in batches:
+            if "items" not in batch:
+                known = "labels" in batch
+                batch["items"] = self.model.items(batch["labels"]) if known else torch.tensor(find_batch_size(batch))
+        items = sum(batch["items"] for batch in batches).to(device, torch.float32)
+        counts = self.accelerator.reduce(torch.stack([items, torch.full_like(items, utterances)]), "sum")
+        self.meter.utterances = self.meter.utterances + counts[1]
+        return batches, counts[0]
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """The loss; in training its share in that of the step, times the processes, as gradients are their mean."""
+        items = inputs.pop("items", None)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        if items is not None:
+            loss = loss * (items * self.args.world_size / num_items_in_batch.clamp(min=torch.finfo(torch.float32).tiny))
+        return (loss, outputs) if return_outputs else loss
+
     def _score(self, outputs: EvalPrediction) -> dict[str, float]:
         rows = self.task.predict(_by_utterance(outputs, self.eval_dataset), self.eval_dataset.rows)
         self._evaluated = (self.state.global_step, rows)
@@ -207,12 +262,17 @@ class BenchmarkTrainer(Trainer):
         return Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        # The trainer's own length sampler draws from the global random state, so that a resumed run would differ.
-        lengths = [row["samples"] for row in self.train_dataset.rows]
-        batch_size = None
-        if self.args.train_sampling_strategy == "group_by_length":
-            batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return TrainingOrder(lengths, self.train_dataset.seed, batch_size)
+        # The trainer's own samplers would not resume as if nothing had been, or train on some utterances twice.
+        return TrainingBatches(
+            [row["samples"] for row in self.train_dataset.rows],
+            self.train_dataset.seed,
+            batch_size=self.args.train_batch_size,
+            accumulated=self.args.gradient_accumulation_steps,
+            processes=self.args.world_size,
+            process=self.args.process_index,
+            by_length=self.args.train_sampling_strategy == "group_by_length",
+            epoch=lambda: int(self.state.epoch or 0),
+        )
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         # In order, so that the outputs can be told apart.

@@ -22,7 +22,7 @@ from sure.corpus import cache
 from sure.method import applying
 from sure.model import ModelWithHead
 from sure.runner.arguments import TrainerArguments
-from sure.runner.batches import Collator, TrainingOrder, Utterances
+from sure.runner.batches import Collator, TrainingBatches, Utterances
 from sure.runner.trainer import BenchmarkTrainer, callbacks
 from sure.task import make_task
 
@@ -68,8 +68,8 @@ def bare_loop(task, splits, method: str) -> float:
     """Seconds of one epoch of the loop that one would write by hand."""
     backbone, model = adapted(task, method)
     train = Utterances(splits["train"])
-    sampler = TrainingOrder([row["samples"] for row in train.rows], seed=0, batch_size=8)
-    loader = DataLoader(train, batch_size=8, sampler=sampler, collate_fn=Collator(task, backbone))
+    batches = TrainingBatches([row["samples"] for row in train.rows], seed=0, batch_size=8)
+    loader = DataLoader(train, batch_sampler=batches, collate_fn=Collator(task, backbone))
     optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-4)
     model.train()
     started = time.perf_counter()

@@ -44,8 +44,6 @@ class SpeakerHead(nn.Module):
         embeddings = self.embedder(self.mixture(hidden_states), padding)
         if labels is None:
             return None, embeddings
-        if (labels < 0).all():
-            return embeddings.new_zeros(()), embeddings
         return self.classifier(self.embedder.before_classifier(embeddings), labels), embeddings
 
 
@@ -75,7 +73,9 @@ class AdditiveAngularMargin(nn.Module):
                 cosine > -math.cos(self.margin), farther, cosine - self.margin * math.sin(self.margin)
             )
             own = nn.functional.one_hot(labels.clamp(min=0), len(self.weight)).bool()
-            return nn.functional.cross_entropy(self.scale * torch.where(own, farther, cosine), labels)
+            cosine = self.scale * torch.where(own, farther, cosine)
+            # A mean of none would be no number; whether there is any is not asked, for which a GPU would have to wait.
+            return nn.functional.cross_entropy(cosine, labels, reduction="sum") / (labels >= 0).sum().clamp(min=1)
 
 
 class MeanEmbedding(nn.Module):

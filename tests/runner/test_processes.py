@@ -1,0 +1,169 @@
+"""One step of the optimiser, however its utterances are divided: into batches that accumulate, among processes."""
+
+import os
+from itertools import chain
+
+import pytest
+import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
+from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
+
+from sure.backbone.padding import Padding
+from sure.heads import ClassificationHead, CTCHead
+from sure.record import Result
+from sure.runner.batches import TrainingBatches
+from sure.runner.run import main
+from sure.runner.trainer import BenchmarkTrainer
+from tests.factories import REPOSITORY, processes
+from tests.factories.corpora import noise_in_fleurs_layout
+from tests.factories.encoders import save_backbone, without_chance
+
+# Of 13 utterances each second step has 5, and a checkpoint lies in the middle of an epoch.
+UTTERANCES = 13
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    noise_in_fleurs_layout(folder / "en_us", train=UTTERANCES, dev=2, test=2)
+    without_chance(save_backbone(folder / "backbone", "wav2vec2"))
+    common = f"--task asr_fleurs --data_dir {folder}/en_us --backbone {folder}/backbone --max_steps 6 --use_cpu True"
+    common += " --eval_strategy steps --eval_steps 3 --early_stopping_patience 0 --report_to none --disable_tqdm True"
+    common += f" --cache_dir {folder}/cache --seed 3"
+
+    def command(output_dir, method, batch_size, accumulated=1, *more):
+        run = f"--output_dir {output_dir} --method {method} --per_device_train_batch_size {batch_size}"
+        return [*f"{common} {run} --gradient_accumulation_steps {accumulated}".split(), *more]
+
+    return command
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def assert_the_same(folder, other):
+    first, second = (Result.read(at / "result.json") for at in (folder, other))
+    for split, scores in first.scores.items():
+        for name, score in scores.items():
+            assert second.scores[split][name].value == pytest.approx(score.value)
+    assert first.cost.steps == second.cost.steps == 6
+    seen = [result.cost.samples_per_second * result.cost.training_seconds for result in (first, second)]
+    assert seen == pytest.approx([3 * UTTERANCES] * 2)
+    mine, others = weights(folder), weights(other)
+    assert mine.keys() == others.keys()
+    for name, tensor in mine.items():
+        torch.testing.assert_close(
+            tensor, others[name], atol=2e-5, rtol=1e-4, msg=lambda said, at=name: f"{at}: {said}"
+        )
+
+
+@pytest.mark.parametrize(
+    ("utterances", "batch_size", "accumulated", "count"), [(13, 2, 2, 2), (13, 1, 3, 4), (9, 8, 1, 4), (2, 1, 1, 3)]
+)
+def test_processes_divide_an_epoch_among_them(utterances, batch_size, accumulated, count):
+    def batches(process, epoch, **changed):
+        of = {"batch_size": batch_size, "accumulated": accumulated, "processes": count, "process": process} | changed
+        return list(TrainingBatches(range(utterances), 0, epoch=lambda: epoch, **of))
+
+    for epoch in (0, 1):
+        found = [batches(process, epoch) for process in range(count)]
+        assert len({len(of_process) for of_process in found}) == 1
+        assert len(found[0]) == len(TrainingBatches(range(utterances), 0, batch_size=batch_size, processes=count))
+        indices = [index for batch in chain(*found) for index in batch]
+        assert sorted(index for index in indices if index >= 0) == [epoch * utterances + n for n in range(utterances)]
+        assert all(batch for batch in chain(*found))
+        assert max(len(batch) for batch in chain(*found)) <= batch_size
+        # The steps are those of one process.
+        alone = batches(0, epoch, batch_size=batch_size * accumulated * count, accumulated=1, processes=1)
+        for step, together in enumerate(alone):
+            parts = chain(*(of[step * accumulated : (step + 1) * accumulated] for of in found))
+            assert sorted(index for part in parts for index in part if index >= 0) == sorted(together)
+
+
+@pytest.mark.parametrize("head", ["weighted labels", "columns of labels", "texts"])
+def test_means_over_parts_weighted_by_their_items_are_the_mean_over_the_whole(head):
+    torch.manual_seed(0)
+    states = torch.randn(5, 9, 8)
+    if head == "texts":
+        head, labels = CTCHead(8, 4), torch.tensor([[1, 2, 3], [1, -100, -100], [2, 2, -100], [3, 1, 2], [1, 1, -100]])
+    elif head == "weighted labels":
+        head, labels = ClassificationHead(8, 3), torch.tensor([0, 0, 1, 2, 0])
+        head.label_weights.copy_(torch.tensor([0.5, 1.0, 3.0]))
+    else:
+        head, labels = ClassificationHead(8, 2, 3), torch.tensor([[0, 2], [1, 1], [1, 0], [0, 0], [1, 2]])
+    parts = [slice(0, 1), slice(1, 3), slice(3, 5)]
+    items = torch.stack([head.items(labels[part]) for part in parts]).float()
+    losses = torch.stack([head(states[part], Padding(), labels=labels[part])[0] for part in parts])
+    whole, _ = head(states, Padding(), labels=labels)
+    torch.testing.assert_close((losses * items).sum() / items.sum(), whole)
+    if labels.ndim == 1:
+        assert not torch.allclose(losses.mean(), whole)
+
+
+def launched_with(configuration):
+    """What `accelerate launch` tells its processes, but for where they find one another."""
+    words = ["--config_file", str(REPOSITORY / f"recipes/accelerate/{configuration}.yaml"), "-m", "sure.train"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    told = prepare_multi_gpu_env(arguments)
+    return {name: value for name, value in told.items() if name.startswith(("ACCELERATE", "FSDP"))}
+
+
+def runs_of_two(copied, sharded, interrupted):
+    """One after another; the last stops after a checkpoint in the middle of an epoch, and goes on."""
+    main(copied)
+    os.environ.update(launched_with("fsdp2"))
+    learns = BenchmarkTrainer.training_step
+
+    def in_parts(self, model, *arguments):
+        assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
+        if fails and self.state.global_step == 4:
+            raise RuntimeError("interrupted")
+        return learns(self, model, *arguments)
+
+    BenchmarkTrainer.training_step, fails = in_parts, False
+    main(sharded)
+    fails = True
+    with pytest.raises(RuntimeError, match="interrupted"):
+        main(interrupted)
+    fails = False
+    main(interrupted)
+
+
+@pytest.mark.slow
+def test_accumulated_copied_sharded_and_resumed_a_run_ends_as_the_plain_one(words, tmp_path):
+    together = processes.start_together(
+        2,
+        runs_of_two,
+        words(tmp_path / "copied", "lora", 2, 2),
+        words(tmp_path / "sharded", "lora", 2, 2),
+        words(tmp_path / "resumed", "full_finetuning", 4),
+    )
+    main(words(tmp_path / "plain", "lora", 8))
+    main(words(tmp_path / "accumulated", "lora", 2, 4))
+    main(words(tmp_path / "full", "full_finetuning", 8))
+    for process in together:
+        process.join()
+    assert [process.exitcode for process in together] == [0, 0]
+    for name in ("accumulated", "copied", "sharded"):
+        assert_the_same(tmp_path / "plain", tmp_path / name)
+    assert_the_same(tmp_path / "full", tmp_path / "resumed")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "launcher"),
+    [
+        ("ddp", "multi_gpu"),
+        ("fsdp2", "use_fsdp"),
+        ("deepspeed_zero2", "use_deepspeed"),
+        ("deepspeed_zero3", "use_deepspeed"),
+    ],
+)
+def test_accelerate_reads_the_configurations(configuration, launcher):
+    words = ["--config_file", str(REPOSITORY / f"recipes/accelerate/{configuration}.yaml"), "-m", "sure.train"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    assert {name for name in ("multi_gpu", "use_fsdp", "use_deepspeed") if getattr(arguments, name)} == {launcher}
+    if launcher == "use_deepspeed":
+        assert f"zero{arguments.zero_stage}" == configuration.removeprefix("deepspeed_")
