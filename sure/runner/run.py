@@ -27,6 +27,7 @@ from sure.record import (
     RESULT,
     RUN,
     BackboneInfo,
+    Cached,
     Cost,
     Data,
     MethodInfo,
@@ -48,6 +49,7 @@ from sure.runner.folder import (
     refuse_other_plugins,
     stopped_early,
 )
+from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, callbacks, refuse_unusable, steps
 from sure.task import Task
 from sure.task.scoring import interval, score_with_intervals
@@ -107,7 +109,8 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
         head=task.with_head,
     )
     config = applying.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
-    training = Utterances(splits["train"], task.augment, args.seed if args.data_seed is None else args.data_seed)
+    seed = args.seed if args.data_seed is None else args.data_seed
+    training = Utterances(splits["train"], task.augment if task.augments else None, seed)
     if isinstance(config, AdaLora):
         config.schedule(steps(args, len(training)))
     evaluations = {
@@ -148,6 +151,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             write_atomically(output_dir / RUN, record.model_dump_json(indent=2) + "\n")
 
     with failure_recorded(args, output_dir, record, task.metric, started):
+        cached = cache_frozen(model, training, list(evaluations.values()), run, args)
         trainer = BenchmarkTrainer(
             task,
             Collator(task, backbone),
@@ -168,7 +172,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
         }
         if not args.should_save:
             return None
-        return _finish(trainer, model, task, record, rows, started)
+        return _finish(trainer, model, task, record, rows, cached, started)
 
 
 def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
@@ -214,6 +218,7 @@ def _finish(
     task: Task,
     record: Run,
     rows: dict[str, list[dict[str, Any]]],
+    cached: Cached | None,
     started: str,
 ) -> Result:
     """Write the adapter, predictions and record of a trained model."""
@@ -238,6 +243,7 @@ def _finish(
             macs_per_second=measured.macs_per_second,
             training_seconds=meter.training_seconds,
             evaluation_seconds=meter.evaluation_seconds,
+            cached=cached,
             samples_per_second=meter.utterances / meter.training_seconds if meter.training_seconds else 0.0,
             steps=trainer.state.global_step,
             epochs=trainer.state.epoch or 0.0,

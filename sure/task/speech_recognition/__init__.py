@@ -147,6 +147,10 @@ class SpeechRecognitionTask(Task):
             self._tokens = CTC(self.vocabulary, self.units, self._beam_search() if self.decoder == "beam" else None)
         return self._tokens
 
+    @property
+    def augments(self) -> bool:
+        return bool(self.speed_perturbation)
+
     def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """Faster or slower, which changes pitch and formants too (Ko et al. 2015), as if another person spoke."""
         if not self.speed_perturbation:
