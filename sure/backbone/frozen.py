@@ -117,18 +117,22 @@ class _ReachedError(Exception):
 def frozen_parts(adapted: PeftModel, backbone: Backbone) -> tuple[list[FrozenPart], str | None]:
     """The parts of an adapted model that are frozen, the longest first; and where others would be, why not.
 
-    Leaves the random state and the model's mode as they were.
+    Leaves the random state and the model as they were.
     """
     model = backbone.model
     watch = _Watch(adapted, backbone)
     modes = {module: module.training for module in adapted.modules()}
-    with _untouched_chance():
+    # Batch normalisation of an adapter would gather statistics.
+    buffers = [(buffer, buffer.clone()) for buffer in adapted.buffers()]
+    with _untouched_chance(), torch.no_grad():
         adapted.train()
         try:
             watch.run()
         finally:
             for module, training in modes.items():
                 module.training = training
+            for buffer, before in buffers:
+                buffer.copy_(before)
     parts = []
     if model in watch.frozen:
         head_hears_means = getattr(adapted.get_base_model().head, "mean_is_enough", False)
@@ -164,8 +168,7 @@ class _Watch:
         hooks = [module.register_forward_pre_hook(self._enter, with_kwargs=True) for module in self.adapted.modules()]
         hooks += [module.register_forward_hook(self._leave) for module in ends if module in set(self.adapted.modules())]
         try:
-            with torch.no_grad():
-                self.adapted(**self._inputs)
+            self.adapted(**self._inputs)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -215,7 +215,7 @@ class _Store:
                     mask = inputs.get("attention_mask")
                     lengths = [0] * len(batch) if mask is None else mask.sum(dim=-1).tolist()
                     for place, output, length in zip(batch, outputs, lengths, strict=True):
-                        file.write(output.contiguous().view(torch.uint8).numpy().data)
+                        file.write(output.clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy().data)
                         index[place] = [start, length, *output.shape]
                         start += output.numel()
                     progress.update(len(batch))
