@@ -17,13 +17,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from filelock import Timeout
 from peft import PeftModel
 from torch import Tensor
 from tqdm import tqdm
@@ -56,19 +57,25 @@ class Outputs:
         self.folder, self.places = folder, places
         self.layout = Layout(**json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))
         self._index = np.load(folder / _INDEX)
-        self._mapped: Tensor | None = None
+        self._mapped = self._map()
+
+    def _map(self) -> Tensor:
+        # From now on it can be read, whoever deletes it.
+        file, layout = str(self.folder / _STATES), self.layout
+        return torch.from_file(file, shared=False, size=layout.numbers, dtype=getattr(torch, layout.dtype))
 
     def __getitem__(self, index: int) -> Output:
-        if self._mapped is None:
-            file, layout = str(self.folder / _STATES), self.layout
-            self._mapped = torch.from_file(file, shared=False, size=layout.numbers, dtype=getattr(torch, layout.dtype))
         start, length, *shape = self._index[self.places[index]].tolist()
         output = self._mapped[start : start + int(np.prod(shape))].view(shape)
         return Output(output, length, self.layout)
 
     def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_mapped"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
         # A process that loads batches maps the file itself.
-        return vars(self) | {"_mapped": None}
+        vars(self).update(state)
+        self._mapped = self._map()
 
 
 def cache_frozen(
@@ -148,10 +155,12 @@ class _Store:
                     if not _there(folder):
                         self._build(part, of, folder)
             seconds = time.perf_counter() - started
-        for (folder, places), of in zip(wanted, self.utterances, strict=True):
-            # Who has not been used for longest leaves first.
-            os.utime(folder / _INDEX)
-            of.frozen = Outputs(folder, places)
+        opened = [Outputs(folder, places) for folder, places in wanted]
+        for of, outputs in zip(self.utterances, opened, strict=True):
+            of.frozen = outputs
+            # What nobody has used for longest leaves first; of another user's cache the time cannot be set.
+            with suppress(OSError):
+                os.utime(outputs.folder / _INDEX)
         size = sum((folder / _STATES).stat().st_size for folder in {folder for folder, _ in wanted})
         self.said = f"{size / 10**6:,.0f} MB, " + (f"{seconds:.0f} s to compute" if missing else "there already")
         return Cached(part=part.description, seconds=seconds)
@@ -174,6 +183,10 @@ class _Store:
     def _make_room(self, part: FrozenPart, needed: int, keep: set[Path]) -> bool:
         """Whether there is, or now is, room for so many bytes; the outputs in `keep` stay."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for unfinished in self.folder.glob("*.building"):
+            # Of a run that was killed, unless one is at it.
+            with suppress(Timeout), cache.locked_for(unfinished).acquire(blocking=False):
+                shutil.rmtree(unfinished, ignore_errors=True)
         with cache.locked_for(self.folder / "room"):
             there = sorted((index.stat().st_mtime, index.parent) for index in self.folder.glob(f"*/{_INDEX}"))
             sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for _, folder in there}

@@ -34,14 +34,13 @@ def main() -> None:
                 result = run.main([*words, "--disable_tqdm", "True"])
                 taken.append(dict(seconds))
                 scores.append([score.value for split in result.scores.values() for score in split.values()])
-            without, first, again = taken
-            trained = [one["_train_or_resume"] for one in taken]
+            without, first, again = (one["_train_or_resume"] for one in taken)
+            computing = taken[1]["cache_frozen"]
             difference = max(abs(one - other) for one, other in zip(scores[0], scores[2], strict=True))
             print(
-                f"{method}: {trained[0]:.2f} s without; {trained[1]:.2f} + {first['cache_frozen']:.2f} s the first time; "
-                f"{trained[2]:.2f} + {again['cache_frozen']:.2f} s again: {trained[0] / trained[2]:.2f} times as fast, "
-                f"{trained[0] / (trained[1] + first['cache_frozen']):.2f} with computing; scores differ by "
-                f"{difference:.1e}",
+                f"{method}: {without:.2f} s without; {first:.2f} and {computing:.2f} to compute it at first; then "
+                f"{again:.2f}: {without / again:.2f} times as fast, {without / (first + computing):.2f} in all; "
+                f"scores differ by {difference:.1e}",
                 flush=True,
             )
 
