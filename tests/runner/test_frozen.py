@@ -50,7 +50,7 @@ def arguments(folder: Path, **run) -> tuple[RunArguments, TrainerArguments]:
 
 
 def adapted(name: str, method: str, options=None):
-    backbone = load(name)
+    backbone = loading.load(name, head=True) if Path(name).is_dir() else load(name)
     config = applying.configure(method, backbone, options or FITTING.get(method))
     return backbone, stirred(applying.apply(speech_model(backbone), config))
 
@@ -156,6 +156,7 @@ def test_chance_below_the_adapted_layers_keeps_all_but_the_cnn_out(tmp_path):
     without_chance(folder)
     assert parts({"top": 1}) == (["layers 0-0", "cnn"], None)
     assert parts({}) == (["cnn"], None)
+    compare(str(folder), "lora", {"top": 1}, "layers 0-0", tmp_path / "cache")
 
 
 def test_a_run_scores_the_same_and_its_record_says_what_it_was_spared(tmp_path):
