@@ -38,6 +38,9 @@ class ClassificationHead(nn.Module):
     a classifier each, side by side in one linear map.
     """
 
+    # Whether the mean over frames tells it as much as all of them: what is linear can come before or after it.
+    mean_is_enough = True
+
     def __init__(self, width: int, *labels: int) -> None:
         super().__init__()
         self.labels = labels

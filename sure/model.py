@@ -74,12 +74,18 @@ class ModelWithHead(SpeechModel):
         input_values: Tensor | None = None,
         input_features: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        frozen: Tensor | None = None,
+        frozen_mask: Tensor | None = None,
         **targets: Tensor,
     ) -> SequenceClassifierOutput:
-        """`input_values` (batch, samples) or `input_features` (batch, frames, bins), whichever the family reads."""
+        """`input_values` (batch, samples) or `input_features` (batch, frames, bins), whichever the family reads.
+
+        `frozen` is what a frozen part gives for them, computed before (`sure.backbone.states.Given`).
+        """
         inputs = input_values if input_values is not None else input_features
         more = {"output_hidden_states": True} if self.all_layers else {}
-        output = self.backbone(inputs, attention_mask=attention_mask, **more)
+        with self.source.given.by(frozen, frozen_mask):
+            output = self.backbone(inputs, attention_mask=attention_mask, **more)
         hidden_states = torch.stack(output.hidden_states) if self.all_layers else output.last_hidden_state
         loss, logits = self.head(hidden_states, self.padding, **targets)
         return SequenceClassifierOutput(loss=loss, logits=logits)

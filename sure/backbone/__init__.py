@@ -19,7 +19,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from sure.audio import SAMPLE_RATE
 from sure.backbone.padding import Padding, lengthened_mask
-from sure.backbone.states import RecordStates
+from sure.backbone.states import Given, RecordStates
 from sure.errors import SureError
 
 # What a part of a model may be. Of a model of two halves, `encoder_layer`, `decoder_query` and so on are of one alone.
@@ -105,7 +105,7 @@ class Backbone:
         self.name, self.model, self.processor = name, model, processor
         self.revision, self.pretrained, self.head = revision, pretrained, head
         self.options = self.options_class() if options is None else options
-        self.padding = Padding()
+        self.padding, self.given = Padding(), Given()
         self.prepare()
         self.model.register_forward_pre_hook(self._locate_padding, with_kwargs=True)
         if "layer" in self.roles:

@@ -1,6 +1,8 @@
 """The hidden states of a backbone, as its layers hand them on."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,11 +38,32 @@ class RecordStates:
         hooks, self.hooks = self.hooks, []
         for hook in hooks:
             hook.remove()
-        # None where the forward pass failed.
-        if hooks and output is not None:
+        # None where the forward pass failed; and no layer runs where a batch brings their states.
+        if recorded and output is not None:
             frames = output.last_hidden_state.shape[1]
             # As SUPERB's toolkit s3prl has it, the last one has been through the encoder's last normalisation.
             output.hidden_states = (*(states[:, -frames:] for states in recorded[:-1]), output.last_hidden_state)
 
     def _keep(self, layer: nn.Module, args: tuple, output: Any) -> None:
         self.states.append(output[0] if isinstance(output, tuple) else output)
+
+
+class Given:
+    """What the current batch brings of a frozen part, computed before; the parts of a model that heed it share one.
+
+    `output` (batch, ...) is what the part gives, of the whole backbone with all states (batch, states, frames, width);
+    `mask` (batch, frames) is then true where a frame is not padding.
+    """
+
+    def __init__(self) -> None:
+        self.output: Tensor | None = None
+        self.mask: Tensor | None = None
+
+    @contextmanager
+    def by(self, output: Tensor | None, mask: Tensor | None) -> Iterator[None]:
+        """Meanwhile the batch brings this; None: nothing."""
+        self.output, self.mask = output, mask
+        try:
+            yield
+        finally:
+            self.output = self.mask = None

@@ -3,6 +3,7 @@
 <cache>/index/<key of paths, sizes and times>.json   what the files contain, so that they are hashed once
 <cache>/audio/<key of contents and settings>/        waveforms in Arrow, so that a moved corpus is not decoded again
 <cache>/<kind>/<key>.json                            what else takes long to find out of a corpus
+<cache>/frozen/<key>/                                what frozen parts of backbones give (`sure.runner.frozen`)
 """
 
 import hashlib
@@ -61,7 +62,7 @@ def decode(
     Several processes may call this at once: one decodes, the others wait and read. Raises `UnreadableAudio`
     where files cannot be used, `SureError` where the cache cannot be written.
     """
-    cache_dir = cache_dir or _default_cache()
+    cache_dir = cache_dir or default_folder()
     rows = [row for split in splits.values() for row in split]
     workers = workers or os.cpu_count() or 1
     try:
@@ -83,9 +84,9 @@ def remembered(kind: str, key: list, make: Callable[[], Any]) -> Any:
 
     Raises `SureError` where the cache cannot be written.
     """
-    kept = _default_cache() / kind / f"{_key(key)}.json"
+    kept = default_folder() / kind / f"{key_of(key)}.json"
     try:
-        with _locked(kept):
+        with locked_for(kept):
             if not kept.exists():
                 write_atomically(kept, json.dumps(make()))
         return json.loads(kept.read_text(encoding="utf-8"))
@@ -117,9 +118,9 @@ def _cached(rows: list[dict[str, Any]], cache_dir: Path, max_seconds: float | No
     digests = _digests(stamps, cache_dir / "index", workers)
     settings = [_FORMAT, SAMPLE_RATE, audio.LONGEST_SECONDS, None if max_seconds is None else float(max_seconds)]
     contents = [[digests[row["path"]], row.get("start"), row.get("end")] for row in rows]
-    folder = cache_dir / "audio" / _key([settings, contents])
+    folder = cache_dir / "audio" / key_of([settings, contents])
     if not folder.exists():
-        with _locked(folder):
+        with locked_for(folder):
             # Another run may have built it while this one waited.
             if not folder.exists():
                 _build(rows, stamps, digests, folder, max_seconds, workers)
@@ -149,7 +150,7 @@ def _stamps(rows: list[dict[str, Any]]) -> dict[str, list]:
 
 def _digests(stamps: dict[str, list], index: Path, workers: int) -> dict[str, str | None]:
     """SHA-256 of each file, None where it cannot be read; from the index where no file has changed."""
-    known = index / f"{_key([_FORMAT, *stamps.values()])}.json"
+    known = index / f"{key_of([_FORMAT, *stamps.values()])}.json"
     try:
         digests = json.loads(known.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -217,11 +218,12 @@ def _batched(items: Iterable) -> Iterator[list]:
         yield batch
 
 
-def _default_cache() -> Path:
+def default_folder() -> Path:
+    """Where a cache is that nobody names."""
     return Path(os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
 
 
-def _locked(folder: Path) -> FileLock:
+def locked_for(folder: Path) -> FileLock:
     """The right to build one folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(folder.with_suffix(".lock"))
@@ -240,5 +242,6 @@ def _in_parallel(function: Callable, jobs: list, workers: int, what: str, unit: 
                 yield result
 
 
-def _key(values: list) -> str:
+def key_of(values: list) -> str:
+    """The name under which what these JSON values decide is kept."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]

@@ -109,6 +109,9 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
     adapter_layer_names = ("sure_adapter",)
     container: ClassVar[type[nn.Module]] = nn.ModuleDict
 
+    # Around the whole backbone: whether it makes of the mean over frames the mean of what it makes of them.
+    mean_is_enough: ClassVar[bool] = False
+
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
         super().__init__()
         self.base_layer = base_layer

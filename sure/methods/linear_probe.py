@@ -23,6 +23,8 @@ class LinearProbe(MethodConfig):
 class ProbeLayer(AdapterLayer):
     """A frozen backbone: no dropout, no SpecAugment, no gradients."""
 
+    mean_is_enough: ClassVar[bool] = True
+
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
         if not isinstance(base_layer, PreTrainedModel):
             raise SureError("A probe keeps the whole backbone as it is; leave --method_options roles out.")

@@ -118,6 +118,13 @@ class Memory(_Strict):
     percentile_99: int
 
 
+class Cached(_Strict):
+    """What of the backbone was frozen and was computed once, before training, instead of in every step."""
+
+    part: str = Field(description="Such as cnn, layers 0-5, or means of backbone, over time.")
+    seconds: float = Field(description="Of computing it; 0 where an earlier run had done so.")
+
+
 class Cost(_Strict):
     """What it cost."""
 
@@ -135,6 +142,12 @@ class Cost(_Strict):
     macs_per_second: int = Field(description="Multiply-accumulates of a forward pass per second of audio.")
     training_seconds: float = Field(description="Without evaluation and without decoding.")
     evaluation_seconds: float
+    cached: Cached | None = Field(
+        default=None,
+        exclude_if=lambda cached: cached is None,
+        description="What training and evaluation were spared, which macs_per_second counts all the same; absent where "
+        "nothing was.",
+    )
     samples_per_second: float = Field(description="Training utterances per second of training.")
     steps: int = Field(description="Optimiser steps made, over all processes together one each.")
     epochs: float

@@ -88,7 +88,16 @@ class RunArguments:
         metadata={"help": "Stop after so many evaluations without a better score; 0: never; the task's by default."},
     )
     cache_dir: str | None = field(
-        default=None, metadata={"help": "Where decoded audio is kept; $SURE_CACHE or ~/.cache/sure by default."}
+        default=None,
+        metadata={
+            "help": "Where decoded audio and outputs of frozen parts are kept; $SURE_CACHE or ~/.cache/sure by default."
+        },
+    )
+    cache_frozen: float = field(
+        default=20.0,
+        metadata={
+            "help": "Gigabytes that the cache may hold of what frozen parts of backbones give, computed once; 0: none."
+        },
     )
     preprocessing_workers: int | None = field(
         default=None, metadata={"help": "Processes that decode audio; as many as there are cores by default."}
@@ -220,7 +229,7 @@ def _refuse_lone_processes(known: int) -> None:
 
 
 # What may differ between a run and its continuation without changing a score.
-_INDIFFERENT = {"data_dir", "cache_dir", "preprocessing_workers", "restart"}
+_INDIFFERENT = {"data_dir", "cache_dir", "cache_frozen", "preprocessing_workers", "restart"}
 # What of the trainer's arguments may not.
 _DECISIVE = (
     *("learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,9 +27,15 @@ class Utterances(torch.utils.data.Dataset):
     run hears what an uninterrupted one does. `~index` is the same utterance where it does not count (`Collator`).
     """
 
-    def __init__(self, split: Dataset, change: Change | None = None, seed: int = 0) -> None:
+    # What a frozen part of the model gives for each, which a row then has instead of its waveform.
+    frozen: "Sequence[Output] | None" = None
+
+    def __init__(
+        self, split: Dataset, change: Change | None = None, seed: int = 0, seconds: float | None = None
+    ) -> None:
+        """Of each the first `seconds`; None: all of it."""
         self.rows: list[dict[str, Any]] = split.remove_columns("waveform").to_list()
-        self.change, self.seed = change, seed
+        self.change, self.seed, self.seconds = change, seed, seconds
         self._audio = split.select_columns("waveform").with_format("numpy")
 
     @classmethod
@@ -36,8 +43,22 @@ class Utterances(torch.utils.data.Dataset):
         """For evaluation, on the first `seconds` of each: similar lengths in a batch; lacking memory shows at once."""
         samples, ids = split["samples"][:], split["id"][:]
         order = sorted(range(len(split)), key=lambda index: (-samples[index], ids[index]))
-        longest = None if seconds is None else round(seconds * SAMPLE_RATE)
-        return cls(split.select(order), None if longest is None else lambda waveform, *_: waveform[:longest])
+        return cls(split.select(order), seconds=seconds)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an utterance is the same in every epoch."""
+        return self.change is None
+
+    @property
+    def contents(self) -> list[list]:
+        """What is heard of each, whatever its file is called."""
+        return [[row["sha256"], row.get("start"), row.get("end")] for row in self.rows]
+
+    def waveform(self, index: int) -> np.ndarray:
+        """The utterance before any change."""
+        waveform = self._audio[index]["waveform"]
+        return waveform if self.seconds is None else waveform[: round(self.seconds * SAMPLE_RATE)]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -45,10 +66,13 @@ class Utterances(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         counts = index >= 0
         epoch, index = divmod(index if counts else ~index, len(self))
-        row, waveform = self.rows[index], self._audio[index]["waveform"]
+        row = self.rows[index] if counts else self.rows[index] | {"counts": False}
+        if self.frozen is not None:
+            return {**row, "frozen": self.frozen[index]}
+        waveform = self.waveform(index)
         if self.change:
             waveform = self.change(waveform, row, np.random.default_rng((self.seed, epoch, index)))
-        return {**row, "waveform": waveform} | ({} if counts else {"counts": False})
+        return {**row, "waveform": waveform}
 
 
 class Collator:
@@ -61,8 +85,68 @@ class Collator:
         self.task, self.backbone = task, backbone
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        batch = self.task.batch(self.backbone, rows)
+        if "frozen" in rows[0]:
+            batch = with_frozen(self.backbone, [row["frozen"] for row in rows]) | self.task.targets(rows)
+        else:
+            batch = self.task.batch(self.backbone, rows)
         return batch if rows[0].get("counts", True) else batch | {"items": torch.tensor(0)}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is the same for all outputs of a frozen part: their type, how many numbers, and which axis is frames.
+
+    Of the whole backbone, or of a part behind which the input still says where padding is; `input_shape` and
+    `mask_size` are those of a batch of the model's inputs, where every utterance fills a window.
+    """
+
+    dtype: str
+    numbers: int
+    time_axis: int
+    whole: bool
+    input_shape: list[int]
+    mask_size: int | None
+
+
+class Output(NamedTuple):
+    """What a frozen part gives for an utterance, and how long the input is by the attention mask, if there is one."""
+
+    output: Tensor
+    length: int
+    layout: Layout
+
+
+def with_frozen(backbone: Backbone, outputs: Sequence[Output]) -> dict[str, Tensor]:
+    """A batch that brings what a frozen part gives, padded with zeros, in place of waveforms.
+
+    Of the whole backbone with a mask of its frames. Otherwise with an attention mask and an input of the right shape,
+    in which nothing is: the model asks it for its size.
+    """
+    layout, main = outputs[0].layout, backbone.model.main_input_name
+    axis, frames = layout.time_axis, [one.output.shape[layout.time_axis] for one in outputs]
+    if layout.whole:
+        mask = torch.arange(max(frames)) < torch.tensor(frames).unsqueeze(1)
+        return {main: torch.zeros(len(outputs)), "frozen": _padded(outputs, axis, max(frames)), "frozen_mask": mask}
+    shape, longest, batch = list(layout.input_shape), max(frames), {}
+    if layout.mask_size is not None:
+        lengths = torch.tensor([one.length for one in outputs]).unsqueeze(1)
+        size = layout.mask_size
+        if backbone.window is None:
+            shape[0] = size = max(int(lengths.max()), backbone.shortest_batch)
+        batch["attention_mask"] = (torch.arange(size) < lengths).int()
+    batch[main] = torch.zeros(()).expand(len(outputs), *shape)
+    if backbone.window is None and batch.get("attention_mask") is not None:
+        longest = backbone.frame_mask(batch[main], batch["attention_mask"]).shape[1]
+    return batch | {"frozen": _padded(outputs, axis, longest)}
+
+
+def _padded(outputs: Sequence[Output], axis: int, frames: int) -> Tensor:
+    shape = list(outputs[0].output.shape)
+    shape[axis] = frames
+    padded = outputs[0].output.new_zeros(len(outputs), *shape)
+    for place, one in zip(padded, outputs, strict=True):
+        place.narrow(axis, 0, one.output.shape[axis]).copy_(one.output)
+    return padded
 
 
 class TrainingBatches(BatchRebalanceSampler):

@@ -27,6 +27,7 @@ from sure.record import (
     RESULT,
     RUN,
     BackboneInfo,
+    Cached,
     Cost,
     Data,
     MethodInfo,
@@ -48,6 +49,7 @@ from sure.runner.folder import (
     refuse_other_plugins,
     stopped_early,
 )
+from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, callbacks, refuse_unusable, steps
 from sure.task import Task
 from sure.task.scoring import interval, score_with_intervals
@@ -107,7 +109,8 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
         head=task.with_head,
     )
     config = applying.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
-    training = Utterances(splits["train"], task.augment, args.seed if args.data_seed is None else args.data_seed)
+    seed = args.seed if args.data_seed is None else args.data_seed
+    training = Utterances(splits["train"], task.augment if task.augments else None, seed)
     accompanying = applying.callbacks(config, lambda: steps(args, len(training)))
     evaluations = {
         name: Utterances.longest_first(splits[split], seconds) for name, (split, seconds) in task.evaluations().items()
@@ -158,6 +161,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
         )
         # Of a model in parts no process can save or measure the whole.
         whole = copy.deepcopy(model) if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled else model
+        cached = cache_frozen(model, training, list(evaluations.values()), run, args)
         _train_or_resume(trainer, output_dir)
         trainer.calibrate(lambda: Utterances.longest_first(splits["train"]))
         rows = {
@@ -168,7 +172,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             trainer.put_together(whole)
         if not args.should_save:
             return None
-        return _finish(trainer, whole, task, record, rows, started)
+        return _finish(trainer, whole, task, record, rows, cached, started)
 
 
 def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
@@ -210,6 +214,7 @@ def _finish(
     task: Task,
     record: Run,
     rows: dict[str, list[dict[str, Any]]],
+    cached: Cached | None,
     started: str,
 ) -> Result:
     """Write the adapter, predictions and record of a trained model."""
@@ -233,6 +238,7 @@ def _finish(
             macs_per_second=measured.macs_per_second,
             training_seconds=meter.training_seconds,
             evaluation_seconds=meter.evaluation_seconds,
+            cached=cached,
             samples_per_second=meter.utterances / meter.training_seconds if meter.training_seconds else 0.0,
             steps=trainer.state.global_step,
             epochs=trainer.state.epoch or 0.0,

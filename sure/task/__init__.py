@@ -78,6 +78,11 @@ class Task(ABC):
         return False
 
     @property
+    def augments(self) -> bool:
+        """Whether an utterance may sound otherwise in every epoch."""
+        return type(self).augment is not Task.augment
+
+    @property
     def metric(self) -> str:
         """The metric that ranks the leaderboard and selects the checkpoint."""
         return self.metrics[0]

@@ -30,6 +30,8 @@ class SpeakerHead(nn.Module):
     ) -> None:
         super().__init__()
         self.all_layers = states > 0 or embedder.all_layers
+        # As of `ClassificationHead`.
+        self.mean_is_enough = isinstance(embedder, MeanEmbedding)
         self.mixture = WeightedSum(states) if states else nn.Identity()
         self.embedder = embedder
         self.classifier = AdditiveAngularMargin(embedder.size, speakers, margin, scale)
