@@ -482,9 +482,10 @@ def of_every_layer(
 ) -> list[int]:
     """What `measure` gives of a twin of the backbone with so many layers (None: all), for all layers.
 
-    By `fitting.of_depth`, unless layers or modules are named, or the model has two stacks of layers.
+    By `fitting.of_depth`, unless layers or modules are named, or layers differ, or the model has two stacks of them.
     """
-    alike = not backbone.headless and not any(word in option for option in options for word in _OF_ONE_LAYER)
+    alike = backbone.layers_alike and not backbone.headless
+    alike = alike and not any(word in option for option in options for word in _OF_ONE_LAYER)
     return fitting.of_depth(backbone.config.num_hidden_layers, measure) if alike else list(measure(None))
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from sure.backbone import Backbone
 from sure.errors import SureError
 from sure.heads import WeightedSum
 from sure.method import MethodConfig, register
@@ -21,6 +22,12 @@ class WeightedSumProbe(MethodConfig):
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     needs_head: ClassVar[bool] = True
     alone: ClassVar[bool] = True
+
+    def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str] | str:
+        """The backbone, which must have layers for there to be several hidden states."""
+        if not backbone.headless:
+            backbone.modules("layer")
+        return super().targets(backbone, roles)
 
 
 def refuse_mixing_twice(model: PreTrainedModel, method: str, other: str) -> None:

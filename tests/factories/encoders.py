@@ -46,7 +46,7 @@ FITTING = {
 KINDS_OF_METHODS = (
     *("full_finetuning", "linear_probe", "weighted_sum_probe", "bitfit", "lora", "s2_lora", "prefix_tuning"),
     *("prompt_tuning", "bottleneck_adapter", "conv_adapter", "mixture_of_adapters", "hyper_adapter", "cnn_adapter"),
-    *("layer_output_adapter", "unipelt"),
+    *("layer_output_adapter", "unipelt", "transformation_module"),
 )
 
 
@@ -63,6 +63,8 @@ def has_the_parts(backbone: Backbone | type[Backbone], method: str) -> bool:
     if "ffn_out" in roles:
         # A block that is no module is a place all the same.
         roles.add("ffn")
+    if method == "weighted_sum_probe" and not {role for role in roles if role.endswith("layer")}:
+        return False
     return set(applying.roles_of(method)) <= roles
 
 
