@@ -186,6 +186,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
             f"--method {name} is made for a task's head; {backbone.family()} models "
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
+    if getattr(chosen, "reads_every_layer", False):
+        backbone.modules("layer")
     if not issubclass(chosen, Composition):
         options = _preset(name, chosen, options)
     if (budget := options.pop("budget", None)) is not None:

@@ -8,7 +8,6 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from sure.backbone import Backbone
 from sure.errors import SureError
 from sure.heads import WeightedSum
 from sure.method import MethodConfig, register
@@ -19,15 +18,10 @@ from sure.methods.linear_probe import ProbeLayer
 class WeightedSumProbe(MethodConfig):
     """s3prl's Featurizer: sum over l of softmax(w)_l h_l, h_0 being the input of the first layer, w zero at first."""
 
+    reads_every_layer: ClassVar[bool] = True
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     needs_head: ClassVar[bool] = True
     alone: ClassVar[bool] = True
-
-    def targets(self, backbone: Backbone, roles: tuple[str, ...]) -> list[str] | str:
-        """The backbone, which must have layers for there to be several hidden states."""
-        if not backbone.headless:
-            backbone.modules("layer")
-        return super().targets(backbone, roles)
 
 
 def refuse_mixing_twice(model: PreTrainedModel, method: str, other: str) -> None:

@@ -63,7 +63,9 @@ def has_the_parts(backbone: Backbone | type[Backbone], method: str) -> bool:
     if "ffn_out" in roles:
         # A block that is no module is a place all the same.
         roles.add("ffn")
-    if method == "weighted_sum_probe" and not {role for role in roles if role.endswith("layer")}:
+    if getattr(applying.config_class(method), "reads_every_layer", False) and not any(
+        "layer" in role for role in roles
+    ):
         return False
     return set(applying.roles_of(method)) <= roles
 
