@@ -251,6 +251,17 @@ class StatisticsEmbedding(nn.Module):
         return self.projector(torch.cat([mean, _deviation(hidden_states, mean, padding)], dim=-1))
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of (batch, channels); a single utterance, which has no deviation, by what was gathered."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if len(inputs) > 1:
+            return super().forward(inputs)
+        return nn.functional.batch_norm(
+            inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
+
+
 class AttentiveStatistics(AttentiveEmbedding):
     """ECAPA-TDNN's pooling and embedding whole: `AttentiveEmbedding` with batch normalisation before its projection.
 
@@ -259,7 +270,7 @@ class AttentiveStatistics(AttentiveEmbedding):
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
-        self.projector = nn.Sequential(nn.BatchNorm1d(2 * width), self.projector)
+        self.projector = nn.Sequential(_BatchNorm(2 * width), self.projector)
 
 
 class LocalAttentiveStatistics(AttentiveStatistics):
