@@ -55,7 +55,7 @@ class SpeakerVerificationTask(TaskWithHead):
         metadata={
             "help": "ecapa (attentive statistics), xvector (SUPERB's, wants long training) or mean; of every layer, "
             "whatever `layers` says, mhfa (factorised attention) or layer_aggregation (a small network for each). What "
-            "makes speaker networks whole: of ECAPA-TDNN and AMCRN attentive_statistics, or without global context "
+            "makes speaker networks whole: of ECAPA-TDNN attentive_statistics, or without global context "
             "local_attentive_statistics; of ResNet34 statistics."
         },
     )
