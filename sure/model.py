@@ -62,6 +62,11 @@ class ModelWithHead(SpeechModel):
                 f"--backbone {backbone.name}: the hidden states of {backbone.family()} models are no frames in time, "
                 "which this task aligns its texts to; choose another backbone (`sure backbones`)."
             )
+        if getattr(head, "all_layers", False) and "layer" not in backbone.roles:
+            raise SureError(
+                f"--backbone {backbone.name}: {backbone.family()} models have one hidden state, and this head is given "
+                "that of every layer; choose one of the last (for speaker verification layers=last, and another head)."
+            )
         super().__init__(backbone)
         self.head = head
         self.all_layers = getattr(head, "all_layers", False)

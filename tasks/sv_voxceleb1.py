@@ -22,7 +22,7 @@ from typing import Any
 from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
 from sure.task.speaker_verification import SpeakerVerificationTask
-from sure.task.speaker_verification.trials import Trial, read_trials, refuse_known
+from sure.task.speaker_verification.trials import Trial, held_out, read_trials, refuse_known
 
 _LISTS = {
     "O": "veri_test.txt",
@@ -32,7 +32,6 @@ _LISTS = {
     "H": "list_test_hard.txt",
     "H-cleaned": "list_test_hard2.txt",
 }
-_VALIDATION_SHARE, _FEWEST_VALIDATION_SPEAKERS = 20, 10
 _CONVERT = "for file in */*/*.m4a; do ffmpeg -i $file -ac 1 -ar 16000 ${file%.m4a}.flac; done"
 
 
@@ -87,7 +86,7 @@ class VoxCeleb1(SpeakerVerificationTask):
         else:
             training = [row for row in everything.values() if row["speaker"] not in tested]
         refuse_known(tested, {row["speaker"] for row in training}, f"{path} and {next(iter(parts.values()))}")
-        yield from _split(training, data_dir)
+        yield from held_out(training, data_dir)
         yield from (row | {"split": "test"} for row in everything.values() if row["speaker"] in tested)
 
     def test_trials(self, rows: Sequence[dict[str, Any]]) -> list[Trial]:
@@ -115,15 +114,3 @@ def _voxceleb2(folder: Path) -> list[dict[str, Any]]:
         found = f"{unconverted} cannot be read: convert m4a first, such as in {parts[0]} with: {_CONVERT}"
         raise SureError(found if unconverted else f"{parts[0]}: no <speaker>/<video>/*.wav or *.flac.")
     return rows
-
-
-def _split(rows: list[dict[str, Any]], data_dir: Path) -> Iterator[dict[str, Any]]:
-    speakers = sorted({row["speaker"] for row in rows})
-    held_out = max(_FEWEST_VALIDATION_SPEAKERS, len(speakers) // _VALIDATION_SHARE)
-    if len(speakers) < held_out + 2:
-        raise SureError(
-            f"{data_dir}: {len(speakers)} training speakers whom the trials do not name; at least {held_out + 2} are "
-            f"needed, of whom {held_out} are for validation."
-        )
-    validation = set(speakers[-held_out:])
-    yield from (row | {"split": "validation" if row["speaker"] in validation else "train"} for row in rows)

@@ -30,7 +30,7 @@ METHODS = registry.names("method")
 # Those that do not start as the identity; each says in its file what it starts from.
 STARTS_ELSEWHERE = {"bottleneck_adapter", "conformer_adapter", "conv_adapter", "prefix_tuning", "weighted_sum_probe"}
 STARTS_ELSEWHERE |= {"chapter", "elp_adapters", "hyper_adapter", "ipet", "layer_output_adapter", "mam_adapter"}
-STARTS_ELSEWHERE |= {"prompt_tuning", "pseudo_features", "ssvd", "unipelt", "unipet_spk"}
+STARTS_ELSEWHERE |= {"prompt_tuning", "pseudo_features", "ssvd", "transformation_module", "unipelt", "unipet_spk"}
 
 # One of each kind is crossed with all sizes; the others with those whose code differs: HuBERT, UniSpeech-SAT and
 # data2vec have the modules of wav2vec 2.0.

@@ -41,6 +41,7 @@ ROLES = {
     "cnn": "the convolutions that make frames of the waveform or of filter banks",
     "encoder": "the stack of all layers with what it adds to them, whose input `feature_projection` makes of features",
     "cnn_block": "one of these convolutions with its normalisation, if any, and activation",
+    "block": "a block of a speaker network without transformer layers, (batch, channels, ..., frames) in and out",
 }
 
 
@@ -80,6 +81,9 @@ class Backbone:
 
     # Whether hidden states are frames in time, one after another, which CTC must know.
     states_are_frames: ClassVar[bool] = True
+
+    # Whether every further layer costs what the one before it does, so that budgets need not count them all.
+    layers_alike: ClassVar[bool] = True
 
     # By which name a layer is told the positions of all frames; None where it is told none.
     positions: ClassVar[str | None] = None

@@ -72,6 +72,9 @@ class MethodConfig(peft.PeftConfig):
     # Whether it is made for a head: without one, nothing but it or nothing at all would train.
     needs_head: ClassVar[bool] = False
 
+    # Whether it reads the hidden states of every layer, which not every family has.
+    reads_every_layer: ClassVar[bool] = False
+
     # Whether it leaves nothing of the backbone for another method to adapt beside it.
     alone: ClassVar[bool] = False
 

@@ -187,6 +187,8 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
             f"--method {name} is made for a task's head; {backbone.family()} models "
             "are whole and take no head. Choose a method that changes the backbone, such as lora."
         )
+    if getattr(chosen, "reads_every_layer", False):
+        backbone.modules("layer")
     if not issubclass(chosen, Composition):
         options = _preset(name, chosen, options)
     if (budget := options.pop("budget", None)) is not None:
@@ -511,9 +513,10 @@ def of_every_layer(
 ) -> list[int]:
     """What `measure` gives of a twin of the backbone with so many layers (None: all), for all layers.
 
-    By `fitting.of_depth`, unless layers or modules are named, or the model has two stacks of layers.
+    By `fitting.of_depth`, unless layers or modules are named, or layers differ, or the model has two stacks of them.
     """
-    alike = not backbone.headless and not any(word in option for option in options for word in _OF_ONE_LAYER)
+    alike = backbone.layers_alike and not backbone.headless
+    alike = alike and not any(word in option for option in options for word in _OF_ONE_LAYER)
     return fitting.of_depth(backbone.config.num_hidden_layers, measure) if alike else list(measure(None))
 
 

@@ -29,7 +29,7 @@ class FullFinetuning(MethodConfig):
     )
 
 
-class _FullFinetuningLayer(AdapterLayer):
+class FullFinetuningLayer(AdapterLayer):
     """Trains a copy of the backbone.
 
     The original is kept out of the module tree: it stays in main memory, where it costs an accelerator nothing, is
@@ -58,4 +58,4 @@ class _FullFinetuningLayer(AdapterLayer):
         self._original[0] = self.sure_adapter[(adapter_names or self.active_adapters)[0]]
 
 
-register(FullFinetuning, _FullFinetuningLayer)
+register(FullFinetuning, FullFinetuningLayer)

@@ -36,6 +36,7 @@ from sure.methods.weighted_sum_probe import refuse_mixing_twice
 class LayerOutputAdapter(MethodConfig):
     """Unless told otherwise the L-adapters of Otake, Kawakami and Inoue (2023), without their E-adapters."""
 
+    reads_every_layer: ClassVar[bool] = True
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     dimension: ClassVar[str | None] = "bottleneck_dimension"
     needs_head: ClassVar[bool] = True

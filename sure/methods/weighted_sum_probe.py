@@ -18,6 +18,7 @@ from sure.methods.linear_probe import ProbeLayer
 class WeightedSumProbe(MethodConfig):
     """s3prl's Featurizer: sum over l of softmax(w)_l h_l, h_0 being the input of the first layer, w zero at first."""
 
+    reads_every_layer: ClassVar[bool] = True
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     needs_head: ClassVar[bool] = True
     alone: ClassVar[bool] = True

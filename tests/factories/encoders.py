@@ -48,7 +48,7 @@ FITTING = {
 KINDS_OF_METHODS = (
     *("full_finetuning", "linear_probe", "weighted_sum_probe", "bitfit", "lora", "s2_lora", "prefix_tuning"),
     *("prompt_tuning", "bottleneck_adapter", "conv_adapter", "mixture_of_adapters", "hyper_adapter", "cnn_adapter"),
-    *("layer_output_adapter", "unipelt"),
+    *("layer_output_adapter", "unipelt", "transformation_module"),
 )
 
 
@@ -65,6 +65,10 @@ def has_the_parts(backbone: Backbone | type[Backbone], method: str) -> bool:
     if "ffn_out" in roles:
         # A block that is no module is a place all the same.
         roles.add("ffn")
+    if getattr(applying.config_class(method), "reads_every_layer", False) and not any(
+        "layer" in role for role in roles
+    ):
+        return False
     return set(applying.roles_of(method)) <= roles
 
 

@@ -16,6 +16,7 @@ pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip i
 SIZES = {
     "fleurs": {"train": 9, "dev": 4, "test": 4},
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
+    "cnceleb": {"speakers": 12, "test_speakers": 2, "utterances": 1},
     "libritts": {"speakers": 2, "chapters": 2, "utterances": 2, "test": 1},
     "fluent_speech_commands": {"train": 1, "valid": 1, "test": 1},
     "librispeech": {"speakers": 2, "chapters": 1, "utterances": 2, "test": 1},

@@ -29,7 +29,10 @@ from sure.task.speaker_verification.scores import cosine, cosines, nearest_score
 from sure.task.speaker_verification.trials import Trial, refuse_known, trials_by_rule
 
 _CHOICES = {
-    "head": ("ecapa", "xvector", "mean", "mhfa", "layer_aggregation"),
+    "head": (
+        *("ecapa", "xvector", "mean", "mhfa", "layer_aggregation"),
+        *("attentive_statistics", "local_attentive_statistics", "statistics"),
+    ),
     "layers": ("last", "weighted_sum"),
     "score_normalization": ("none", "adaptive"),
 }
@@ -51,7 +54,9 @@ class SpeakerVerificationTask(TaskWithHead):
         default="ecapa",
         metadata={
             "help": "ecapa (attentive statistics), xvector (SUPERB's, wants long training) or mean; of every layer, "
-            "whatever `layers` says, mhfa (factorised attention) or layer_aggregation (a small network for each)."
+            "whatever `layers` says, mhfa (factorised attention) or layer_aggregation (a small network for each). What "
+            "makes speaker networks whole: of ECAPA-TDNN attentive_statistics, or without global context "
+            "local_attentive_statistics; of ResNet34 statistics."
         },
     )
     layers: str = field(

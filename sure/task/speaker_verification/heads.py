@@ -22,7 +22,7 @@ class SpeakerHead(nn.Module):
 
     def __init__(
         self,
-        embedder: "XVector | MeanEmbedding | AttentiveEmbedding | FactorizedAttention | LayerAggregation",
+        embedder: "XVector | MeanEmbedding | AttentiveEmbedding | StatisticsEmbedding | FactorizedAttention",
         speakers: int,
         margin: float,
         scale: float,
@@ -150,21 +150,27 @@ class AttentiveEmbedding(nn.Module):
     all_layers = False
     size = 192
     bottleneck = 128
+    # Whether attention hears the utterance's mean and deviation beside each frame.
+    context = True
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.attention = nn.Sequential(
-            nn.Linear(3 * width, self.bottleneck), nn.Tanh(), nn.Linear(self.bottleneck, width)
+            nn.Linear(3 * width if self.context else width, self.bottleneck),
+            nn.Tanh(),
+            nn.Linear(self.bottleneck, width),
         )
         self.projector = nn.Linear(2 * width, self.size)
         self.before_classifier = nn.Identity()
 
     def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
         """(batch, frames, width) -> (batch, size)."""
-        mean = padding.mean(hidden_states)
-        context = torch.stack([mean, _deviation(hidden_states, mean, padding)], dim=1).flatten(1)
-        context = context.unsqueeze(1).expand(-1, hidden_states.shape[1], -1)
-        attention = _over_frames(self.attention(torch.cat([hidden_states, context], dim=-1)), padding)
+        heard = hidden_states
+        if self.context:
+            mean = padding.mean(hidden_states)
+            context = torch.stack([mean, _deviation(hidden_states, mean, padding)], dim=1).flatten(1)
+            heard = torch.cat([heard, context.unsqueeze(1).expand(-1, heard.shape[1], -1)], dim=-1)
+        attention = _over_frames(self.attention(heard), padding)
         mean = (attention * hidden_states).sum(dim=1)
         variance = (attention * (hidden_states - mean.unsqueeze(1)).square()).sum(dim=1)
         return self.projector(torch.cat([mean, variance.clamp(min=_SMALL_VARIANCE).sqrt()], dim=-1))
@@ -227,6 +233,54 @@ class LayerAggregation(AttentiveEmbedding):
         return super().forward(torch.cat(adapted, dim=-1), padding)
 
 
+class StatisticsEmbedding(nn.Module):
+    """ResNet34's pooling and embedding, as wespeaker has them: mean and standard deviation over frames, 256 dimensions.
+
+    Deviations are those of the frames themselves, not of a sample of them; with one frame they are zero.
+    """
+
+    all_layers = False
+    size = 256
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.projector = nn.Linear(2 * width, self.size)
+        self.before_classifier = nn.Identity()
+
+    def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
+        """(batch, frames, width) -> (batch, 256)."""
+        mean = padding.mean(hidden_states)
+        return self.projector(torch.cat([mean, _deviation(hidden_states, mean, padding)], dim=-1))
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of (batch, channels); a single utterance, which has no deviation, by what was gathered."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if len(inputs) > 1:
+            return super().forward(inputs)
+        return nn.functional.batch_norm(
+            inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
+
+
+class AttentiveStatistics(AttentiveEmbedding):
+    """ECAPA-TDNN's pooling and embedding whole: `AttentiveEmbedding` with batch normalisation before its projection.
+
+    As wespeaker has it; statistics of batches are gathered in training alone.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.projector = nn.Sequential(_BatchNorm(2 * width), self.projector)
+
+
+class LocalAttentiveStatistics(AttentiveStatistics):
+    """The same without global context: attention to a frame hears that frame alone."""
+
+    context = False
+
+
 # Those of all layers are made of the width and of the number of hidden states, the others of the width.
 EMBEDDERS = {
     "ecapa": AttentiveEmbedding,
@@ -234,6 +288,9 @@ EMBEDDERS = {
     "mean": MeanEmbedding,
     "mhfa": FactorizedAttention,
     "layer_aggregation": LayerAggregation,
+    "attentive_statistics": AttentiveStatistics,
+    "local_attentive_statistics": LocalAttentiveStatistics,
+    "statistics": StatisticsEmbedding,
 }
 
 

@@ -1,7 +1,7 @@
 """Trials: which two utterances are compared, from a list or by rule."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import combinations, cycle, zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ Trial = tuple[str, str, int]
 
 # Utterances of a speaker that `trials_by_rule` uses at most; 20 make 190 target trials.
 _UTTERANCES = 20
+
+_VALIDATION_SHARE, _FEWEST_VALIDATION_SPEAKERS = 20, 10
 
 
 def refuse_known(tested: set[str], trained: set[str], where: str) -> None:
@@ -71,3 +73,19 @@ def trials_by_rule(rows: Iterable[dict[str, Any]]) -> list[Trial]:
         for (enrolment, test), other in zip(combinations(own, 2), in_turn, strict=False):
             trials += [(enrolment, test, 1), (enrolment, other, 0)]
     return list(dict.fromkeys(trials))
+
+
+def held_out(rows: list[dict[str, Any]], data_dir: Path) -> Iterator[dict[str, Any]]:
+    """Rows of training speakers with their split: the last twentieth of the sorted ones, at least ten, validates.
+
+    Raises `SureError` where fewer than two would be left to train.
+    """
+    speakers = sorted({row["speaker"] for row in rows})
+    last = max(_FEWEST_VALIDATION_SPEAKERS, len(speakers) // _VALIDATION_SHARE)
+    if len(speakers) < last + 2:
+        raise SureError(
+            f"{data_dir}: {len(speakers)} training speakers whom the trials do not name; at least {last + 2} are "
+            f"needed, of whom {last} are for validation."
+        )
+    validation = set(speakers[-last:])
+    yield from (row | {"split": "validation" if row["speaker"] in validation else "train"} for row in rows)
