@@ -39,8 +39,8 @@ def load(
     With `weights` false the configuration alone is read and the parameters are made where `torch.device` has been set
     to, such as on the meta device (for budgets); then `layers` may be fewer than the configuration has.
     `options` are the family's; with `head` a task will put a head on the model, so that of an encoder-decoder the
-    encoder is what counts. `kept` is what several runs of a process have in common. Raises `SureError` where there is no
-    such model, its family is not one of ours, or an option is wrong.
+    encoder is what counts. `kept` is what several runs of a process have in common. Raises `SureError` where there is
+    no such model, its family is not one of ours, or an option is wrong.
     """
     if sized := _named_size(name):
         family, config = sized

@@ -183,8 +183,8 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
     print(tabulate(rows, headers=headers, colalign=["left"] + ["right"] * 5, disable_numparse=True))
     print(f"{total(study)} cells; one after another {_time(seconds)} of training or more.")
     print(
-        "Time is that of cells of the same question that ended; `from`: of multiply-accumulates, where none has ended, and "
-        "what\nthey take at least. Memory is an estimate for float32."
+        "Time is what cells of the same question have taken; `from`: none has ended, and it is at least what\n"
+        "multiply-accumulates tell. Memory is an estimate for float32."
     )
     for note in notes:
         print(note)

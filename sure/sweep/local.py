@@ -1,5 +1,6 @@
 """Cells in processes of this machine: some for each device, long-lived, each running one cell after another."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from tqdm import tqdm
+
 from sure.errors import SureError
 from sure.sweep import running
 from sure.sweep.plan import Cell, Step, Study
@@ -20,13 +23,17 @@ from sure.sweep.schedule import StateOf, next_steps
 _POLL = 2.0
 # Processes that die one after another before they begin with a cell.
 _STILLBORN = 3
+# Seconds for a process to leave when there is nothing left.
+_PATIENCE = 10
 # GPUs hold more small cells than they can compute at once.
 MOST_CELLS = 8
 # Of CUDA, for each process.
 _CONTEXT_BYTES = 600_000_000
 _OF_FREE = 0.9
 
-_CONTEXT = multiprocessing.get_context("spawn")
+# Forked from one that has imported what takes seconds, but nothing that may have looked for a GPU.
+_SPAWN, _FORK = multiprocessing.get_context("spawn"), multiprocessing.get_context("forkserver")
+_FORK.set_forkserver_preload(["peft", "datasets", "librosa", "scipy.signal", "sklearn", "transformers.trainer"])
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ def run(
                 elif outcome == "in use":
                     elsewhere[step.cell.name] = time.monotonic() + _POLL
                 ended(step, outcome)
+        for worker in workers:
+            worker.end()
     finally:
         for worker in workers:
             worker.kill()
@@ -123,8 +132,9 @@ class _Worker:
 
     def begin(self, step: Step, attempts: int) -> None:
         if self.process is None or not self.process.is_alive():
-            self.connection, other = _CONTEXT.Pipe()
-            self.process = _CONTEXT.Process(target=_serve, args=(other, self.place), daemon=False)
+            context = _FORK if self.place.gpu is None else _SPAWN
+            self.connection, other = context.Pipe()
+            self.process = context.Process(target=_serve, args=(other, self.place))
             self.process.start()
             other.close()
         self.step, self._home = step, _home(step.cell)
@@ -151,6 +161,11 @@ class _Worker:
         code = self.process.exitcode
         return f"its process ended by {signal.Signals(-code).name}" if code < 0 else f"its process exited with {code}"
 
+    def end(self) -> None:
+        if self.process is not None:
+            self.connection.close()
+            self.process.join(_PATIENCE)
+
     def kill(self) -> None:
         if self.process is not None and self.process.is_alive():
             self.process.kill()
@@ -168,6 +183,8 @@ def _serve(connection: Connection, place: Place) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_the_sweep, daemon=True).start()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # Bars are drawn by one process each; the semaphore that tqdm would have for several outlives one that is killed.
+    tqdm.set_lock(threading.RLock())
     if place.gpu is not None:
         # Before CUDA looks for its devices.
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -177,6 +194,8 @@ def _serve(connection: Connection, place: Place) -> None:
 
         torch.set_num_threads(place.threads)
     shared = running.Shared()
+    # What is imported stays; every training looks through the rest.
+    gc.freeze()
     while True:
         try:
             step, attempts = connection.recv()

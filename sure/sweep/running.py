@@ -114,9 +114,9 @@ def _attempt(step: Step, attempts: int, shared: Shared | None) -> Outcome:
                 attempt.final = True
     attempt.ended = now()
     state.write(folder)
-    # What a cell leaves on its device is room for the next one.
-    gc.collect()
     if torch.cuda.is_available():
+        # What a cell leaves on its device is room for others.
+        gc.collect()
         torch.cuda.empty_cache()
     return attempt.outcome
 
