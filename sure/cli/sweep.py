@@ -95,31 +95,31 @@ def _run(arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
 def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state_of: Any) -> None:
     from tqdm import tqdm
 
+    from sure.record import RESULT, Result
     from sure.sweep import local, progress
 
-    def rows() -> list[progress.Row]:
-        return progress.rows(study, output_dir, state_of, attempts)
+    def count() -> int:
+        return progress.ended(study, output_dir, state_of, attempts)
 
     with tqdm(total=progress.total(study), unit="cell", desc=str(output_dir)) as bar:
 
         def ended(step: Any, outcome: str) -> None:
-            now = rows()
-            bar.n = sum(row.ended for row in now)
+            bar.n = count()
             if outcome == "finished":
-                score = next(row.score for row in now if row.cell == step.cell.name)
-                bar.set_postfix_str(f"{step.cell.name}: {score}")
+                result = Result.read(step.cell.folder / RESULT)
+                bar.set_postfix_str(f"{step.cell.name}: {result.scores['test'][result.metric]}")
             elif outcome not in ("paused", "in use"):
                 bar.write(f"{step.cell.name}: {outcome}, see {step.cell.folder / 'log.txt'}")
             bar.refresh()
 
-        bar.n = sum(row.ended for row in rows())
+        bar.n = bar.initial = count()
         bar.refresh()
         try:
             local.run(study, output_dir, places, attempts, state_of, ended)
         except KeyboardInterrupt:
             bar.close()
             raise
-    _print_end(rows(), output_dir)
+    _print_end(progress.rows(study, output_dir, state_of, attempts), output_dir)
 
 
 def _print_end(rows: list[Any], output_dir: Path) -> None:
@@ -176,15 +176,15 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
                 len(question.seeds),
                 _number(one.trainable_parameters),
                 _number(one.training_bytes and round(one.training_bytes / 1e6)),
-                "" if one.seconds is None else f"{'' if one.measured else 'from '}{_time(one.seconds)}",
+                "" if one.seconds is None else f"{'' if one.measured else '~'}{_time(one.seconds)}",
             ]
         )
     headers = ["question", "tries", "seeds", "trainable", "training MB", "a cell"]
     print(tabulate(rows, headers=headers, colalign=["left"] + ["right"] * 5, disable_numparse=True))
-    print(f"{total(study)} cells; one after another {_time(seconds)} of training or more.")
+    print(f"{total(study)} cells; one after another about {_time(seconds)} of training.")
     print(
-        "Time is what cells of the same question have taken; `from`: none has ended, and it is at least what\n"
-        "multiply-accumulates tell. Memory is an estimate for float32."
+        "Time is what cells of the same question have taken; ~: none has ended, and it is guessed from\n"
+        "multiply-accumulates and how fast this machine multiplies matrices. Memory is an estimate for float32."
     )
     for note in notes:
         print(note)

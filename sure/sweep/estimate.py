@@ -1,7 +1,8 @@
 """What a study will take before it runs: parameters and memory from configurations, time from what has ended.
 
-Where nothing has, time is of multiply-accumulates: three forward passes for each utterance and epoch, at the speed at
-which this machine multiplies matrices, which no model reaches.
+Where nothing has, time is guessed from multiply-accumulates, at the speed at which this machine multiplies matrices: for
+each training utterance a forward pass, another for the gradients of what it computes, and one for those of the weights
+that train.
 """
 
 import functools
@@ -26,8 +27,6 @@ from sure.task import TaskWithHead, evenly_spread
 
 # Recordings whose length stands for that of all.
 _LOOKED_AT = 50
-# Of a training step against a forward pass.
-_PASSES = 3
 _SIDE = 1024
 
 
@@ -62,8 +61,8 @@ class Estimates:
             return Estimate(impossible=str(error))
         seconds = self._measured(question)
         if seconds is None and budget is not None:
-            macs = budget.macs_per_second * length.mean * length.training * _PASSES * _epochs(args, length.training)
-            seconds, measured = macs / _speed(), False
+            passes = (2 + budget.trainable_share) * length.training * _epochs(args, length.training)
+            seconds, measured = budget.macs_per_second * length.mean * passes / _speed(), False
         else:
             measured = seconds is not None
         if budget is None:

@@ -42,6 +42,15 @@ def total(study: Study) -> int:
     return sum(map(count, study.questions))
 
 
+def ended(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> int:
+    """How many of them are over: with a record, failed, or not chosen."""
+    return sum(
+        lost or state_of(cell).finished or state_of(cell).failed(attempts) is not None
+        for question in study.questions
+        for cell, lost in cells(question, output_dir, state_of, attempts)
+    )
+
+
 def alive(state: State) -> bool:
     """Whether somebody runs a cell, as far as can be told: of another machine what it has said last."""
     attempt = state.open
