@@ -11,7 +11,7 @@ From one run to an answer: tasks x backbones x methods x budgets, each with its 
 one seed, the chosen one run with every seed, and test scored for the chosen ones alone. What is done is not done again:
 the same command goes on where it was stopped, on this machine or another with the same folder.
 
-  sure sweep study.yaml                      with keys that are named as the flags below
+  sure sweep study.yaml                      with keys that are named as the flags below, which count before it
   sure sweep --task emodb_emotion --data_dir data/emodb --method all --budget 0.5% 1% --learning_rate 5e-4 2e-3 \\
       --seed 1 2 3 --output_dir out/sweep --num_train_epochs 10       and any flag of `sure train`; of several values of
                                                                       one, the best is chosen too
@@ -26,18 +26,20 @@ def sweep(argv: list[str]) -> None:
     if argv[:1] == ["status"]:
         _status(argv[1:])
         return
-    arguments, rest = _parser().parse_known_args(argv)
-    _run(arguments, _settings(rest))
+    # Before the flags: of those that are not known here, the parser would take a value for the study.
+    study = Path(argv[0]) if argv and not argv[0].startswith("-") else None
+    arguments, rest = _parser().parse_known_args(argv[1:] if study else argv)
+    _run(study, arguments, _settings(rest))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sure sweep",
+        usage="sure sweep [STUDY] [flags]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("study", nargs="?", type=Path, metavar="STUDY", help="YAML file; flags count before it")
     parser.add_argument("--output_dir", type=Path, metavar="DIR", help="the sweep's folder, with a run's folder a cell")
     parser.add_argument("--task", nargs="+", help="`sure tasks` lists them")
     parser.add_argument("--data_dir", nargs="+", metavar="DIR", help="a corpus for each task, or one for all")
@@ -67,12 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
+def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
     from sure.sweep import local, plan
     from sure.sweep.state import States
 
-    raw = plan.read(arguments.study) if arguments.study else {}
-    source = str(arguments.study or "sure sweep")
+    raw = plan.read(study) if study else {}
+    source = str(study or "sure sweep")
     raw |= {name: values for name in _LISTS if (values := getattr(arguments, name)) is not None}
     if settings:
         raw["settings"] = (raw.get("settings") or {}) | settings
@@ -80,16 +82,16 @@ def _run(arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
     if given := {name: value for name, value in select.items() if value is not None}:
         before = raw.get("select") or {}
         raw["select"] = ({"by": before} if isinstance(before, str) else before) | given
-    output_dir = Path(arguments.output_dir or raw.pop("output_dir", None) or f"out/{Path(source).stem}")
+    output_dir = Path(arguments.output_dir or raw.pop("output_dir", None) or f"out/{study.stem if study else 'sweep'}")
     raw.pop("output_dir", None)
-    study = plan.resolve(raw, source)
+    resolved = plan.resolve(raw, source)
     state_of = States()
     if arguments.dry_run:
-        _dry_run(study, output_dir, state_of, arguments.attempts)
+        _dry_run(resolved, output_dir, state_of, arguments.attempts)
         return
-    study.write(output_dir)
-    gpus, cells_at_once = _room(study, output_dir, state_of, arguments)
-    _sweep(study, output_dir, local.places(gpus, cells_at_once), arguments.attempts, state_of)
+    resolved.write(output_dir)
+    gpus, cells_at_once = _room(resolved, output_dir, state_of, arguments)
+    _sweep(resolved, output_dir, local.places(gpus, cells_at_once), arguments.attempts, state_of)
 
 
 def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state_of: Any) -> None:
@@ -107,7 +109,7 @@ def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state
             bar.n = count()
             if outcome == "finished":
                 result = Result.read(step.cell.folder / RESULT)
-                bar.set_postfix_str(f"{step.cell.name}: {result.scores['test'][result.metric]}")
+                bar.set_postfix_str(f"{step.cell.name}: {progress.tested(result)}")
             elif outcome not in ("paused", "in use"):
                 bar.write(f"{step.cell.name}: {outcome}, see {step.cell.folder / 'log.txt'}")
             bar.refresh()

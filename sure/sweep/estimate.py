@@ -1,8 +1,8 @@
 """What a study will take before it runs: parameters and memory from configurations, time from what has ended.
 
-Where nothing has, time is guessed from multiply-accumulates, at the speed at which this machine multiplies matrices: for
-each training utterance a forward pass, another for the gradients of what it computes, and one for those of the weights
-that train.
+Where nothing has, time is guessed from multiply-accumulates, at the speed at which this machine multiplies matrices:
+for each training utterance a forward pass, another for the gradients of what it computes, and one for those of the
+weights that train.
 """
 
 import functools

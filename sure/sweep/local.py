@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sure.errors import SureError
 from sure.sweep import running
 from sure.sweep.plan import Cell, Step, Study
-from sure.sweep.schedule import StateOf, next_steps
+from sure.sweep.schedule import StateOf, cells, next_steps
 
 # Seconds after which other machines' work is looked at again.
 _POLL = 2.0
@@ -102,11 +102,20 @@ def run(
                 elif outcome == "in use":
                     elsewhere[step.cell.name] = time.monotonic() + _POLL
                 ended(step, outcome)
+                if outcome != "finished":
+                    _discard_lost(study, output_dir, state_of, attempts)
         for worker in workers:
             worker.end()
     finally:
         for worker in workers:
             worker.kill()
+
+
+def _discard_lost(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> None:
+    for question in study.questions:
+        for cell, lost in cells(question, output_dir, state_of, attempts):
+            if lost and any(cell.folder.glob("checkpoint-*")):
+                running.discard(cell)
 
 
 def _ready(workers: list["_Worker"]) -> list["_Worker"]:

@@ -206,7 +206,7 @@ def _resolve(raw: dict[str, Any]) -> Study:
     del select["by"]
     if raw.get("learning_rate") is not None:
         select["learning_rate"] = raw["learning_rate"]
-    seeds = [_whole(seed, "seed", 0) for seed in _list(raw.get("seed", 1314))]
+    seeds = [_whole(seed, "seed", 0) for seed in _list(raw.get("seed", TrainerArguments.seed))]
     if len(set(seeds)) < len(seeds) or not seeds:
         raise SureError(f"seed: {seeds} are not different seeds.")
     methods = raw.get("method", "all")

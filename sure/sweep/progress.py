@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from sure.record import RESULT, Result
+from sure.record import RESULT, Result, Score
 from sure.runner.folder import newest_checkpoint, trainer_state
 from sure.sweep.plan import Question, Study
 from sure.sweep.schedule import StateOf, cells, count
@@ -51,6 +51,11 @@ def ended(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> i
     )
 
 
+def tested(result: Result) -> Score:
+    """What a run is ranked by, on its test or the first of several."""
+    return next(scores[result.metric] for name, scores in result.scores.items() if name != "validation")
+
+
 def alive(state: State) -> bool:
     """Whether somebody runs a cell, as far as can be told: of another machine what it has said last."""
     attempt = state.open
@@ -94,7 +99,7 @@ def _row(question: Question, name: str, folder: Path, state: State, lost: bool, 
         running=running and result is None,
         epochs=epochs,
         validation=validation,
-        score=str(result.scores["test"][result.metric]) if result is not None else None,
+        score=None if result is None else str(tested(result)),
         training_seconds=seconds,
     )
 

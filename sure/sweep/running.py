@@ -7,11 +7,12 @@ import gc
 import logging
 import os
 import shlex
+import shutil
 import socket
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +69,13 @@ def died(cell: Cell, process: int, how: str, attempts: int) -> bool:
             record = failed_result(Run.read(cell.folder / RUN), metric, how, attempt.started)
             record.write(cell.folder / RESULT)
         return True
+
+
+def discard(cell: Cell) -> None:
+    """Delete the checkpoints of a cell that nobody goes on with, unless somebody is still at it."""
+    with suppress(InUse), locked(cell.folder, cell.folder, wait=False):
+        for checkpoint in cell.folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def smaller_batch(args: TrainerArguments) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from sure import cli
 from sure.record import RESULT, Result
-from sure.sweep import plan
-from sure.sweep.state import LOG, State
+from sure.sweep import plan, schedule
+from sure.sweep.state import LOG, State, States
 from tests.factories import processes
 from tests.factories.corpora import noise_with_labels
 
@@ -56,6 +56,8 @@ def test_killed_again_and_again_a_sweep_ends_with_every_record(words, tmp_path, 
     assert len(records) == 2 == len(study.questions[0].seeds)
     assert all(record.status == "complete" for record in records)
     assert {"killed", "interrupted"} <= set(outcomes(out))
+    lost = next(cell for cell, lost in schedule.cells(study.questions[0], out, States(), 3) if lost)
+    assert not list(lost.folder.glob("checkpoint-*"))
     # How each runs alone.
     assert all("sure train --" in path.read_text() for path in out.glob(f"cells/*/{LOG}"))
     assert outcomes(out).count("finished") == 2
