@@ -96,10 +96,12 @@ def run(
                 step, outcome = worker.step, worker.outcome()
                 if outcome is None:
                     begun = running.died(step.cell, worker.process.pid, worker.how_it_died(), attempts)
-                    stillborn, outcome = (0, "killed") if begun else (stillborn + 1, "killed")
+                    outcome, stillborn = "killed", 0 if begun else stillborn + 1
                     if stillborn == _STILLBORN:
                         raise SureError(f"{stillborn} processes have died before they began ({worker.how_it_died()}).")
-                elif outcome == "in use":
+                else:
+                    stillborn = 0
+                if outcome == "in use":
                     elsewhere[step.cell.name] = time.monotonic() + _POLL
                 ended(step, outcome)
                 if outcome != "finished":
