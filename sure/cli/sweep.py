@@ -100,13 +100,11 @@ def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state
     from sure.record import RESULT, Result
     from sure.sweep import local, progress
 
-    def count() -> int:
-        return progress.ended(study, output_dir, state_of, attempts)
-
-    with tqdm(total=progress.total(study), unit="cell", desc=str(output_dir)) as bar:
+    now = (study, output_dir, state_of, attempts)
+    with tqdm(total=progress.total(*now), initial=progress.ended(*now), unit="cell", desc=str(output_dir)) as bar:
 
         def ended(step: Any, outcome: str) -> None:
-            bar.n = count()
+            bar.n, bar.total = progress.ended(*now), progress.total(*now)
             if outcome == "finished":
                 result = Result.read(step.cell.folder / RESULT)
                 bar.set_postfix_str(f"{step.cell.name}: {progress.tested(result)}")
@@ -114,14 +112,12 @@ def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state
                 bar.write(f"{step.cell.name}: {outcome}, see {step.cell.folder / 'log.txt'}")
             bar.refresh()
 
-        bar.n = bar.initial = count()
-        bar.refresh()
         try:
             local.run(study, output_dir, places, attempts, state_of, ended)
         except KeyboardInterrupt:
             bar.close()
             raise
-    _print_end(progress.rows(study, output_dir, state_of, attempts), output_dir)
+    _print_end(progress.rows(*now), output_dir)
 
 
 def _print_end(rows: list[Any], output_dir: Path) -> None:
@@ -183,13 +179,23 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
         )
     headers = ["question", "tries", "seeds", "trainable", "training MB", "a cell"]
     print(tabulate(rows, headers=headers, colalign=["left"] + ["right"] * 5, disable_numparse=True))
-    print(f"{total(study)} cells; one after another about {_time(seconds)} of training.")
+    print(
+        f"{total(study, output_dir, state_of, attempts)} cells; one after another about {_time(seconds)} of training."
+    )
     print(
         "Time is what cells of the same question have taken; ~: none has ended, and it is guessed from\n"
         "multiply-accumulates and how fast this machine multiplies matrices. Memory is an estimate for float32."
     )
+    sized = {question.settings["method"] for question in study.questions if _has_budget(question)}
+    one_size = sorted({question.settings["method"] for question in study.questions} - sized)
+    if sized and one_size:
+        print(f"One size, whatever the budget: {', '.join(one_size)}.")
     for note in notes:
         print(note)
+
+
+def _has_budget(question: Any) -> bool:
+    return any(option.startswith("budget=") for option in question.settings.get("method_options", []))
 
 
 def _status(argv: list[str]) -> None:
@@ -204,7 +210,8 @@ def _status(argv: list[str]) -> None:
     parser.add_argument("--attempts", type=_positive, default=3, help="as for `sure sweep`")
     arguments = parser.parse_args(argv)
     study = plan.Study.read(arguments.output_dir)
-    rows = progress.rows(study, arguments.output_dir, States(), arguments.attempts)
+    now = (study, arguments.output_dir, States(), arguments.attempts)
+    rows = progress.rows(*now)
     table = [
         [
             row.cell,
@@ -221,7 +228,7 @@ def _status(argv: list[str]) -> None:
     left = progress.seconds_left(study, rows)
     running = sum(row.running for row in rows)
     print(
-        f"{sum(row.ended for row in rows)} of {progress.total(study)} cells ended, {running} running; "
+        f"{sum(row.ended for row in rows)} of {progress.total(*now)} cells ended, {running} running; "
         f"{_time(sum(row.training_seconds for row in rows))} of training so far"
         + (f", about {_time(left / max(1, running))} left." if left is not None else ".")
     )

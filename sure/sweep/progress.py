@@ -37,9 +37,9 @@ def rows(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> li
     ]
 
 
-def total(study: Study) -> int:
-    """Cells that there will have been in the end."""
-    return sum(map(count, study.questions))
+def total(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> int:
+    """Cells that there will have been in the end, as far as is known."""
+    return sum(count(question, output_dir, state_of, attempts) for question in study.questions)
 
 
 def ended(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> int:

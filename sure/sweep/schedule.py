@@ -9,7 +9,7 @@ the end. The chosen one goes on to its test, and then there are the other seeds.
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sure.record import Selection, Tried
 from sure.sweep.plan import Cell, Question, Step, Study
@@ -35,26 +35,38 @@ def rounds(question: Question) -> list[tuple[float, int]]:
     return [(question.eta ** -float(len(kept) - index), keep) for index, keep in enumerate(kept)]
 
 
-def selected(
-    question: Question, output_dir: Path, state_of: StateOf, attempts: int
-) -> tuple[list[Step], dict[str, Any] | None, Selection | None]:
-    """What the comparison still needs; or the values that it has chosen, if any, and its trace, if it has one."""
+class Comparison(NamedTuple):
+    """How far the choice among a question's values is."""
+
+    # What it still needs.
+    pending: list[Step]
+    # All values so far, and those that have not lost.
+    values: list[dict[str, Any]]
+    left: list[dict[str, Any]]
+    # Once nothing is pending; None where all have failed.
+    chosen: dict[str, Any] | None = None
+    # Its trace; of one value there is none.
+    trace: Selection | None = None
+
+
+def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Comparison:
+    """The comparison of a question's values as its cells have it now."""
     if len(question.candidates) == 1:
-        return [], question.candidates[0], None
+        return Comparison([], question.candidates, question.candidates, question.candidates[0])
 
     def cell(values: dict[str, Any]) -> Cell:
         return question.cell(output_dir, values, question.seeds[0])
 
     if question.by == "optuna":
-        tried: list[tuple[dict[str, Any], Reached | None]] = []
-        while len(tried) < (question.tries or 0):
-            values = _suggested(question, tried)
+        candidates, turns = [], rounds(question)
+        results: list[tuple[dict[str, Any], Reached | None]] = []
+        while len(results) < (question.tries or 0):
+            candidates.append(values := _suggested(question, results))
             state = state_of(cell(values))
             reached = state.at(1.0)
             if reached is None and not state.failed(attempts):
-                return [Step(cell=cell(values), until=1.0)], None, None
-            tried.append((values, reached))
-        candidates, turns = [values for values, _ in tried], [(1.0, 1)]
+                return Comparison([Step(cell=cell(values), until=1.0)], candidates, candidates)
+            results.append((values, reached))
     else:
         candidates, turns = question.candidates, rounds(question)
     states = [state_of(cell(values)) for values in candidates]
@@ -67,14 +79,15 @@ def selected(
             elif not states[index].failed(attempts):
                 pending.append(Step(cell=cell(candidates[index]), until=until))
         if pending:
-            return pending, None, None
+            return Comparison(pending, candidates, [candidates[index] for index in left])
         left = [index for index, _ in sorted(scored, key=lambda one: _rank(question, *one))[:keep]]
     trace = [
         _tried(values, state, index in left, [until for until, _ in turns], attempts)
         for index, (values, state) in enumerate(zip(candidates, states, strict=True))
     ]
     selection = Selection(by=question.by, metric=question.metric, seed=question.seeds[0], tried=trace)
-    return [], candidates[left[0]] if left else None, selection
+    chosen = candidates[left[0]] if left else None
+    return Comparison([], candidates, [candidates[index] for index in left], chosen, selection)
 
 
 def records(question: Question, output_dir: Path, values: dict[str, Any]) -> list[Cell]:
@@ -84,31 +97,29 @@ def records(question: Question, output_dir: Path, values: dict[str, Any]) -> lis
 
 def cells(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Iterator[tuple[Cell, bool]]:
     """Every cell known so far, and whether it has lost the comparison."""
-    pending, values, trace = selected(question, output_dir, state_of, attempts)
-    known = question.candidates or [one.values for one in trace.tried] if trace else question.candidates
-    chosen = records(question, output_dir, values) if values is not None else []
-    of_candidates = [question.cell(output_dir, one, question.seeds[0]) for one in known]
-    running = {step.cell.name for step in pending}
-    of_candidates += [step.cell for step in pending if step.cell.name not in {cell.name for cell in of_candidates}]
-    for cell in of_candidates:
-        state = state_of(cell)
-        lost = cell not in chosen and cell.name not in running and bool(state.reached)
-        yield cell, lost and not state.failed(attempts)
-    yield from ((cell, False) for cell in chosen if cell not in of_candidates)
+    comparison = compare(question, output_dir, state_of, attempts)
+    for values in comparison.values:
+        cell = question.cell(output_dir, values, question.seeds[0])
+        lost = values not in comparison.left and not state_of(cell).failed(attempts)
+        yield cell, lost
+    if comparison.chosen is not None:
+        yield from ((cell, False) for cell in records(question, output_dir, comparison.chosen)[1:])
 
 
-def count(question: Question) -> int:
-    """Cells that it will have had in the end."""
-    return (len(question.candidates) or question.tries or 1) + len(question.seeds) - 1
+def count(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> int:
+    """Cells that it will have had in the end, as far as is known."""
+    comparison = compare(question, output_dir, state_of, attempts)
+    nothing_chosen = not comparison.pending and comparison.chosen is None
+    return (len(question.candidates) or question.tries or 1) + (0 if nothing_chosen else len(question.seeds) - 1)
 
 
 def _steps(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Iterator[Step]:
-    pending, values, selection = selected(question, output_dir, state_of, attempts)
-    yield from pending
-    for cell in records(question, output_dir, values) if values is not None else ():
+    comparison = compare(question, output_dir, state_of, attempts)
+    yield from comparison.pending
+    for cell in records(question, output_dir, comparison.chosen) if comparison.chosen is not None else ():
         state = state_of(cell)
         if not state.finished and not state.failed(attempts):
-            yield Step(cell=cell, selection=selection)
+            yield Step(cell=cell, selection=comparison.trace)
 
 
 def _rank(question: Question, index: int, reached: Reached) -> tuple[float, int]:

@@ -78,6 +78,9 @@ def report(place: Path, counted: Counter) -> None:
         attempts = State.read(path).attempts
         outcomes.update(attempt.outcome for attempt in attempts)
         assert Counter(attempt.outcome for attempt in attempts)["finished"] <= 1, path
+        paused = next((index for index, attempt in enumerate(attempts) if attempt.outcome == "paused"), len(attempts))
+        # What has paused goes on from there, or from later.
+        assert all(attempt.step > 0 for attempt in attempts[paused + 1 :]), path
     rows = progress.rows(study, place / "killed", States(), int(_ATTEMPTS))
     assert all(row.ended for row in rows), [row for row in rows if not row.ended]
     records = {

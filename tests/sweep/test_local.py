@@ -56,6 +56,11 @@ def test_killed_again_and_again_a_sweep_ends_with_every_record(words, tmp_path, 
     assert len(records) == 2 == len(study.questions[0].seeds)
     assert all(record.status == "complete" for record in records)
     assert {"killed", "interrupted"} <= set(outcomes(out))
+    for path in out.glob("cells/*"):
+        attempts = State.read(path).attempts
+        paused = [index for index, attempt in enumerate(attempts) if attempt.outcome == "paused"]
+        # What has paused goes on from there.
+        assert all(attempt.step > 0 for index in paused for attempt in attempts[index + 1 :])
     lost = next(cell for cell, lost in schedule.cells(study.questions[0], out, States(), 3) if lost)
     assert not list(lost.folder.glob("checkpoint-*"))
     # How each runs alone.

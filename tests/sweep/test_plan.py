@@ -4,6 +4,7 @@ import pytest
 
 from sure.errors import SureError
 from sure.sweep import plan
+from tests.factories import REPOSITORY
 
 STUDY = {
     "task": "emodb_emotion",
@@ -134,3 +135,8 @@ def test_a_folder_is_of_one_study_to_which_cells_may_be_added(tmp_path):
             plan.resolve(STUDY | change, "study.yaml").write(tmp_path)
     with pytest.raises(SureError, match=r"study\.json: .*`sure sweep` writes it"):
         plan.Study.read(tmp_path / "nowhere")
+
+
+def test_the_recipe_is_a_study():
+    study = plan.resolve(plan.read(REPOSITORY / "recipes" / "sweep.yaml") | {"data_dir": "x", "method": "lora"}, "x")
+    assert [question.settings["method_options"] for question in study.questions] == [["budget=1%"], ["budget=5%"]]

@@ -66,9 +66,9 @@ def test_a_sweep_chooses_trains_every_seed_and_scores_as_each_run_alone_does(res
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     lost = next(cell for cell, lost in schedule.cells(study.questions[0], tmp_path / "out", States(), 3) if lost)
     assert not (lost.folder / RESULT).exists()
-    rows = progress.rows(study, tmp_path / "out", States(), 3)
-    assert sorted(row.status for row in rows) == ["finished", "finished", "not chosen"]
-    assert all(row.ended for row in rows) and progress.total(study) == 3
+    now = (study, tmp_path / "out", States(), 3)
+    assert sorted(row.status for row in progress.rows(*now)) == ["finished", "finished", "not chosen"]
+    assert progress.ended(*now) == progress.total(*now) == 3
 
 
 def test_out_of_memory_half_the_batch_is_tried_and_the_record_says_so(resolved, tmp_path, monkeypatch):

@@ -70,9 +70,9 @@ def test_halving_goes_by_rounds_and_the_chosen_one_goes_on_to_every_seed():
         *[(2e-3, None, seed) for seed in (1, 2)],
     ]
     # Asked again when all is done, the trace is what it was.
-    _, values, trace = schedule.selected(one, OUT, folders, ATTEMPTS)
-    assert values == {"learning_rate": 2e-3}
-    assert [(tried.validation, tried.epochs, tried.chosen) for tried in trace.tried] == [
+    comparison = schedule.compare(one, OUT, folders, ATTEMPTS)
+    assert comparison.chosen == {"learning_rate": 2e-3}
+    assert [(tried.validation, tried.epochs, tried.chosen) for tried in comparison.trace.tried] == [
         (0.5, 4.0, False),
         (0.6, 4.0, True),
         (0.3, 2.0, False),
@@ -93,7 +93,7 @@ def test_what_it_costs():
     assert work(question(1, 2, 3)) == pytest.approx(0.25 * 3 + 0.25 * 2 + 0.5 + 1)
     assert work(question(1, 2, 3, by="grid")) == 4
     assert work(question(1)) == 2
-    assert schedule.count(question(1, 2, 3)) == 4
+    assert schedule.count(question(1, 2, 3), OUT, Folders(), ATTEMPTS) == 4
     assert schedule.rounds(question(*range(9), eta=3)) == [(pytest.approx(1 / 9), 3), (pytest.approx(1 / 3), 1)]
 
 
@@ -110,14 +110,14 @@ def test_a_lower_error_rate_is_better():
 def test_one_value_is_no_comparison():
     folders, one = Folders(), question(1)
     assert answered(one, folders, None) == [(1, None, 1), (1, None, 2)]
-    assert schedule.selected(one, OUT, folders, ATTEMPTS)[2] is None
+    assert schedule.compare(one, OUT, folders, ATTEMPTS).trace is None
 
 
 def test_a_value_that_fails_is_tried_so_often_and_loses_and_the_trace_says_so():
     folders, one = Folders(), question(1, 2)
     done = answered(one, folders, lambda rate, _: rate, lambda rate, seed: "RuntimeError: no" if rate == 2 else None)
     assert done == [(1, 0.5, 1), (2, 0.5, 1), (2, 0.5, 1), (2, 0.5, 1), (1, None, 1), (1, None, 2)]
-    trace = schedule.selected(one, OUT, folders, ATTEMPTS)[2]
+    trace = schedule.compare(one, OUT, folders, ATTEMPTS).trace
     assert [tried.validation for tried in trace.tried] == [1, None]
     assert trace.tried[1].failures == ["RuntimeError: no"] * 3
 
@@ -126,6 +126,7 @@ def test_where_every_value_fails_nothing_is_left_to_do():
     folders = Folders()
     done = answered(question(1, 2), folders, lambda *_: 0, lambda *_: "RuntimeError: no")
     assert len(done) == 2 * ATTEMPTS
+    assert schedule.count(question(1, 2), OUT, folders, ATTEMPTS) == 2
 
 
 def test_a_seed_that_fails_leaves_the_others():
@@ -151,14 +152,21 @@ def test_a_process_that_was_killed_with_progress_does_not_count():
     assert State(attempts=[attempt("failed", "FloatingPointError: nan", counts=True, final=True)]).failed(3)
 
 
-def test_the_cells_of_a_question_and_which_lost():
-    folders, one = Folders(), question(1, 2)
-    assert [lost for _, lost in schedule.cells(one, OUT, folders, ATTEMPTS)] == [False, False]
-    answered(one, folders, lambda rate, _: rate)
-    found = {cell.name: lost for cell, lost in schedule.cells(one, OUT, folders, ATTEMPTS)}
-    assert found == {"q--learning_rate=1--seed=1": True, "q--learning_rate=2--seed=1": False} | {
-        "q--learning_rate=2--seed=2": False
-    }
+def test_a_cell_has_lost_once_its_round_is_over_and_never_while_another_is_at_it():
+    folders, one = Folders(), question(1, 2, 3)
+
+    def lost():
+        found = schedule.cells(one, OUT, folders, ATTEMPTS)
+        return [cell.name.removeprefix("q--learning_rate=") for cell, lost in found if lost]
+
+    seen = []
+    while steps := schedule.next_steps(plan.Study(questions=[one]), OUT, folders, ATTEMPTS):
+        folders.do(steps[0], score=steps[0].cell.settings["learning_rate"])
+        seen.append(lost())
+    # Three in the first round, two in the second, of which the better one is tested with two seeds.
+    first, both = ["1--seed=1"], ["1--seed=1", "2--seed=1"]
+    assert seen == [[], [], first, first, both, both, both]
+    assert len(list(schedule.cells(one, OUT, folders, ATTEMPTS))) == 4
 
 
 def test_tries_out_of_a_range_follow_from_those_before():
