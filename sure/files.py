@@ -15,6 +15,10 @@ from sure.errors import SureError
 _LOCK = ".lock"
 
 
+class InUse(SureError):
+    """A folder that somebody else has locked."""
+
+
 def read_text(path: Path) -> str:
     """The text of a file, without a byte order mark. Raises `SureError` where it is not there or not UTF-8."""
     try:
@@ -58,8 +62,8 @@ def locked(folder: Path, what: object, wait: bool) -> Iterator[None]:
     """A folder that nobody else has locked meanwhile; it is made where there is none.
 
     The lock is the operating system's and goes with the process, however that ends; the file it is on stays. Raises
-    `SureError`, beginning with `what`, where the folder cannot be written and, unless it is to `wait`, where it is in
-    use.
+    `SureError`, beginning with `what`, where the folder cannot be written and, unless it is to `wait`, `InUse` where it
+    is in use.
     """
     lock = FileLock(folder / _LOCK)
     with writing(what):
@@ -67,7 +71,7 @@ def locked(folder: Path, what: object, wait: bool) -> Iterator[None]:
         try:
             held = lock.acquire(blocking=wait)
         except Timeout:
-            raise SureError(f"{what} is in use by another run. Wait until it ends, or choose another folder.") from None
+            raise InUse(f"{what} is in use by another run. Wait until it ends, or choose another folder.") from None
     with held:
         yield
 

@@ -1,6 +1,8 @@
 """Where backbones come from: shipped names, named sizes with random weights, local folders and the hub."""
 
+import copy
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,15 @@ def load(
     options: dict[str, Any] | None = None,
     head: bool = False,
     layers: int | None = None,
+    kept: "Kept | None" = None,
 ) -> Backbone:
     """The backbone `name`: a shipped name, `<family>:<size>` with random weights, a local folder or a hub id.
 
     With `weights` false the configuration alone is read and the parameters are made where `torch.device` has been set
     to, such as on the meta device (for budgets); then `layers` may be fewer than the configuration has.
     `options` are the family's; with `head` a task will put a head on the model, so that of an encoder-decoder the
-    encoder is what counts. Raises `SureError` where there is no such model, its family is not one of ours, or an option
-    is wrong.
+    encoder is what counts. `kept` is what several runs of a process have in common. Raises `SureError` where there is
+    no such model, its family is not one of ours, or an option is wrong.
     """
     if sized := _named_size(name):
         family, config = sized
@@ -62,16 +65,36 @@ def load(
     if not weights:
         # SpecAugment's embedding is made by a constructor that does not heed the device.
         model, processor, digest = family.new_model(config).to(torch.get_default_device()), None, "no weights"
-    elif place is not None:
-        model, processor, digest = _pretrained(place, revision, config, family)
     else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)
-            model = family.new_model(config)
-        processor, digest = family.new_processor(config), _digest_of(model)
+
+        def read() -> tuple[PreTrainedModel, Any, str]:
+            return _pretrained(place, revision, config, family) if place is not None else _random(config, family)
+
+        model, processor, digest = kept.copy((name, revision), read) if kept else read()
     # `sure pretrain --steps 0` marks what it leaves.
     pretrained = weights and place is not None and not getattr(config, "random_weights", False)
     return family(name, model, processor, revision=digest, pretrained=pretrained, options=chosen, head=head)
+
+
+class Kept:
+    """The model that was read last, of which the next run of the process gets a copy as if it had been read again.
+
+    Reading uses random numbers, for parameters that a checkpoint lacks among others: a copy is for those who begin with
+    the same, and leaves those that reading would have left. So no score depends on what a process did before.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+
+    def copy(self, key: tuple, read: Callable[[], tuple[PreTrainedModel, Any, str]]) -> tuple:
+        """What `read` gives, read again only for another key or other random numbers."""
+        key = (*key, torch.get_rng_state().numpy().tobytes())
+        if key != self._key:
+            self._key = None
+            self._read = read()
+            self._left, self._key = torch.get_rng_state(), key
+        torch.set_rng_state(self._left)
+        return copy.deepcopy(self._read)
 
 
 def around(model: PreTrainedModel) -> Backbone:
@@ -129,6 +152,13 @@ def _stored(name: str, place: str, revision: str | None) -> tuple[type[Backbone]
             f"--backbone {name}: neither built in ({', '.join([*SHIPPED, *ALIASES])}, <family>:<size>), nor a folder "
             f"with config.json, nor a model that could be read from the hub: {str(error).splitlines()[0]}"
         ) from None
+
+
+def _random(config: PreTrainedConfig, family: type[Backbone]) -> tuple[PreTrainedModel, Any, str]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        model = family.new_model(config)
+    return model, family.new_processor(config), _digest_of(model)
 
 
 def _pretrained(

@@ -6,6 +6,7 @@ import sys
 from sure import __version__
 from sure.cli import budget, data, leaderboard, listing, predict, pretrain
 from sure.cli.shared import run_command, subcommands
+from sure.cli.sweep import sweep
 from sure.cli.train import train
 
 _EPILOG = """\
@@ -20,13 +21,17 @@ examples:
 def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     argv = sys.argv[1:] if argv is None else argv
-    run_command(lambda: _dispatch(argv), resumes=argv[:1] in (["train"], ["pretrain"]))
+    run_command(lambda: _dispatch(argv), resumes=argv[:1] in (["train"], ["pretrain"], ["sweep"]))
 
 
 def _dispatch(argv: list[str]) -> None:
     # `train` has the trainer's flags, whose parser takes seconds to import.
     if argv[:1] == ["train"]:
         train(argv[1:], "sure train")
+        return
+    # And `sweep` takes them too.
+    if argv[:1] == ["sweep"]:
+        sweep(argv[1:])
         return
     arguments = _parser().parse_args(argv)
     arguments.run(arguments)
@@ -43,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = subcommands(parser)
 
     commands.add_parser("train", help="train a method on a task and write a result record", add_help=False)
+    commands.add_parser("sweep", help="choose settings and compare methods, in many runs", add_help=False)
 
     for subcommand in (predict, budget, listing, data, pretrain, leaderboard):
         subcommand.add_to(commands)

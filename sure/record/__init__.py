@@ -228,6 +228,30 @@ class Provenance(_Strict):
     finished: str = Field(description="UTC, ISO 8601.")
 
 
+class Tried(_Strict):
+    """A setting that was compared with others."""
+
+    values: dict[str, Any] = Field(description="By flag, what it tried.")
+    validation: float | None = Field(description="Its best validation score so far; null where it failed before.")
+    epochs: float = Field(description="Passes over the training split that this score comes of.")
+    training_seconds: float = Field(description="What it cost until then.")
+    chosen: bool
+    failures: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda failures: not failures,
+        description="What went wrong in earlier attempts at it, or in all; absent where nothing did.",
+    )
+
+
+class Selection(_Strict):
+    """How the settings of a run were chosen, on validation."""
+
+    by: Literal["grid", "halving", "optuna"]
+    metric: str
+    seed: int = Field(description="All were compared with it.")
+    tried: list[Tried]
+
+
 class Result(_Strict):
     """One run."""
 
@@ -242,6 +266,11 @@ class Result(_Strict):
     )
     interval: Interval | None
     predictions: dict[str, PredictionsFile] = Field(description="By evaluation.")
+    selection: Selection | None = Field(
+        default=None,
+        exclude_if=lambda selection: selection is None,
+        description="Of a sweep: what was compared to choose this run's settings; absent where nothing was.",
+    )
     provenance: Provenance
 
     @property

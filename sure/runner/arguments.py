@@ -229,7 +229,7 @@ def _refuse_lone_processes(known: int) -> None:
 
 
 # What may differ between a run and its continuation without changing a score.
-_INDIFFERENT = {"data_dir", "cache_dir", "cache_frozen", "preprocessing_workers", "restart"}
+INDIFFERENT = {"data_dir", "cache_dir", "cache_frozen", "preprocessing_workers", "restart"}
 # What of the trainer's arguments may not.
 _DECISIVE = (
     *("learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
@@ -278,7 +278,7 @@ _DESCRIPTION = (
 
 def settings(run: RunArguments, trainer: TrainerArguments) -> dict[str, Any]:
     """Everything that decides the scores, as JSON values: two runs with equal settings are the same run."""
-    chosen = {name: value for name, value in dataclasses.asdict(run).items() if name not in _INDIFFERENT}
+    chosen = {name: value for name, value in dataclasses.asdict(run).items() if name not in INDIFFERENT}
     arguments = trainer.to_dict()
     chosen |= {name: arguments[name] for name in _DECISIVE}
     chosen["global_batch_size"] = (

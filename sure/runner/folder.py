@@ -80,17 +80,7 @@ def failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metr
         yield
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        failed = Result(
-            status="failed",
-            error=message,
-            run=record,
-            metric=metric,
-            cost=None,
-            scores={},
-            interval=None,
-            predictions={},
-            provenance=provenance(started),
-        )
+        failed = failed_result(record, metric, message, started)
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         # A full disk is no OSError where C++ or Rust writes.
         if any(words in message for words in _TORCH_CANNOT_WRITE):
@@ -102,6 +92,21 @@ def failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metr
         if reason is None:
             raise
         raise SureError(f"The run failed: {reason}.") from None
+
+
+def failed_result(record: Run, metric: str, error: str, started: str) -> Result:
+    """The record of a run that broke."""
+    return Result(
+        status="failed",
+        error=error,
+        run=record,
+        metric=metric,
+        cost=None,
+        scores={},
+        interval=None,
+        predictions={},
+        provenance=provenance(started),
+    )
 
 
 def _write_failed(record: Result, output_dir: Path) -> str | None:
@@ -138,6 +143,11 @@ def stopped_early(checkpoint: Path) -> Path | None:
             if early_stopping["attributes"]["early_stopping_patience_counter"] >= patience:
                 return checkpoint.parent / Path(state["best_model_checkpoint"]).name
     return None
+
+
+def trainer_state(checkpoint: Path) -> dict[str, Any] | None:
+    """What the trainer wrote of itself into a checkpoint."""
+    return _read(checkpoint / "trainer_state.json")
 
 
 def _checkpoints(output_dir: Path) -> dict[int, Path]:

@@ -6,11 +6,12 @@ torchrun --standalone --nproc_per_node 4 -m sure.train ...the same
 
 import copy
 import dataclasses
+import json
 import logging
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import DatasetDict
 from peft import PeftModel
@@ -33,6 +34,7 @@ from sure.record import (
     MethodInfo,
     Result,
     Run,
+    Selection,
     SplitSize,
     plugins,
     write_predictions,
@@ -50,7 +52,7 @@ from sure.runner.folder import (
     stopped_early,
 )
 from sure.runner.frozen import cache_frozen
-from sure.runner.trainer import BenchmarkTrainer, callbacks, refuse_unusable, steps
+from sure.runner.trainer import BenchmarkTrainer, Pause, Paused, callbacks, refuse_unusable, steps
 from sure.task import Task
 from sure.task.scoring import interval, score_with_intervals
 
@@ -65,8 +67,55 @@ def main(argv: list[str] | None = None, prog: str = "sure train") -> Result:
     return train(*parse(legacy.translate(argv), prog))
 
 
-def train(run: RunArguments, args: TrainerArguments) -> Result:
+class Progress(NamedTuple):
+    """How far a run that paused has come."""
+
+    # Of all steps that there are; 1 where training stopped early.
+    share: float
+    epochs: float
+    # The best so far, by the metric that selects the checkpoint; None where nothing was evaluated.
+    validation: float | None
+    training_seconds: float
+
+
+class Shared:
+    """What the runs of one process have in common: the corpus that was read last, decoded, and the backbone."""
+
+    def __init__(self) -> None:
+        self.backbone = loading.Kept()
+        self._key: str | None = None
+
+    def corpus(self, run: RunArguments, task: Task) -> tuple[Task, DatasetDict]:
+        """The task, loaded, and its splits. Raises as `Task.load`."""
+        names = ("task", "task_options", "data_dir", "max_seconds", "cache_dir")
+        key = json.dumps([getattr(run, name) for name in names])
+        if key != self._key:
+            self._key = self._decoded = None
+            self._splits, self._task = task.load(Path(run.data_dir)), task
+            self._key = key
+        # Training may teach a task something.
+        return copy.deepcopy(self._task), self._splits
+
+    def decoded(self, run: RunArguments) -> tuple[DatasetDict, str]:
+        """The splits of the corpus with their waveforms, and its fingerprint."""
+        self._decoded = self._decoded or _decoded(run, self._task, self._splits)
+        return self._decoded
+
+
+def train(
+    run: RunArguments,
+    args: TrainerArguments,
+    *,
+    until: float | None = None,
+    selection: Selection | None = None,
+    shared: Shared | None = None,
+    locked_already: bool = False,
+) -> Result | Progress:
     """Train, or resume, or give the record of a run that is already complete.
+
+    `until`: pause at the first checkpoint from this share of all steps on, score no test and leave no record, so that
+    the same run can go on. `selection`: how its settings were chosen, for the record. `shared`: what it has in common
+    with other runs of the process. `locked_already`: nobody else can write into the output folder.
 
     Writes into `args.output_dir`: the adapter with its head, `run.json`, checkpoints, TensorBoard logs,
     `predictions-<split>.jsonl` and last `result.json`. Raises `SureError` for anything a user can put right.
@@ -79,22 +128,35 @@ def train(run: RunArguments, args: TrainerArguments) -> Result:
     _settle(run, args, task)
     refuse_unusable(args)
     applying.config_class(run.method)
-    splits = task.load(Path(run.data_dir))
+    task, splits = shared.corpus(run, task) if shared else (task, task.load(Path(run.data_dir)))
     # The other processes of a run write where its main process does.
-    with nullcontext() if args.process_index else locked(output_dir, f"--output_dir {output_dir}", wait=False):
-        return _train(run, args, task, splits)
+    alone = args.process_index or locked_already
+    with nullcontext() if alone else locked(output_dir, f"--output_dir {output_dir}", wait=False):
+        return _train(run, args, task, splits, until, selection, shared)
 
 
-def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: DatasetDict) -> Result | None:
-    """Decode and train; the main process gives the record."""
-    started, output_dir = now(), Path(args.output_dir)
+def _decoded(run: RunArguments, task: Task, splits: DatasetDict) -> tuple[DatasetDict, str]:
     splits = cache.decode(
         splits,
         cache_dir=Path(run.cache_dir) if run.cache_dir else None,
         max_seconds=run.max_seconds,
         workers=run.preprocessing_workers,
     )
-    fingerprint = cache.fingerprint(splits, task.trials)
+    return splits, cache.fingerprint(splits, task.trials)
+
+
+def _train(
+    run: RunArguments,
+    args: TrainerArguments,
+    task: Task,
+    splits: DatasetDict,
+    until: float | None,
+    selection: Selection | None,
+    shared: Shared | None,
+) -> Result | Progress | None:
+    """Decode and train; the main process gives the record."""
+    started, output_dir = now(), Path(args.output_dir)
+    splits, fingerprint = shared.decoded(run) if shared else _decoded(run, task, splits)
     chosen = settings(run, args) | {"data_fingerprint": fingerprint}
     done = complete_or_prepared(output_dir, run, args, chosen)
     if done:
@@ -107,6 +169,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
         run.backbone_revision,
         options=parse_options(run.backbone_options, "--backbone_options"),
         head=task.with_head,
+        kept=shared.backbone if shared else None,
     )
     config = applying.configure(run.method, backbone, parse_options(run.method_options, "--method_options"))
     seed = args.seed if args.data_seed is None else args.data_seed
@@ -157,12 +220,23 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             evaluations["validation"],
             model=model,
             args=args,
-            callbacks=[*callbacks(run.early_stopping_patience), *accompanying],
+            callbacks=[
+                *callbacks(run.early_stopping_patience),
+                *accompanying,
+                *([] if until is None else [Pause(until)]),
+            ],
         )
         # Of a model in parts no process can save or measure the whole.
         whole = copy.deepcopy(model) if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled else model
         cached = cache_frozen(model, training, list(evaluations.values()), run, args)
-        _train_or_resume(trainer, output_dir)
+        try:
+            _train_or_resume(trainer, output_dir, until)
+        except Paused:
+            # Those who log close their files.
+            trainer.callback_handler.on_train_end(args, trainer.state, trainer.control)
+            state, early = trainer.state, stopped_early(newest_checkpoint(output_dir))
+            share = 1.0 if early else state.global_step / state.max_steps
+            return Progress(share, state.epoch or 0.0, state.best_metric, trainer.meter.training_seconds)
         trainer.calibrate(lambda: Utterances.longest_first(splits["train"]))
         rows = {
             name: trainer.predict_rows(utterances, keep=name != "validation")
@@ -172,7 +246,7 @@ def _train(run: RunArguments, args: TrainerArguments, task: Task, splits: Datase
             trainer.put_together(whole)
         if not args.should_save:
             return None
-        return _finish(trainer, whole, task, record, rows, cached, started)
+        return _finish(trainer, whole, task, record, rows, cached, started, selection)
 
 
 def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
@@ -193,7 +267,7 @@ def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
     args.greater_is_better = task.metric_named(metric).higher_is_better
 
 
-def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path) -> None:
+def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path, until: float | None) -> None:
     checkpoint = newest_checkpoint(output_dir)
     if checkpoint is None:
         trainer.train()
@@ -206,6 +280,8 @@ def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path) -> None:
     # Killed between its last checkpoint and its record: another epoch could change the scores.
     trainer.model.load_adapter(str(best), trainer.model.active_adapter)
     trainer.restore(checkpoint)
+    if until is not None:
+        raise Paused
 
 
 def _finish(
@@ -216,6 +292,7 @@ def _finish(
     rows: dict[str, list[dict[str, Any]]],
     cached: Cached | None,
     started: str,
+    selection: Selection | None,
 ) -> Result:
     """Write the adapter, predictions and record of a trained model."""
     output_dir, device = Path(trainer.args.output_dir), trainer.args.device
@@ -252,6 +329,7 @@ def _finish(
             split: write_predictions(output_dir / f"predictions-{split}.jsonl", members)
             for split, members in rows.items()
         },
+        selection=selection,
         provenance=provenance(started),
     )
     write_card(output_dir, result, task.speaks)

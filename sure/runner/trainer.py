@@ -45,13 +45,18 @@ _MANY_STEPS = 1_000_000
 
 
 class CostMeter(TrainerCallback, ExportableState):
-    """Seconds of training and of evaluation, and memory after each step; carried over when a run resumes."""
+    """Seconds of training and of evaluation, and memory after each step; carried over when a run resumes.
+
+    Of the memory a summary, for a run that makes no further step.
+    """
 
     def __init__(self) -> None:
         self.training_seconds = 0.0
         self.evaluation_seconds = 0.0
         # Grows by what each step has, which lies on the GPU.
         self.utterances: int | Tensor = 0
+        self.earlier_memory: dict[str, Any] | None = None
+        self._device: torch.device | None = None
         self._resumed_at: float | None = None
         self._memory: list[int] = []
 
@@ -59,12 +64,17 @@ class CostMeter(TrainerCallback, ExportableState):
         """What a checkpoint keeps."""
         self._stop_clock()
         self._start_clock()
-        attributes = {name: getattr(self, name) for name in ("training_seconds", "evaluation_seconds")}
+        if self._memory:
+            self.earlier_memory = self.memory(self._device).model_dump()
+        attributes = {
+            name: getattr(self, name) for name in ("training_seconds", "evaluation_seconds", "earlier_memory")
+        }
         return {"args": {}, "attributes": attributes | {"utterances": int(self.utterances)}}
 
     def on_train_begin(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
         if args.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(args.device)
+        self._device = args.device
         self._start_clock()
 
     def on_step_end(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
@@ -83,9 +93,9 @@ class CostMeter(TrainerCallback, ExportableState):
             self._resumed_at += seconds
 
     def memory(self, device: torch.device) -> Memory | None:
-        """Memory since the run began or resumed; None where no step was made."""
+        """Memory since the run began or resumed, or before where no step was made since; None where none ever was."""
         if not self._memory:
-            return None
+            return Memory(**self.earlier_memory) if self.earlier_memory else None
         cuda = device.type == "cuda"
         return Memory(
             kind="cuda allocated" if cuda else "resident set",
@@ -101,6 +111,33 @@ class CostMeter(TrainerCallback, ExportableState):
         if self._resumed_at is not None:
             self.training_seconds += time.perf_counter() - self._resumed_at
         self._resumed_at = None
+
+
+class Paused(Exception):
+    """Training has come as far as it was asked to, and left a checkpoint to go on from."""
+
+
+class Pause(TrainerCallback):
+    """Stops at the first checkpoint from a share of all steps on, in the middle of the schedule of all of them.
+
+    By an exception: at its own end the trainer would delete the newest checkpoint where another is better.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # Interrupted between that checkpoint and its end.
+        self._stop(state)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if control.should_training_stop:
+            raise Paused
+        self._stop(state)
+
+    def _stop(self, state: TrainerState) -> None:
+        if state.global_step >= self.share * state.max_steps:
+            raise Paused
 
 
 class StopAtNaN(TrainerCallback):

@@ -178,3 +178,21 @@ def test_a_model_of_the_hub_is_recorded_by_its_commit(monkeypatch, tmp_path):
     monkeypatch.setattr(loading, "resolve_revision", lambda name, revision: resolved)
     assert loading._commit("someone/model", "main") == "a" * 40
     assert loading._commit(str(tmp_path), None) is None
+
+
+def test_what_is_kept_of_a_backbone_is_as_if_it_had_been_read_again():
+    kept, seen = loading.Kept(), set()
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        read, left = loading.load("sure-mini", head=True), torch.rand(1)
+        torch.manual_seed(seed)
+        again, left_again = loading.load("sure-mini", head=True, kept=kept), torch.rand(1)
+        # Reading uses random numbers, so that what comes after would else begin with others.
+        assert left.equal(left_again)
+        assert read.revision == again.revision
+        for parameter, same in zip(read.model.parameters(), again.model.parameters(), strict=True):
+            assert parameter.equal(same)
+            # A run of its own trains.
+            same.data.add_(1)
+        seen.add(id(again.model))
+    assert len(seen) == 3

@@ -1,0 +1,270 @@
+"""`sure sweep`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sure.errors import SureError
+
+_DESCRIPTION = """\
+From one run to an answer: tasks x backbones x methods x budgets, each with its learning rate chosen on validation with
+one seed, the chosen one run with every seed, and test scored for the chosen ones alone. What is done is not done again:
+the same command goes on where it was stopped, on this machine or another with the same folder.
+
+  sure sweep study.yaml                      with keys that are named as the flags below, which count before it
+  sure sweep --task emodb_emotion --data_dir data/emodb --method all --budget 0.5% 1% --learning_rate 5e-4 2e-3 \\
+      --seed 1 2 3 --output_dir out/sweep --num_train_epochs 10       and any flag of `sure train`; of several values of
+                                                                      one, the best is chosen too
+  sure sweep status out/sweep                cells, who runs them, cost so far, time left
+"""
+
+_LISTS = ("task", "data_dir", "backbone", "method", "budget", "learning_rate", "seed")
+
+
+def sweep(argv: list[str]) -> None:
+    """`sure sweep` and its subcommands."""
+    if argv[:1] == ["status"]:
+        _status(argv[1:])
+        return
+    # Before the flags: of those that are not known here, the parser would take a value for the study.
+    study = Path(argv[0]) if argv and not argv[0].startswith("-") else None
+    arguments, rest = _parser().parse_known_args(argv[1:] if study else argv)
+    _run(study, arguments, _settings(rest))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sure sweep",
+        usage="sure sweep [STUDY] [flags]",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--output_dir", type=Path, metavar="DIR", help="the sweep's folder, with a run's folder a cell")
+    parser.add_argument("--task", nargs="+", help="`sure tasks` lists them")
+    parser.add_argument("--data_dir", nargs="+", metavar="DIR", help="a corpus for each task, or one for all")
+    parser.add_argument("--backbone", nargs="+", help="as for `sure train`")
+    parser.add_argument("--method", nargs="+", help="or all, every method of SURE (default)")
+    parser.add_argument(
+        "--budget", nargs="+", metavar="SIZE", help="as for `sure budget`; a method of one size keeps it and runs once"
+    )
+    parser.add_argument("--learning_rate", nargs="+", metavar="RATE", help="of several the best on validation")
+    parser.add_argument("--seed", nargs="+", help="the first is that of the comparison")
+    parser.add_argument(
+        "--select",
+        choices=("halving", "grid", "optuna"),
+        help="halving (default): one in --eta goes on, in rounds; grid: all train to the end; optuna: out of ranges",
+    )
+    parser.add_argument("--eta", help="of so many values one goes on (2)")
+    parser.add_argument("--tries", help="compare no more than so many values")
+    parser.add_argument("--attempts", type=_positive, default=3, help="at a cell that fails (3)")
+    parser.add_argument(
+        "--cells_per_device",
+        type=_cells,
+        default="auto",
+        metavar="NUMBER",
+        help="cells at once on each GPU, or on the CPU (auto: as memory is estimated to allow; on the CPU one)",
+    )
+    parser.add_argument("--dry_run", action="store_true", help="print cells, parameters, estimated memory and time")
+    return parser
+
+
+def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
+    from sure.sweep import local, plan
+    from sure.sweep.state import States
+
+    raw = plan.read(study) if study else {}
+    source = str(study or "sure sweep")
+    raw |= {name: values for name in _LISTS if (values := getattr(arguments, name)) is not None}
+    if settings:
+        raw["settings"] = (raw.get("settings") or {}) | settings
+    select = {"by": arguments.select, "eta": arguments.eta, "tries": arguments.tries}
+    if given := {name: value for name, value in select.items() if value is not None}:
+        before = raw.get("select") or {}
+        raw["select"] = ({"by": before} if isinstance(before, str) else before) | given
+    output_dir = Path(arguments.output_dir or raw.pop("output_dir", None) or f"out/{study.stem if study else 'sweep'}")
+    raw.pop("output_dir", None)
+    resolved = plan.resolve(raw, source)
+    state_of = States()
+    if arguments.dry_run:
+        _dry_run(resolved, output_dir, state_of, arguments.attempts)
+        return
+    resolved.write(output_dir)
+    gpus, cells_at_once = _room(resolved, output_dir, state_of, arguments)
+    _sweep(resolved, output_dir, local.places(gpus, cells_at_once), arguments.attempts, state_of)
+
+
+def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state_of: Any) -> None:
+    from tqdm import tqdm
+
+    from sure.record import RESULT, Result
+    from sure.sweep import local, progress
+
+    now = (study, output_dir, state_of, attempts)
+    with tqdm(total=progress.total(*now), initial=progress.ended(*now), unit="cell", desc=str(output_dir)) as bar:
+
+        def ended(step: Any, outcome: str) -> None:
+            bar.n, bar.total = progress.ended(*now), progress.total(*now)
+            if outcome == "finished":
+                result = Result.read(step.cell.folder / RESULT)
+                bar.set_postfix_str(f"{step.cell.name}: {progress.tested(result)}")
+            elif outcome not in ("paused", "in use"):
+                bar.write(f"{step.cell.name}: {outcome}, see {step.cell.folder / 'log.txt'}")
+            bar.refresh()
+
+        try:
+            local.run(study, output_dir, places, attempts, state_of, ended)
+        except KeyboardInterrupt:
+            bar.close()
+            raise
+    _print_end(progress.rows(*now), output_dir)
+
+
+def _print_end(rows: list[Any], output_dir: Path) -> None:
+    finished = [row for row in rows if row.score]
+    print(
+        f"{len(finished)} records of {len(rows)} cells, {_time(sum(row.training_seconds for row in rows))} of training."
+    )
+    for row in rows:
+        if row.ended and not row.score and row.status != "not chosen":
+            print(f"{row.cell}: {row.status}")
+    print(f"Next:\n  sure leaderboard add {output_dir}/cells/*/result.json && sure leaderboard show")
+
+
+def _room(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Namespace) -> tuple[int, int]:
+    """GPUs, and cells at once on each, or on the CPU."""
+    import torch
+
+    from sure.sweep import local
+    from sure.sweep.estimate import Estimates
+
+    gpus = torch.cuda.device_count()
+    if arguments.cells_per_device != "auto":
+        return gpus, arguments.cells_per_device
+    if not gpus:
+        return 0, 1
+    estimates = Estimates(output_dir, state_of, arguments.attempts)
+    known = [estimates.of(question) for question in study.questions]
+    largest = max((one.training_bytes for one in known if one.training_bytes is not None), default=None)
+    if any(one.training_bytes is None and one.impossible is None for one in known):
+        largest = None
+    beyond = max(map(estimates.beyond, study.questions))
+    free = min(torch.cuda.mem_get_info(gpu)[0] for gpu in range(gpus))
+    return gpus, local.cells_within(free, largest, beyond)
+
+
+def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None:
+    from tabulate import tabulate
+
+    from sure.sweep.estimate import Estimates, work
+    from sure.sweep.progress import total
+
+    estimates, rows, seconds, notes = Estimates(output_dir, state_of, attempts), [], 0.0, []
+    for question in study.questions:
+        one = estimates.of(question)
+        if one.impossible:
+            notes.append(f"Does not apply: {question.name}: {one.impossible}")
+        if one.seconds is not None:
+            seconds += one.seconds * work(question)
+        tried = len(question.candidates) or question.tries
+        rows.append(
+            [
+                question.name,
+                tried if tried > 1 else "",
+                len(question.seeds),
+                _number(one.trainable_parameters),
+                _number(one.training_bytes and round(one.training_bytes / 1e6)),
+                "" if one.seconds is None else f"{'' if one.measured else '~'}{_time(one.seconds)}",
+            ]
+        )
+    headers = ["question", "tries", "seeds", "trainable", "training MB", "a cell"]
+    print(tabulate(rows, headers=headers, colalign=["left"] + ["right"] * 5, disable_numparse=True))
+    print(
+        f"{total(study, output_dir, state_of, attempts)} cells; one after another about {_time(seconds)} of training."
+    )
+    print(
+        "Time is what cells of the same question have taken; ~: none has ended, and it is guessed from\n"
+        "multiply-accumulates and how fast this machine multiplies matrices. Memory is an estimate for float32."
+    )
+    sized = {question.settings["method"] for question in study.questions if _has_budget(question)}
+    one_size = sorted({question.settings["method"] for question in study.questions} - sized)
+    if sized and one_size:
+        print(f"One size, whatever the budget: {', '.join(one_size)}.")
+    for note in notes:
+        print(note)
+
+
+def _has_budget(question: Any) -> bool:
+    return any(option.startswith("budget=") for option in question.settings.get("method_options", []))
+
+
+def _status(argv: list[str]) -> None:
+    """`sure sweep status`."""
+    from tabulate import tabulate
+
+    from sure.sweep import plan, progress
+    from sure.sweep.state import States
+
+    parser = argparse.ArgumentParser(prog="sure sweep status", description="Cells of a sweep, from its folder alone.")
+    parser.add_argument("output_dir", type=Path, metavar="DIR", help="the --output_dir of `sure sweep`")
+    parser.add_argument("--attempts", type=_positive, default=3, help="as for `sure sweep`")
+    arguments = parser.parse_args(argv)
+    study = plan.Study.read(arguments.output_dir)
+    now = (study, arguments.output_dir, States(), arguments.attempts)
+    rows = progress.rows(*now)
+    table = [
+        [
+            row.cell,
+            row.status,
+            f"{row.epochs:g}",
+            "" if row.validation is None else f"{row.validation:.3f}",
+            row.score or "",
+            f"{row.training_seconds:.0f}",
+        ]
+        for row in rows
+    ]
+    headers = ["cell", "status", "epochs", "validation", "test [95 %]", "seconds"]
+    print(tabulate(table, headers=headers, disable_numparse=True, maxcolwidths=[None, 60, None, None, None, None]))
+    left = progress.seconds_left(study, rows)
+    running = sum(row.running for row in rows)
+    print(
+        f"{sum(row.ended for row in rows)} of {progress.total(*now)} cells ended, {running} running; "
+        f"{_time(sum(row.training_seconds for row in rows))} of training so far"
+        + (f", about {_time(left / max(1, running))} left." if left is not None else ".")
+    )
+
+
+def _settings(words: list[str]) -> dict[str, Any]:
+    """Further flags: of one value what every run has, of several what is compared."""
+    settings: dict[str, Any] = {}
+    name = None
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word.removeprefix("--").partition("=")
+            settings[name] = [value] if equals else []
+        elif name is None:
+            raise SureError(f"sure sweep: {word!r}: a study is one file (`sure sweep --help`).")
+        else:
+            settings[name].append(word)
+    return {name: values[0] if len(values) == 1 else values or True for name, values in settings.items()}
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _positive(text: str) -> int:
+    from sure.cli.shared import positive
+
+    return positive(text)
+
+
+def _cells(text: str) -> int | str:
+    return text if text == "auto" else _positive(text)

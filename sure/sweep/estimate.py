@@ -1,0 +1,186 @@
+"""What a study will take before it runs: parameters and memory from configurations, time from what has ended.
+
+Where nothing has, time is guessed from multiply-accumulates, at the speed at which this machine multiplies matrices:
+for each training utterance a forward pass, another for the gradients of what it computes, and one for those of the
+weights that train.
+"""
+
+import functools
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sure import audio
+from sure.budget import Batch, Budget, Budgets
+from sure.errors import SureError
+from sure.method.fitting import OutOfReach
+from sure.record import RESULT, Result
+from sure.runner.arguments import TrainerArguments, parse
+from sure.sweep.plan import Question, options_of
+from sure.sweep.schedule import StateOf, cells, rounds
+from sure.task import TaskWithHead, evenly_spread
+
+# Recordings whose length stands for that of all.
+_LOOKED_AT = 50
+_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of each cell of a question; None where nothing is known."""
+
+    trainable_parameters: int | None = None
+    training_bytes: int | None = None
+    # Of training to the end.
+    seconds: float | None = None
+    measured: bool = False
+    # Why it cannot be had at all.
+    impossible: str | None = None
+
+
+class Estimates:
+    """Corpora are listed, not decoded, and backbones' configurations read, each once."""
+
+    def __init__(self, output_dir: Path, state_of: StateOf, attempts: int) -> None:
+        self._output_dir, self._state_of, self._attempts = output_dir, state_of, attempts
+        self._corpus = functools.cache(_corpus)
+        self._counting = functools.cache(self._budgets)
+
+    def of(self, question: Question) -> Estimate:
+        """Of one cell. Raises `SureError` where the corpus cannot be read."""
+        run, args = parse(question.cell(Path("out"), _any_values(question), question.seeds[0]).command(), "sure train")
+        length = _Lengths(*self._corpus(run.task, tuple(run.task_options), run.data_dir)[1:]).cut(run.max_seconds)
+        try:
+            budget = self._budget(question, run, args, length)
+        except SureError as error:
+            return Estimate(impossible=str(error))
+        seconds = self._measured(question)
+        if seconds is None and budget is not None:
+            passes = (2 + budget.trainable_share) * length.training * _epochs(args, length.training)
+            seconds, measured = budget.macs_per_second * length.mean * passes / _speed(), False
+        else:
+            measured = seconds is not None
+        if budget is None:
+            return Estimate(seconds=seconds, measured=measured)
+        return Estimate(budget.trainable_parameters, budget.training_bytes, seconds, measured)
+
+    def beyond(self, question: Question) -> float:
+        """Of cells that ended, by how much they took more memory than was estimated; 1 where none has."""
+        estimated = self.of(question).training_bytes
+        taken = [
+            result.cost.memory.maximum / estimated
+            for result in self._results(question)
+            if estimated and result.cost.memory and result.cost.memory.kind == "cuda allocated"
+        ]
+        return max(taken, default=1.0)
+
+    def _budget(self, question: Question, run: Any, args: TrainerArguments, length: "_Lengths") -> Budget | None:
+        options = options_of(question)["method"]
+        allowed = [options.pop("budget")] if "budget" in options else []
+        batch = Batch(args.per_device_train_batch_size, math.ceil(length.longest))
+        counting = self._counting(
+            run.task, tuple(run.task_options), run.data_dir, run.backbone, tuple(run.backbone_options), batch
+        )
+        if counting is None:
+            return None
+        (found,) = counting.of(run.method, options, allowed)
+        if isinstance(found, OutOfReach):
+            raise found
+        return found
+
+    def _budgets(
+        self,
+        name: str,
+        options: tuple[str, ...],
+        data_dir: str,
+        backbone: str,
+        of_backbone: tuple[str, ...],
+        batch: Batch,
+    ) -> Budgets | None:
+        from sure.runner.arguments import parse_options
+
+        task = self._corpus(name, options, data_dir)[0]
+        if not isinstance(task, TaskWithHead):
+            return None
+        return Budgets(backbone, task.build_head, parse_options(list(of_backbone), "--backbone_options"), batch)
+
+    def _measured(self, question: Question) -> float | None:
+        seconds = [result.cost.training_seconds + result.cost.evaluation_seconds for result in self._results(question)]
+        return statistics.mean(seconds) if seconds else None
+
+    def _results(self, question: Question) -> list[Result]:
+        known = cells(question, self._output_dir, self._state_of, self._attempts)
+        return [Result.read(cell.folder / RESULT) for cell, _ in known if self._state_of(cell).finished]
+
+
+def work(question: Question) -> float:
+    """Trainings to the end that a question has cost when it is answered."""
+    if len(question.candidates) == 1:
+        return float(len(question.seeds))
+    if question.by != "halving":
+        return float((question.tries or len(question.candidates)) + len(question.seeds) - 1)
+    done, total, left = 0.0, 0.0, len(question.candidates)
+    for until, keep in rounds(question):
+        total += (until - done) * left
+        done, left = until, keep
+    return total + (1.0 - done) + len(question.seeds) - 1
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """Of training utterances, in seconds."""
+
+    training: int
+    mean: float
+    longest: float
+
+    def cut(self, most: float | None) -> "_Lengths":
+        return self if most is None else _Lengths(self.training, min(self.mean, most), min(self.longest, most))
+
+
+def _corpus(name: str, options: tuple[str, ...], data_dir: str) -> tuple[Any, int, float, float]:
+    from sure.runner.arguments import parse_options
+    from sure.task import task_with_options
+
+    task = task_with_options(name, parse_options(list(options), "--task_options"))
+    rows = task.load(Path(data_dir))["train"]
+    some = [rows[index] for index in evenly_spread(len(rows), _LOOKED_AT)]
+    seconds = [_seconds(row) for row in some]
+    return task, len(rows), statistics.mean(seconds), max(seconds)
+
+
+def _seconds(row: dict[str, Any]) -> float:
+    if row.get("end") is not None:
+        return row["end"] - (row.get("start") or 0.0)
+    return audio.duration(row["path"]) - (row.get("start") or 0.0)
+
+
+def _epochs(args: TrainerArguments, utterances: int) -> float:
+    if args.max_steps > 0:
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        return args.max_steps * batch / utterances
+    return args.num_train_epochs
+
+
+def _any_values(question: Question) -> dict[str, Any]:
+    if question.candidates:
+        return question.candidates[0]
+    return {name: one[0] if isinstance(one, list) else one.low for name, one in question.ranges.items()}
+
+
+@functools.cache
+def _speed() -> float:
+    """Multiply-accumulates a second of this machine's device."""
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    one = torch.ones(_SIDE, _SIDE, device=device)
+    best = math.inf
+    for _ in range(4):
+        started = time.perf_counter()
+        (one @ one).sum().item()
+        best = min(best, time.perf_counter() - started)
+    return _SIDE**3 / best

@@ -1,0 +1,422 @@
+"""What a sweep consists of: questions, each with values to choose among and seeds, and the cells that answer them.
+
+A study is written as YAML, or by flags of the same names; resolved, it is `study.json` in the sweep's folder.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import itertools
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sure import registry
+from sure.backbone import loading
+from sure.errors import SureError
+from sure.files import locked, read_text, write_atomically
+from sure.method import applying
+from sure.record import Selection
+from sure.runner.arguments import INDIFFERENT, RunArguments, TrainerArguments, parse, parse_options
+
+STUDY = "study.json"
+CELLS = "cells"
+
+# What a study may say. (An entry of the first four is a name, or a mapping of settings that has it.)
+_AXES = ("task", "backbone", "method")
+_KEYS = ("output_dir", *_AXES, "data_dir", "budget", "learning_rate", "seed", "select", "settings")
+_SELECT = ("by", "eta", "tries")
+# A setting of one of the lists of options.
+_OPTION = re.compile(r"(task|backbone|method)_options\.(.+)")
+
+# Settings that are lists already.
+_LISTS = {
+    field.name
+    for arguments in (RunArguments, TrainerArguments)
+    for field in dataclasses.fields(arguments)
+    if "list" in str(field.type)
+}
+_LONGEST_NAME = 200
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Strict):
+    """Numbers to choose among."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class Cell(_Strict):
+    """One run: a name, and every setting of `sure train` that is not by default."""
+
+    name: str
+    settings: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.settings["output_dir"])
+
+    def command(self) -> list[str]:
+        """The words of `sure train` that run it alone."""
+        words = []
+        for name, value in self.settings.items():
+            words += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        return words
+
+
+class Step(_Strict):
+    """What is to be done with a cell: training up to a share of its steps; or all of it, the test and the record."""
+
+    cell: Cell
+    until: float | None = None
+    selection: Selection | None = None
+
+
+class Question(_Strict):
+    """A task, a backbone, a method and a budget, with what is chosen on validation."""
+
+    name: str
+    settings: dict[str, Any]
+    metric: str
+    higher_is_better: bool
+    by: Literal["grid", "halving", "optuna"]
+    eta: int
+    # What is compared; with Optuna, `tries` values out of `ranges`.
+    candidates: list[dict[str, Any]]
+    ranges: dict[str, Range | list[Any]] = Field(default_factory=dict)
+    tries: int | None = None
+    # The first is that of the comparison.
+    seeds: list[int]
+
+    def cell(self, output_dir: Path, values: dict[str, Any], seed: int) -> Cell:
+        settings = dict(self.settings)
+        for name, value in values.items():
+            settings = _with(settings, name, value)
+        parts = [self.name, *(f"{_short(name)}={_said(value)}" for name, value in values.items()), f"seed={seed}"]
+        name = _file_name("--".join(parts))
+        return Cell(name=name, settings=settings | {"seed": seed, "output_dir": str(output_dir / CELLS / name)})
+
+
+class Study(_Strict):
+    """Everything a sweep does."""
+
+    questions: list[Question]
+
+    def write(self, output_dir: Path) -> None:
+        """Into the sweep's folder.
+
+        Raises `SureError`, which says what differs, where it holds another study, unless questions or seeds were added.
+        """
+        path = output_dir / STUDY
+        with locked(output_dir, f"--output_dir {output_dir}", wait=True):
+            if path.exists():
+                before = Study.read(output_dir)
+                if differing := list(self._differing(before)):
+                    raise SureError(
+                        f"{path} is of another study ({'; '.join(differing[:5])}). Cells may be added, not changed: "
+                        "choose another --output_dir."
+                    )
+            write_atomically(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def read(cls, output_dir: Path) -> "Study":
+        """Raises `SureError` where the folder has none."""
+        path = Path(output_dir) / STUDY
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise SureError(f"{path}: {error.strerror}; `sure sweep` writes it into its --output_dir.") from None
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            raise SureError(f"{path} is not a study: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}.") from None
+
+    def _differing(self, before: "Study") -> Iterator[str]:
+        now = {question.name: question for question in self.questions}
+        for old in before.questions:
+            new = now.get(old.name)
+            if new is None:
+                yield f"{old.name} is missing now"
+                continue
+            for name in sorted(set(old.settings) | set(new.settings)):
+                there, here = old.settings.get(name), new.settings.get(name)
+                if there != here and name not in INDIFFERENT:
+                    yield f"{old.name}: {name} {there!r} there, {here!r} now"
+            for name in ("by", "eta", "candidates", "ranges", "tries", "metric"):
+                there, here = getattr(old, name), getattr(new, name)
+                if there != here:
+                    yield f"{old.name}: {name} {there!r} there, {here!r} now"
+            if old.seeds[0] != new.seeds[0] or set(old.seeds) - set(new.seeds):
+                yield f"{old.name}: seeds {old.seeds} there, {new.seeds} now"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A study as its file has it. Raises `SureError` where it is no mapping in YAML."""
+    try:
+        raw = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SureError(f"{path}{line}: not YAML ({getattr(error, 'problem', error)}).") from None
+    if not isinstance(raw, dict):
+        raise SureError(f"{path}: a study is a mapping, such as `task: emodb_emotion`.")
+    return raw
+
+
+def resolve(raw: dict[str, Any], source: str) -> Study:
+    """The study that `raw` describes; `source` names where it is from.
+
+    Raises `SureError`, naming source and key, for an unknown key, name or setting and for a value that is none.
+    """
+    for key in raw:
+        if key not in _KEYS:
+            nearest = difflib.get_close_matches(str(key), _KEYS, n=1)
+            raise SureError(
+                f"{source}: unknown key {key!r}."
+                + (f" Did you mean {nearest[0]!r}?" if nearest else "")
+                + f" A study has {', '.join(_KEYS)}; any other flag of `sure train` goes under settings."
+            )
+    try:
+        return _resolve(raw)
+    except SureError as error:
+        raise SureError(f"{source}: {error}") from None
+
+
+def _resolve(raw: dict[str, Any]) -> Study:
+    if raw.get("task") is None:
+        raise SureError("task is missing: name one or several (`sure tasks`).")
+    settings, select = _mapping(raw.get("settings"), "settings"), raw.get("select", "halving")
+    select = {"by": select} if isinstance(select, str) else dict(_mapping(select, "select"))
+    by = select.setdefault("by", "halving")
+    if by not in ("grid", "halving", "optuna"):
+        raise registry.unknown("way to select:", str(by), ["grid", "halving", "optuna"])
+    eta, tries = _whole(select.pop("eta", 2), "select: eta", 2), select.pop("tries", None)
+    tries = None if tries is None else _whole(tries, "select: tries", 1)
+    del select["by"]
+    if raw.get("learning_rate") is not None:
+        select["learning_rate"] = raw["learning_rate"]
+    seeds = [_whole(seed, "seed", 0) for seed in _list(raw.get("seed", TrainerArguments.seed))]
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise SureError(f"seed: {seeds} are not different seeds.")
+    methods = raw.get("method", "all")
+    methods = registry.names("method") if methods in ("all", ["all"]) else methods
+    budgets = [str(budget) for budget in _list(raw.get("budget"))] or [None]
+    questions = []
+    for task, backbone, method in itertools.product(
+        _with_data(_entries(raw["task"], "task"), raw.get("data_dir")),
+        _entries(raw.get("backbone", RunArguments.backbone), "backbone"),
+        _entries(methods, "method"),
+    ):
+        given = select | {name: value for entry in (task, backbone, method) for name, value in entry.items()}
+        fixed, compared = _parted(settings | given)
+        # Where a method has one size, or was given one, there is one question whatever the budgets.
+        own = {option.partition("=")[0] for option in fixed.get("method_options", [])}
+        sized = applying.dimensions(method["method"])
+        for budget in budgets if sized and not own & {*sized, "budget"} else [None]:
+            with_budget = _with(fixed, "method_options.budget", budget) if budget else fixed
+            label = _label(task, backbone, method, budget)
+            questions.append(_question(label, with_budget, compared, by, eta, tries, seeds))
+    _refuse_same_names(questions)
+    return Study(questions=questions)
+
+
+def _question(
+    name: str,
+    settings: dict[str, Any],
+    compared: dict[str, Any],
+    by: str,
+    eta: int,
+    tries: int | None,
+    seeds: list[int],
+) -> Question:
+    ranges = {key: value for key, value in compared.items() if isinstance(value, Range)}
+    if ranges and by != "optuna":
+        raise SureError(f"{', '.join(ranges)}: a range needs `select: optuna`; otherwise list the values to try.")
+    if by == "optuna":
+        if not ranges:
+            raise SureError("select: optuna needs a range, such as `learning_rate: {from: 1e-4, to: 1e-2, log: true}`.")
+        candidates, ranges, tries = [], compared, tries or 8
+    else:
+        candidates = [dict(zip(compared, values, strict=True)) for values in itertools.product(*compared.values())]
+        if tries and tries < len(candidates):
+            # As if drawn by chance, but always the same.
+            chosen = sorted(random.Random(seeds[0]).sample(range(len(candidates)), tries))  # noqa: S311
+            candidates = [candidates[index] for index in chosen]
+        tries = None
+    settings = {"disable_tqdm": True} | settings
+    question = Question(
+        name=name,
+        settings=settings,
+        metric="",
+        higher_is_better=True,
+        by=by,
+        eta=eta,
+        candidates=candidates,
+        ranges=ranges,
+        tries=tries,
+        seeds=seeds,
+    )
+    # Every value is tried on the command line's own parser, which names the flag that is wrong.
+    for values in candidates or [_lowest(ranges)]:
+        run, args = parse(question.cell(Path("out"), values, seeds[0]).command(), "sure train")
+        task = run.make_task()
+        applying.config_class(run.method)
+        loading.family_of(run.backbone)
+        metric = (args.metric_for_best_model or task.metric).removeprefix("eval_")
+        if (len(candidates) != 1) and (args.save_strategy not in ("epoch", "steps") or args.eval_strategy == "no"):
+            raise SureError("to choose among values, runs pause: --eval_strategy and --save_strategy epoch or steps.")
+    if metric not in task.metrics:
+        raise registry.unknown(f"metric of {task.name} for --metric_for_best_model", metric, list(task.metrics))
+    return question.model_copy(
+        update={"metric": metric, "higher_is_better": task.metric_named(metric).higher_is_better}
+    )
+
+
+def _entries(value: Any, axis: str) -> list[dict[str, Any]]:
+    entries = []
+    for entry in _list(value):
+        if isinstance(entry, str):
+            entry = {axis: entry}
+        if not isinstance(entry, dict) or not isinstance(entry.get(axis), str):
+            raise SureError(f"{axis}: {entry!r} is neither a name nor a mapping of settings with `{axis}: NAME`.")
+        entries.append(entry)
+    return entries
+
+
+def _with_data(tasks: list[dict[str, Any]], folders: Any) -> list[dict[str, Any]]:
+    """Each task with the folder of its corpus."""
+    without, folders = [task for task in tasks if "data_dir" not in task], [str(one) for one in _list(folders)]
+    if len(folders) == 1:
+        folders *= len(without)
+    if len(folders) != len(without):
+        raise SureError(
+            f"data_dir: {len(folders)} for {', '.join(task['task'] for task in without) or 'no task'}; give one for "
+            "each task, in their order, or one for all."
+        )
+    found = iter(folders)
+    return [task if "data_dir" in task else task | {"data_dir": next(found)} for task in tasks]
+
+
+def _parted(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is fixed, and what is to be chosen: a list of values, or a range."""
+    fixed: dict[str, Any] = {}
+    compared: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in ("seed", "output_dir", "restart", "resume_from_checkpoint"):
+            raise SureError(f"{name} is not for `settings`: a sweep has it from its own key, or does it by itself.")
+        if isinstance(value, dict) and {"from", "to"} <= set(value) <= {"from", "to", "log"}:
+            low, high = _typed(value["from"]), _typed(value["to"])
+            if not all(isinstance(bound, int | float) for bound in (low, high)) or not low < high:
+                raise SureError(f"{name}: from {low} to {high} is no range.")
+            compared[name] = Range(low=low, high=high, log=bool(value.get("log", False)))
+        elif isinstance(value, list) and name not in _LISTS:
+            values = [_typed(one) for one in value]
+            if not values or any(isinstance(one, list | dict) for one in values) or len(set(values)) < len(values):
+                raise SureError(f"{name}: {value} are not different values.")
+            compared[name] = values
+        elif value is not None:
+            value = _list(value) if name in _LISTS else _typed(value)
+            fixed = _with(fixed, name, [str(one) for one in value] if isinstance(value, list) else value)
+    # One value is no choice.
+    for name in [name for name, values in compared.items() if isinstance(values, list) and len(values) == 1]:
+        fixed = _with(fixed, name, compared.pop(name)[0])
+    return fixed, compared
+
+
+def _with(settings: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """Settings with one more; `method_options.r` is one of the method's options."""
+    if option := _OPTION.fullmatch(name):
+        options = f"{option[1]}_options"
+        return settings | {options: [*settings.get(options, []), f"{option[2]}={value}"]}
+    return settings | {name: value}
+
+
+def _lowest(ranges: dict[str, Range | list[Any]]) -> dict[str, Any]:
+    return {name: one.low if isinstance(one, Range) else one[0] for name, one in ranges.items()}
+
+
+def _label(task: dict[str, Any], backbone: dict[str, Any], method: dict[str, Any], budget: str | None) -> str:
+    """A question's name, which says what tells it from others and depends on no other."""
+    parts = []
+    for axis, entry in (("task", task), ("backbone", backbone), ("method", method)):
+        parts.append(entry[axis].rstrip("/").rpartition("/")[2])
+        for name, value in entry.items():
+            if name in (axis, "data_dir"):
+                continue
+            if name in _LISTS:
+                parts += map(str, _list(value))
+            elif not isinstance(value, list | dict):
+                parts.append(f"{_short(name)}={_said(_typed(value))}")
+    if budget:
+        parts.append(f"budget={budget}")
+    return _file_name("--".join(parts))
+
+
+def _refuse_same_names(questions: list[Question]) -> None:
+    for name, count in Counter(question.name for question in questions).items():
+        if count > 1:
+            raise SureError(f"{count} questions have the same name, {name}: name each task, backbone and method once.")
+
+
+def _short(name: str) -> str:
+    option = _OPTION.fullmatch(name)
+    return option[2] if option else name
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _file_name(text: str) -> str:
+    """As a folder may be called; what is too long ends in a digest."""
+    name = re.sub(r"[^A-Za-z0-9.,=+%-]+", "_", text).strip(".")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _typed(value: Any) -> Any:
+    """YAML takes 5e-4 for a text."""
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        return number if math.isfinite(number) and not value.isdecimal() else int(value) if value.isdecimal() else value
+    return value
+
+
+def _whole(value: Any, what: str, least: int) -> int:
+    number = _typed(value)
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise SureError(f"{what}: {value!r} is no whole number from {least} on.")
+    return number
+
+
+def _list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise SureError(f"{key}: {value!r} is no mapping of names to values.")
+    return dict(value or {})
+
+
+def options_of(question: Question) -> dict[str, dict[str, Any]]:
+    """The options of its task, backbone and method, as a run reads them."""
+    return {
+        kind: parse_options(question.settings.get(f"{kind}_options", []), f"--{kind}_options")
+        for kind in ("task", "backbone", "method")
+    }

@@ -1,0 +1,150 @@
+"""What is to be done next: pure functions from a study and the states of its cells.
+
+Values are compared with the first seed, on their best validation score so far. By halving (successive halving, Jamieson
+and Talwalkar 2016, arXiv 1502.07943), `eta` to the power of the number of rounds is the part of the schedule after
+which the first round ends, and one in `eta`, rounded up, goes on from its checkpoint to the next; by grid, all train to
+the end. The chosen one goes on to its test, and then there are the other seeds. Of equal scores the first counts.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sure.record import Selection, Tried
+from sure.sweep.plan import Cell, Question, Step, Study
+from sure.sweep.state import Reached, State
+
+StateOf = Callable[[Cell], State]
+
+
+def next_steps(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> list[Step]:
+    """Everything that can be done now, in order; what is being done is among it. Empty when there is nothing left."""
+    return [step for question in study.questions for step in _steps(question, output_dir, state_of, attempts)]
+
+
+def rounds(question: Question) -> list[tuple[float, int]]:
+    """Of a comparison, after which share of the steps it is made, and how many go on."""
+    left = len(question.candidates)
+    if question.by != "halving":
+        return [(1.0, 1)]
+    kept = []
+    while left > 1:
+        left = math.ceil(left / question.eta)
+        kept.append(left)
+    return [(question.eta ** -float(len(kept) - index), keep) for index, keep in enumerate(kept)]
+
+
+class Comparison(NamedTuple):
+    """How far the choice among a question's values is."""
+
+    # What it still needs.
+    pending: list[Step]
+    # All values so far, and those that have not lost.
+    values: list[dict[str, Any]]
+    left: list[dict[str, Any]]
+    # Once nothing is pending; None where all have failed.
+    chosen: dict[str, Any] | None = None
+    # Its trace; of one value there is none.
+    trace: Selection | None = None
+
+
+def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Comparison:
+    """The comparison of a question's values as its cells have it now."""
+    if len(question.candidates) == 1:
+        return Comparison([], question.candidates, question.candidates, question.candidates[0])
+
+    def cell(values: dict[str, Any]) -> Cell:
+        return question.cell(output_dir, values, question.seeds[0])
+
+    if question.by == "optuna":
+        candidates, turns = [], rounds(question)
+        results: list[tuple[dict[str, Any], Reached | None]] = []
+        while len(results) < (question.tries or 0):
+            candidates.append(values := _suggested(question, results))
+            state = state_of(cell(values))
+            reached = state.at(1.0)
+            if reached is None and not state.failed(attempts):
+                return Comparison([Step(cell=cell(values), until=1.0)], candidates, candidates)
+            results.append((values, reached))
+    else:
+        candidates, turns = question.candidates, rounds(question)
+    states = [state_of(cell(values)) for values in candidates]
+    left = list(range(len(candidates)))
+    for until, keep in turns:
+        pending, scored = [], []
+        for index in left:
+            if reached := states[index].at(until):
+                scored.append((index, reached))
+            elif not states[index].failed(attempts):
+                pending.append(Step(cell=cell(candidates[index]), until=until))
+        if pending:
+            return Comparison(pending, candidates, [candidates[index] for index in left])
+        left = [index for index, _ in sorted(scored, key=lambda one: _rank(question, *one))[:keep]]
+    trace = [
+        _tried(values, state, index in left, [until for until, _ in turns], attempts)
+        for index, (values, state) in enumerate(zip(candidates, states, strict=True))
+    ]
+    selection = Selection(by=question.by, metric=question.metric, seed=question.seeds[0], tried=trace)
+    chosen = candidates[left[0]] if left else None
+    return Comparison([], candidates, [candidates[index] for index in left], chosen, selection)
+
+
+def records(question: Question, output_dir: Path, values: dict[str, Any]) -> list[Cell]:
+    """The cells of the chosen values, which each leave a record."""
+    return [question.cell(output_dir, values, seed) for seed in question.seeds]
+
+
+def cells(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Iterator[tuple[Cell, bool]]:
+    """Every cell known so far, and whether it has lost the comparison."""
+    comparison = compare(question, output_dir, state_of, attempts)
+    for values in comparison.values:
+        cell = question.cell(output_dir, values, question.seeds[0])
+        lost = values not in comparison.left and not state_of(cell).failed(attempts)
+        yield cell, lost
+    if comparison.chosen is not None:
+        yield from ((cell, False) for cell in records(question, output_dir, comparison.chosen)[1:])
+
+
+def count(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> int:
+    """Cells that it will have had in the end, as far as is known."""
+    comparison = compare(question, output_dir, state_of, attempts)
+    nothing_chosen = not comparison.pending and comparison.chosen is None
+    return (len(question.candidates) or question.tries or 1) + (0 if nothing_chosen else len(question.seeds) - 1)
+
+
+def _steps(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Iterator[Step]:
+    comparison = compare(question, output_dir, state_of, attempts)
+    yield from comparison.pending
+    for cell in records(question, output_dir, comparison.chosen) if comparison.chosen is not None else ():
+        state = state_of(cell)
+        if not state.finished and not state.failed(attempts):
+            yield Step(cell=cell, selection=comparison.trace)
+
+
+def _rank(question: Question, index: int, reached: Reached) -> tuple[float, int]:
+    if reached.validation is None or math.isnan(reached.validation):
+        return math.inf, index
+    return -reached.validation if question.higher_is_better else reached.validation, index
+
+
+def _tried(values: dict[str, Any], state: State, chosen: bool, turns: list[float], attempts: int) -> Tried:
+    # What a survivor does after the comparison is no part of it.
+    last = next((reached for until in reversed(turns) if (reached := state.at(until))), None)
+    failed = None if last and last.share >= turns[-1] else state.failed(attempts)
+    return Tried(
+        values=values,
+        validation=last.validation if last else None,
+        epochs=last.epochs if last else 0.0,
+        training_seconds=last.training_seconds if last else 0.0,
+        chosen=chosen,
+        failures=state.failures if failed else last.failures if last else [],
+    )
+
+
+def _suggested(question: Question, tried: list[tuple[dict[str, Any], Reached | None]]) -> dict[str, Any]:
+    """The values of the next try, from the files of those before: the same whoever asks."""
+    from sure.sweep.ranges import suggest
+
+    results = [(values, reached.validation if reached else None) for values, reached in tried]
+    return suggest(question.ranges, results, question.seeds[0], question.higher_is_better, question.tries or 0)
