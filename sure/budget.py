@@ -35,6 +35,9 @@ _FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
 # Methods of PEFT's that ask for values as they train, and for which memory is not estimated.
 _ASK_FOR_VALUES = {"frod", "shira", "vblora", "waveft"}
 
+# Where a step is measured, if it is there.
+_GPU = torch.device("cuda")
+
 # What Adam holds of each trainable parameter besides its value: a gradient and two moments.
 _ADAM = 3
 
@@ -63,6 +66,8 @@ class Budget:
     weight_bytes: int | None = field(default=None, compare=False)
     optimizer_bytes: int | None = field(default=None, compare=False)
     activation_bytes: int | None = field(default=None, compare=False)
+    # The same as measured on a GPU, with random weights; None where there is none or it is too small.
+    measured_bytes: int | None = field(default=None, compare=False)
     # What of the method's options makes it larger or smaller, such as `r=8`.
     setting: str | None = field(default=None, compare=False)
 
@@ -145,6 +150,7 @@ class Budgets:
             macs_per_second=_macs_per_second(counts.flops, self._backbone),
             merged_macs_per_second=_macs_per_second(merged, self._backbone),
             **memory,
+            measured_bytes=self._measured(method, options) if torch.cuda.is_available() else None,
             setting=applying.setting(method, config),
         )
 
@@ -163,6 +169,29 @@ class Budgets:
             longer = _train_forward(model.get_base_model(), self._batch.seconds)
         weights = sum(tensor.nbytes for tensors in (model.parameters(), model.buffers()) for tensor in tensors)
         return (*counted, forward.flops, weights, longer.kept_at_all, longer.kept_of_utterance)
+
+    def _measured(self, method: str, options: dict[str, Any]) -> int | None:
+        """Peak memory of the second step of AdamW on the GPU, which has its moments; None where it does not fit."""
+        try:
+            with _GPU, _undecomposed():
+                twin = applying.backbone_without_weights(self._backbone)
+                model = applying.apply(self._with_head(twin), applying.configure(method, twin, options)).to(_GPU)
+            seconds = math.ceil(_heard(self._batch.seconds, twin))
+            inputs = {
+                name: tensor.repeat(self._batch.utterances, *[1] * (tensor.ndim - 1))
+                for name, tensor in twin.example(seconds, _GPU).items()
+            }
+            model.train()
+            model.get_base_model().config.apply_spec_augment = False
+            optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad])
+            for _ in range(2):
+                torch.cuda.reset_peak_memory_stats(_GPU)
+                model(**inputs).logits.float().sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            return torch.cuda.max_memory_allocated(_GPU)
+        except torch.OutOfMemoryError:
+            return None
 
     @functools.cached_property
     def _flops_without_method(self) -> int:

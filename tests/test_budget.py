@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import Wav2Vec2Model
 
+from sure import budget as module
 from sure import registry
 from sure.backbone import loading
 from sure.budget import Batch, Budgets, budget, measure
@@ -217,3 +219,29 @@ def test_activations_are_what_autograd_keeps_of_real_utterances(method, tmp_path
     assert estimated.activation_bytes == pytest.approx(measured, rel=0.02)
     assert estimated.optimizer_bytes == 12 * estimated.trainable_parameters
     assert estimated.training_bytes > estimated.activation_bytes + 4 * estimated.total_parameters
+
+
+def test_where_there_is_a_gpu_a_step_of_the_whole_batch_is_measured_with_its_moments(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "_GPU", torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: seen.append("reset"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 12345)
+    monkeypatch.setattr(Wav2Vec2Model, "forward", _watched(Wav2Vec2Model.forward, seen))
+    counting = Budgets("wav2vec2:tiny", lambda width: ClassificationHead(width, 3), batch=Batch(2, 1))
+    seen.clear()
+    assert counting._measured("lora", {}) == 12345
+    assert seen == ["reset", (2, 16_000), "reset", (2, 16_000)]
+
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Wav2Vec2Model, "forward", full)
+    assert counting._measured("lora", {}) is None
+
+
+def _watched(forward, seen):
+    def watching(self, inputs, *args, **kwargs):
+        seen.append(tuple(inputs.shape))
+        return forward(self, inputs, *args, **kwargs)
+
+    return watching

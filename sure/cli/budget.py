@@ -105,6 +105,8 @@ def _budget(arguments: argparse.Namespace) -> None:
         print(
             f"Training MB: an estimate for a step of Adam with {arguments.batch} utterances of {arguments.seconds} s, "
             "in float32, with\nfused attention: weights, gradients, moments, and what the forward pass keeps."
+            + " Measured: the same on this GPU."
+            * any(row["measured_bytes"] for row in rows)
         )
         for message in beyond:
             print(f"Not possible: {message}")
@@ -193,6 +195,8 @@ def _print_table(rows: list[dict[str, Any]], sized: bool) -> None:
     columns["GMAC/s"] = lambda row: f"{row['macs_per_second'] / 1e9:.2f}"
     columns["merged"] = lambda row: f"{row['merged_macs_per_second'] / 1e9:.2f}"
     columns["training MB"] = lambda row: _megabytes(row["training_bytes_estimated"])
+    if any(row["measured_bytes"] for row in rows):
+        columns["measured"] = lambda row: _megabytes(row["measured_bytes"])
     ordered = sorted(rows, key=lambda row: row["trainable_parameters"])
     table = [[cell(row) for cell in columns.values()] for row in ordered]
     aligned = ["left"] * left + ["right"] * (len(columns) - left)
