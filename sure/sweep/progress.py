@@ -1,9 +1,10 @@
 """How far a sweep is, from its folder alone."""
 
-import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from sure.record import RESULT, Result, Score
 from sure.runner.folder import newest_checkpoint, trainer_state
@@ -64,12 +65,9 @@ def alive(state: State) -> bool:
     if attempt.host != socket.gethostname():
         return True
     try:
-        os.kill(attempt.process, 0)
-    except ProcessLookupError:
+        return psutil.Process(attempt.process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _row(question: Question, name: str, folder: Path, state: State, lost: bool, attempts: int) -> Row:
