@@ -232,7 +232,7 @@ def test_where_there_is_a_gpu_a_step_of_the_whole_batch_is_measured_with_its_mom
     assert counting._measured("lora", {}) == 12345
     assert seen == ["reset", (2, 16_000), "reset", (2, 16_000)]
 
-    def full(*_):
+    def full(*_, **__):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Wav2Vec2Model, "forward", full)
