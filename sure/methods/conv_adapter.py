@@ -65,7 +65,8 @@ class ConvAdapter(PlacedConfig):
     reads_ahead: ClassVar[str] = "conv_adapter convolves over time"
 
     def sizes(self, width: int) -> Sequence[int]:
-        return range(width, 0, -1)
+        # Of reductions with as many channels between, the smallest.
+        return sorted({width // (width // reduction + 1) + 1 for reduction in range(1, width + 1)}, reverse=True)
 
 
 class SqueezeExcitation(nn.Module):
