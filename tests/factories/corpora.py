@@ -1,4 +1,4 @@
-"""Corpora of empty files, which is what a task reads before audio is decoded, and some of noise or speech to train on."""
+"""Corpora of empty files, which is what a task reads before audio is decoded, and of noise or speech to train on."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
