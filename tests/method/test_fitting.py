@@ -56,7 +56,7 @@ def test_one_more_would_be_too_many(method, dimension, step):
     size = getattr(applying.configure(method, backbone, {"budget": "10%"}), dimension)
     fitting = parameters(method, **{dimension: size})
     assert fitting <= allowed < parameters(method, **{dimension: size + step})
-    # Whatever asks for the budget, `configure` is where it is looked up.
+    # Who counts asks the same `configure`, whatever the method.
     if method == "lora":
         assert parameters(method, budget="10%") == fitting
 
