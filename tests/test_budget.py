@@ -124,7 +124,7 @@ MEETING = ["bitfit", "conv_adapter", "lora", "prefix_tuning", "prompt_tuning", "
 # Those of PEFT know no families.
 @pytest.mark.parametrize(
     ("backbone", "methods"),
-    [*((backbone, MEETING) for backbone in BACKBONES), ("sure-mini", registry.from_peft())],
+    [*((backbone, MEETING) for backbone in BACKBONES), ("wav2vec2:tiny", registry.from_peft())],
 )
 def test_methods_have_a_budget_on_every_backbone_that_takes_a_head(backbone, methods):
     for method in methods:

@@ -32,16 +32,26 @@ STARTS_ELSEWHERE = {"bottleneck_adapter", "conformer_adapter", "conv_adapter", "
 STARTS_ELSEWHERE |= {"chapter", "elp_adapters", "hyper_adapter", "ipet", "layer_output_adapter", "mam_adapter"}
 STARTS_ELSEWHERE |= {"prompt_tuning", "pseudo_features", "ssvd", "transformation_module", "unipelt", "unipet_spk"}
 
-# One of each kind is crossed with all sizes; the others with those whose code differs: HuBERT, UniSpeech-SAT and
-# data2vec have the modules of wav2vec 2.0.
+# One of each kind is crossed with all families; the others with those whose code differs: HuBERT, UniSpeech-SAT and
+# data2vec have the modules of wav2vec 2.0, and their sizes take turns.
 ENOUGH = ("wav2vec2:tiny_like_base", "wavlm:tiny", "wav2vec2_bert:tiny", "whisper:tiny")
 ENOUGH += ("audio_spectrogram_transformer:tiny",)
+
+
+def takes_its_turn(name: str, method: str) -> bool:
+    """Whether a method of the kinds meets this size of a family, or its other one."""
+    family = name.partition(":")[0]
+    sizes = [other for other in ENCODERS if other.startswith(f"{family}:")]
+    taken = sizes[KINDS_OF_METHODS.index(method) % len(sizes)]
+    return family not in ("hubert", "unispeech_sat") or name == taken
+
 
 CROSSED = [
     (name, method)
     for name in ENCODERS
     for method in METHODS
-    if has_the_parts(bare(name), method) and (name in ENOUGH or method in KINDS_OF_METHODS)
+    if has_the_parts(bare(name), method)
+    and (name in ENOUGH or (method in KINDS_OF_METHODS and takes_its_turn(name, method)))
 ]
 
 
@@ -88,21 +98,25 @@ def test_a_method_whose_parts_a_family_has_not_is_refused():
 
 @pytest.mark.parametrize(("name", "method"), CROSSED)
 class TestMatrix:
-    def test_from_its_own_start_only_the_method_and_the_head_learn_and_all_of_them_do(self, name, method, arguments):
+    def test_from_its_own_start_it_alone_learns_with_the_head_and_disabled_is_the_backbone(
+        self, name, method, arguments
+    ):
         backbone, model = fresh_model(name, method)
         frozen_weights = {place: weight.clone() for place, weight in backbone.model.state_dict().items()}
         before = {place: parameter.detach().clone() for place, parameter in model.named_parameters()}
         trainable = {place: parameter for place, parameter in model.named_parameters() if parameter.requires_grad}
+        inputs, expected = backbone.inputs(waveforms(0.5, 0.9)), plain_logits(name)
+        with evaluation(model):
+            assert torch.equal(model(**inputs).logits, expected) == (method not in STARTS_ELSEWHERE)
         optimizer = Trainer(model=model, args=arguments).create_optimizer()
         grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
         assert sorted(grouped) == sorted(map(id, trainable.values()))
-        batch = backbone.inputs(waveforms(0.5, 0.9)) | {"labels": torch.tensor([0, 2])}
         model.train()
         # Where one of two factors is zero, the other has no gradient before the second step.
         reached = set()
         for _ in range(2):
             optimizer.zero_grad()
-            model(**batch).loss.backward()
+            model(**inputs, labels=torch.tensor([0, 2])).loss.backward()
             assert all(parameter.grad is not None for parameter in trainable.values())
             reached |= {place for place, parameter in trainable.items() if parameter.grad.any()}
             optimizer.step()
@@ -118,16 +132,24 @@ class TestMatrix:
         if method == "full_finetuning":
             after = backbone.model.state_dict()
             assert all(torch.equal(after[place], weight) for place, weight in frozen_weights.items())
+        # The head is trained with the method, and given back with it.
+        stirred(model)
+        with evaluation(model), model.disable_adapter():
+            torch.testing.assert_close(model(**inputs).logits, expected, atol=1e-6, rtol=1e-5)
+        with evaluation(model):
+            assert not torch.allclose(model(**inputs).logits, expected, atol=1e-4)
 
-    def test_saved_and_loaded_it_gives_identical_outputs_and_merged_the_same(self, name, method, tmp_path):
+    def test_in_a_batch_as_alone_saved_and_loaded_identical_and_merged_the_same(self, name, method, tmp_path):
         backbone, model = adapted_model(name, method)
-        inputs = backbone.inputs(waveforms(0.5, 0.9))
+        clips = waveforms(0.5, 1.3, 0.3)
+        inputs = backbone.inputs(clips)
         with evaluation(model):
             expected = model(**inputs).logits
+            alone = torch.cat([model(**backbone.inputs([clip])).logits for clip in clips])
+        torch.testing.assert_close(expected, alone, atol=2e-5, rtol=1e-4)
         model.save_pretrained(tmp_path)
         assert not list(tmp_path.glob("*.bin"))
-        fresh = load(name)
-        reloaded = PeftModel.from_pretrained(speech_model(fresh), tmp_path)
+        reloaded = PeftModel.from_pretrained(speech_model(load(name)), tmp_path)
         with evaluation(reloaded):
             assert torch.equal(reloaded(**inputs).logits, expected)
         if not applying.can_be_merged(method):
@@ -138,26 +160,6 @@ class TestMatrix:
         merged = model.merge_and_unload()
         with evaluation(merged):
             torch.testing.assert_close(merged(**inputs).logits, expected, atol=1e-5, rtol=1e-4)
-
-    def test_a_padded_batch_gives_what_each_utterance_gives_alone(self, name, method):
-        backbone, model = adapted_model(name, method)
-        clips = waveforms(0.5, 1.3, 0.3)
-        with evaluation(model):
-            together = model(**backbone.inputs(clips)).logits
-            alone = torch.cat([model(**backbone.inputs([clip])).logits for clip in clips])
-        torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
-
-    def test_disabled_and_where_its_paper_says_so_at_first_it_gives_back_the_backbone(self, name, method):
-        expected = plain_logits(name)
-        backbone, adapted = fresh_model(name, method)
-        inputs = backbone.inputs(waveforms(0.5, 0.9))
-        with evaluation(adapted):
-            assert torch.equal(adapted(**inputs).logits, expected) == (method not in STARTS_ELSEWHERE)
-        stirred(adapted)
-        with evaluation(adapted), adapted.disable_adapter():
-            torch.testing.assert_close(adapted(**inputs).logits, expected, atol=1e-6, rtol=1e-5)
-        with evaluation(adapted):
-            assert not torch.allclose(adapted(**inputs).logits, expected, atol=1e-4)
 
 
 # What a precision meets depends on the method's code and on the family's, hardly on the pair.

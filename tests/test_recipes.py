@@ -11,7 +11,7 @@ from sure import registry, synth
 from sure.record import Result
 from sure.runner.arguments import parse
 from tests.factories import REPOSITORY
-from tests.factories.corpora import touch
+from tests.factories.corpora import short_sentences, touch
 from tests.factories.encoders import save_backbone
 from tests.factories.recipes import carry_out, dry_run
 
@@ -66,7 +66,8 @@ def test_the_emotion_recipe_runs_on_several_processes_does_nothing_twice_and_end
     tmp_path, monkeypatch, capsys, caplog
 ):
     pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
-    synth.esd.make(tmp_path / "esd", speakers=2, train=4, evaluation=1, test=2)
+    with short_sentences():
+        synth.esd.make(tmp_path / "esd", speakers=2, train=4, evaluation=1, test=2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     settings = {
         "DATA_DIR": str(tmp_path / "esd"),

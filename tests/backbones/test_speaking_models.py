@@ -1,5 +1,7 @@
 """What must hold of every method on every text-to-speech family, on tiny models saved and loaded in the real format."""
 
+from functools import cache
+
 import pytest
 import torch
 from peft import PeftModel
@@ -34,6 +36,14 @@ def adapted_model(family, method, options=None):
     )
 
 
+@cache
+def spoken_by(family):
+    """What the backbone says without a method."""
+    plain = load(family)
+    with evaluation(plain.model):
+        return plain.model(**inputs(plain))
+
+
 def spectrograms(model, batch):
     """Of the backbone within a PEFT model."""
     return model.get_base_model().backbone(**batch)
@@ -49,13 +59,22 @@ def test_every_family_that_speaks_is_here(family):
 
 @pytest.mark.parametrize("method", APPLICABLE)
 class TestMatrix:
-    def test_only_the_method_learns_and_all_of_it_does(self, family, method):
+    def test_only_the_method_learns_and_disabled_it_gives_back_the_backbone(self, family, method):
         backbone, model = adapted_model(family, method)
         frozen = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
         before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.train()
         model(**inputs(backbone), **targets(backbone)).loss.backward()
+        # Training must leave no trace in what is shared.
+        expected = spoken_by(family)
+        with evaluation(model), model.disable_adapter():
+            for spoken, other in zip(spectrograms(model, inputs(backbone)), expected, strict=True):
+                torch.testing.assert_close(spoken, other, atol=1e-6, rtol=1e-5)
+        with evaluation(model):
+            adapted = spectrograms(model, inputs(backbone))
+        pairs = zip(adapted, expected, strict=True)
+        assert any(len(one) != len(other) or not torch.allclose(one, other, atol=1e-4) for one, other in pairs)
         trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == trainable
         # With random weights hardly anything depends on the queries of SpeechT5: a step of one would be rounded away.
@@ -70,21 +89,10 @@ class TestMatrix:
             after = backbone.model.state_dict()
             assert all(torch.equal(after[name], weight) for name, weight in frozen.items())
 
-    def test_saved_and_loaded_it_says_the_same(self, family, method, tmp_path):
+    def test_in_a_batch_as_alone_and_saved_and_loaded_it_says_the_same(self, family, method, tmp_path):
         backbone, model = adapted_model(family, method)
         model.train()
         model(**inputs(backbone), **targets(backbone)).loss.backward()
-        with evaluation(model):
-            expected = spectrograms(model, inputs(backbone))
-        model.save_pretrained(tmp_path)
-        fresh = load(family)
-        reloaded = PeftModel.from_pretrained(speaking_model(fresh), tmp_path)
-        with evaluation(reloaded):
-            for spoken, other in zip(spectrograms(reloaded, inputs(fresh)), expected, strict=True):
-                torch.testing.assert_close(spoken, other, atol=2e-5, rtol=0)
-
-    def test_in_a_batch_it_says_what_it_says_alone(self, family, method):
-        backbone, model = adapted_model(family, method)
         batch = inputs(backbone)
         with evaluation(model):
             together = spectrograms(model, batch)
@@ -94,22 +102,12 @@ class TestMatrix:
                 alone |= {name: alone[name][:, :length] for name in ("input_ids", "attention_mask")}
                 torch.testing.assert_close(spectrograms(model, alone)[0], spoken, atol=1e-5, rtol=1e-4)
         assert len({len(spoken) for spoken in together}) > 1
-
-    def test_disabled_it_gives_back_the_backbone(self, family, method):
-        plain = load(family)
-        with evaluation(plain.model):
-            expected = plain.model(**inputs(plain))
-        backbone, model = adapted_model(family, method)
-        # Training must leave no trace in what is shared.
-        model.train()
-        model(**inputs(backbone), **targets(backbone))
-        with evaluation(model), model.disable_adapter():
-            for spoken, other in zip(spectrograms(model, inputs(backbone)), expected, strict=True):
-                torch.testing.assert_close(spoken, other, atol=1e-6, rtol=1e-5)
-        with evaluation(model):
-            adapted = spectrograms(model, inputs(backbone))
-        pairs = zip(adapted, expected, strict=True)
-        assert any(len(one) != len(other) or not torch.allclose(one, other, atol=1e-4) for one, other in pairs)
+        model.save_pretrained(tmp_path)
+        fresh = load(family)
+        reloaded = PeftModel.from_pretrained(speaking_model(fresh), tmp_path)
+        with evaluation(reloaded):
+            for spoken, other in zip(spectrograms(reloaded, inputs(fresh)), together, strict=True):
+                torch.testing.assert_close(spoken, other, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("method", ["lora", "hyper_adapter"])

@@ -1,9 +1,14 @@
-"""Corpora of empty files, which is what a task reads before audio is decoded, and one of noise to train on."""
+"""Corpora of empty files, which is what a task reads before audio is decoded, and of noise or speech to train on."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import soundfile
+
+from sure.synth import esd, speakers, voxceleb
 
 WORDS = ("one", "two", "three", "don't")
 
@@ -53,3 +58,15 @@ def noise_with_labels(folder: Path, *labels: str) -> Path:
             lines.append(f"{label}-{number}.wav,{label},{split}")
     write(folder / "manifest.csv", *lines)
     return folder
+
+
+@contextmanager
+def short_sentences() -> Iterator[None]:
+    """Corpora of `sure.synth` take as long to learn from as their sentences are."""
+    said = ("Stop.", "Go on.", "Say this.", "Wait here.")
+    with ExitStack() as patched:
+        for module in (esd, speakers, voxceleb):
+            patched.enter_context(
+                mock.patch.object(module, "random_sentence", lambda generator: generator.choice(said))
+            )
+        yield

@@ -1,7 +1,7 @@
 """Pretraining from nothing to a folder that `backbones.load` takes."""
 
 import json
-import time
+import signal
 
 import numpy as np
 import pytest
@@ -11,18 +11,31 @@ from safetensors.torch import load_file
 from sure import cli
 from sure.backbone import loading
 from sure.errors import SureError
-from sure.pretraining import Settings, hubert, speech, text_to_speech
+from sure.pretraining import Settings, encoder, hubert, speech, text_to_speech
 from sure.pretraining.encoder import Batches, pretrain
 from sure.pretraining.hubert import Learner
 from tests.factories import processes
 
-SMALL = {"hours": 0.05, "batch_size": 2, "seed": 3}
+SMALL = {"hours": 0.01, "batch_size": 2, "seed": 3}
+CLIPS = 8
+
+
+def few_clips_in_a_block(patched):
+    for module in (encoder, speech):
+        patched.setattr(module, "BLOCK", CLIPS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_is_spoken():
+    with pytest.MonkeyPatch.context() as patched:
+        few_clips_in_a_block(patched)
+        yield
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "mini"
-    pretrain(folder, Settings(steps=12, **SMALL), save_steps=4, workers=0)
+    pretrain(folder, Settings(steps=6, **SMALL), save_steps=2, workers=0)
     return folder
 
 
@@ -43,30 +56,42 @@ def test_it_leaves_a_small_encoder_that_loads_and_its_card(made):
     log = json.loads((made / "pretraining.json").read_text())["log"]
     assert [row["stage"] for row in log] == [1, 1, 2, 2]
     assert f"| {log[-1]['accuracy']:.3f} |" in (made / "README.md").read_text()
-    assert "--steps 12 --hours 0.05 --batch_size 2 --seed 3" in (made / "README.md").read_text()
+    assert "--steps 6 --hours 0.01 --batch_size 2 --seed 3" in (made / "README.md").read_text()
 
 
 def test_a_complete_pretraining_is_not_run_again_and_another_not_in_its_folder(made, tmp_path):
     written = (made / "model.safetensors").stat().st_mtime_ns
-    pretrain(made, Settings(steps=12, **SMALL))
+    pretrain(made, Settings(steps=6, **SMALL))
     assert (made / "model.safetensors").stat().st_mtime_ns == written
-    with pytest.raises(SureError, match=r"holds another pretraining \(steps: 12 there, 13 now\)"):
-        pretrain(made, Settings(steps=13, **SMALL))
+    with pytest.raises(SureError, match=r"holds another pretraining \(steps: 6 there, 7 now\)"):
+        pretrain(made, Settings(steps=7, **SMALL))
     (tmp_path / "file").touch()
     with pytest.raises(SureError, match="is not empty and holds no pretraining"):
-        pretrain(tmp_path, Settings(steps=12, **SMALL))
+        pretrain(tmp_path, Settings(steps=6, **SMALL))
+
+
+def killed_in_the_third_step(words):
+    """Runs as the command does until the first stage's second step has been saved."""
+    learns = encoder._Run._update
+
+    def killed(self, *arguments):
+        if self.step == 2:
+            processes.kill_this()
+        return learns(self, *arguments)
+
+    encoder._Run._update = killed
+    few_clips_in_a_block(pytest.MonkeyPatch())
+    cli.main(words)
 
 
 @pytest.mark.slow
 def test_killed_and_run_again_it_ends_with_the_same_weights(made, tmp_path, capsys):
-    words = "pretrain --steps 12 --hours 0.05 --batch_size 2 --seed 3 --save_steps 4 --workers 0"
+    words = "pretrain --steps 6 --hours 0.01 --batch_size 2 --seed 3 --save_steps 2 --workers 0"
     command = [*words.split(), "--output_dir", str(tmp_path / "killed")]
-    killed = processes.start(cli.main, command)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "killed/work/checkpoint.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    killed.kill()
+    killed = processes.start(killed_in_the_third_step, command)
     killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert (tmp_path / "killed/work/checkpoint.pt").exists()
     assert not (tmp_path / "killed/pretraining.json").exists()
     cli.main(command)
     assert "is ready: sure train --backbone" in capsys.readouterr().out
@@ -78,9 +103,9 @@ def test_the_loss_falls_on_a_batch_seen_again_and_again():
     torch.manual_seed(0)
     learner = Learner()
     optimiser = torch.optim.AdamW(learner.parameters(), lr=1e-3)
-    clips = np.stack([speech.normalised(clip) for clip in speech.SpokenBlocks(0, 1)[0][:4]])
-    labels = torch.randint(0, 10, (4, 199))
-    mask = torch.rand(4, 199) < 0.5
+    clips = np.stack([speech.normalised(clip) for clip in speech.SpokenBlocks(0, 1)[0][:2]])
+    labels = torch.randint(0, 10, (2, 199))
+    mask = torch.rand(2, 199) < 0.5
     losses = []
     for _ in range(12):
         loss, _ = learner(torch.from_numpy(clips), labels, mask, stage=0)
@@ -95,7 +120,9 @@ def test_batches_depend_on_seed_and_step_alone_and_mask_about_half_in_spans(tmp_
     blocks = speech.SpokenBlocks(0, 1)[0]
     np.save(tmp_path / "speech.npy", blocks)
     np.save(tmp_path / "labels.npy", np.arange(len(blocks), dtype=np.uint8)[:, None].repeat(199, axis=1))
-    first, again = (Batches(tmp_path / "speech.npy", tmp_path / "labels.npy", range(64), 8, seed=1) for _ in range(2))
+    first, again = (
+        Batches(tmp_path / "speech.npy", tmp_path / "labels.npy", range(CLIPS), 8, seed=1) for _ in range(2)
+    )
     first[0]
     for one, other in zip(first[7], again[7], strict=True):
         assert one.equal(other)

@@ -10,6 +10,7 @@ from sure.record import Result, read_predictions
 from sure.runner.run import main
 from sure.runner.trainer import BenchmarkTrainer
 from tests.factories import processes
+from tests.factories.corpora import short_sentences
 from tests.factories.encoders import save_backbone
 from tests.factories.speaking import save_fastspeech2_conformer, save_speecht5
 from tests.factories.writing import save_whisper
@@ -22,9 +23,10 @@ FLAGS = "--max_steps 4 --eval_strategy steps --eval_steps 2 --logging_steps 1 --
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("families")
-    synth.fleurs.make(folder / "fleurs", train=8, dev=2, test=3)
-    synth.voxceleb.make(folder / "voxceleb", speakers=13, test_speakers=3, sessions=2, utterances=1)
-    synth.libritts.make(folder / "libritts", speakers=2, chapters=1, utterances=6, test=0)
+    with short_sentences():
+        synth.fleurs.make(folder / "fleurs", train=8, dev=2, test=3)
+        synth.voxceleb.make(folder / "voxceleb", speakers=13, test_speakers=3, sessions=2, utterances=1)
+        synth.libritts.make(folder / "libritts", speakers=2, chapters=1, utterances=6, test=0)
     save_backbone(folder / "encoder", "wav2vec2")
     save_fastspeech2_conformer(folder / "fastspeech2")
     save_speecht5(folder / "speecht5")

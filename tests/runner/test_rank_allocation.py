@@ -15,6 +15,7 @@ from sure.predict import predict
 from sure.record import Result, read_predictions
 from sure.runner.run import main
 from sure.runner.trainer import BenchmarkTrainer
+from tests.factories.corpora import short_sentences
 from tests.factories.encoders import load, save_backbone, speech_model, stirred, waveforms
 
 # Of two layers with six maps each.
@@ -24,7 +25,8 @@ MAPS = 12
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     folder = tmp_path_factory.mktemp("adalora")
-    synth.esd.make(folder / "esd", speakers=2, train=4, evaluation=1, test=2)
+    with short_sentences():
+        synth.esd.make(folder / "esd", speakers=2, train=4, evaluation=1, test=2)
     save_backbone(folder / "backbone", "wav2vec2")
     command = f"--task esd_emotion --data_dir {folder}/esd --backbone {folder}/backbone --method adalora --use_cpu True"
     command += f" --early_stopping_patience 0 --report_to none --disable_tqdm True --cache_dir {folder}/cache"
@@ -62,11 +64,18 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("step", [7, 17], ids=["while ranks fall", "after they have"])
-def test_interrupted_it_ends_as_if_it_had_not_been(step, words, tmp_path, monkeypatch):
-    # Twenty steps, of which ranks fall from the fourth to the fourteenth; the best checkpoint may be any.
+@pytest.fixture(scope="module")
+def twenty_steps(words, tmp_path_factory):
+    """Where ranks fall from the fourth to the fourteenth; the best checkpoint may be any."""
     words = [*words, "--num_train_epochs", "4", "--per_device_train_batch_size", "8", "--output_dir"]
-    whole = main([*words, str(tmp_path / "whole")])
+    folder = tmp_path_factory.mktemp("twenty") / "whole"
+    main([*words, str(folder)])
+    return words, folder
+
+
+@pytest.mark.parametrize("step", [7, 17], ids=["while ranks fall", "after they have"])
+def test_interrupted_it_ends_as_if_it_had_not_been(step, twenty_steps, tmp_path, monkeypatch):
+    words, whole = twenty_steps
     learns = BenchmarkTrainer.training_step
 
     def interrupted(self, *arguments):
@@ -79,10 +88,10 @@ def test_interrupted_it_ends_as_if_it_had_not_been(step, words, tmp_path, monkey
         main([*words, str(tmp_path / "resumed")])
     monkeypatch.undo()
     resumed = main([*words, str(tmp_path / "resumed")])
-    assert resumed.scores == whole.scores
-    weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "resumed")]
+    assert resumed.scores == Result.read(whole / "result.json").scores
+    weights = [load_file(folder / "adapter_model.safetensors") for folder in (whole, tmp_path / "resumed")]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
-    assert ranks(tmp_path / "whole") == ranks(tmp_path / "resumed")
+    assert ranks(whole) == ranks(tmp_path / "resumed")
 
 
 def test_a_run_too_short_for_ranks_to_fall_is_refused(words, tmp_path):
