@@ -12,7 +12,7 @@ from sure.record import Result
 from sure.runner.arguments import parse
 from tests.factories import REPOSITORY
 from tests.factories.corpora import short_sentences, touch
-from tests.factories.encoders import save_backbone
+from tests.factories.encoders import bare, has_the_parts, save_backbone
 from tests.factories.recipes import carry_out, dry_run
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.sh"))
@@ -58,7 +58,9 @@ def test_a_recipe_names_methods_and_tasks_that_exist(recipe):
 def test_the_comparison_at_one_budget_leaves_no_method_out():
     text = next(path for path in RECIPES if path.name == "equal_budget.sh").read_text(encoding="utf-8")
     (methods,) = re.findall(r"METHODS=\$\{METHODS:-([^}]+)\}", text)
-    assert sorted(methods.split()) == registry.names("method")
+    # Of those that sure-mini has the parts for.
+    possible = [name for name in registry.names("method") if has_the_parts(bare("hubert:tiny"), name)]
+    assert sorted(methods.split()) == possible
 
 
 @pytest.mark.slow
