@@ -35,7 +35,7 @@ from sure.task.scoring import LEVEL, NOISE, RESAMPLES, TAILS, Sampling, paired_d
 # With which others are compared, by method.
 BASELINES = {"linear_probe": "the frozen probe", "full_finetuning": "full fine-tuning"}
 # Significantly better and worse than these.
-_MARKS = {"linear_probe": "↑↓", "full_finetuning": "⇑⇓"}
+_MARKS = {"linear_probe": "▲▼", "full_finetuning": "△▽"}
 _ONE_SIZE = "one size"
 _WIDTH, _HEIGHT = 320, 240
 _DOCUMENTS = ("report.md", "report.html")
@@ -254,13 +254,18 @@ def _section(title: str, answers: list[_Answer], cells: _Cells, number: int) -> 
             # Told apart by settings other than the method's.
             answer.method = answer.question.name.partition("--budget=")[0]
     with_runs = [answer for answer in answers if answer.results]
+    corpora = {result.run.data.fingerprint: cell for one in with_runs for cell, result in one.results.items()}
+    if len(corpora) > 1:
+        raise SureError(f"{cells.output_dir}: cells were run on different corpora: {', '.join(corpora.values())}.")
+    title = ", ".join([title, *(f"corpus {fingerprint[:8]}" for fingerprint in corpora)])
     freedom = _draw(with_runs, cells)
     comparisons = _compare(with_runs, freedom)
     runs = [result for answer in with_runs for result in answer.results.values()]
     sentences = [*_best(answers, freedom), *_baselines(answers), *_how_chosen(answers)]
     if runs:
         sentences.append(_how_compared(runs, comparisons))
-    charts = [*_curves(with_runs), *_sensitivity(answers)]
+    methods = list(dict.fromkeys(answer.method for answer in answers))
+    charts = [*_curves(with_runs, methods), *_sensitivity(answers, methods)]
     return Section(
         title=title,
         caveat=_caveat(runs),
@@ -450,14 +455,16 @@ def _how_chosen(answers: list[_Answer]) -> Iterator[str]:
             "that lost."
         )
     if len(traces) < len(compared):
-        yield f"{_counted(len(compared) - len(traces), 'comparison')} of settings not over yet."
+        yield f"Comparisons of settings that are not over yet: {len(compared) - len(traces)}."
     edges = [f"{one.label} ({end})" for one in answers if (end := _edge(one))]
     if edges:
         yield f"The rate chosen is an end of those tried, and one beyond may be better, for {_and(edges)}."
     seeds = {tuple(one.question.seeds) for one in answers}
+    fewer = any(0 < len(one.results) < len(one.question.seeds) for one in answers)
     for each in sorted(seeds):
         if len(each) > 1:
-            yield f"Scores are means over {len(each)} seeds ({', '.join(map(str, each))}), ± their standard deviation."
+            means = f"means over {len(each)} seeds ({', '.join(map(str, each))})"
+            yield f"Scores are {means}, ± their standard deviation{', unless they name fewer' if fewer else ''}."
         else:
             yield f"Scores are of one seed ({each[0]}), which says nothing of how far others vary."
 
@@ -507,7 +514,8 @@ def _at_budget(one: _Answer | None, best: list[_Answer]) -> list[Part]:
     if one is None:
         return [Part("")]
     if not one.results:
-        return [Part("to do" if _open(one) else one.rows[0].status.partition(":")[0])]
+        why = next((row.status.partition(":")[0] for row in one.rows if row.status != "not chosen"), "")
+        return [Part("to do" if _open(one) else why)]
     return [
         Part(f"{one.score} {one.marks}".rstrip(), strong=abs(one.mean - best[0].mean) <= NOISE),
         Part(f"{one.parameters:,} parameters"),
@@ -521,11 +529,7 @@ def _differences(answers: list[_Answer], cells: _Cells) -> Table:
         row = [[Part(one.method)], [Part(one.budget)], [Part(one.score)]]
         for name in BASELINES:
             found = one.differences.get(name)
-            row += (
-                [[Part(str(found))], [Part(_p(found.p).removeprefix("p = ").removeprefix("p "))]]
-                if found
-                else [[Part("")], [Part("")]]
-            )
+            row += [[Part(str(found))], [Part(_p(found.p).removeprefix("= "))]] if found else [[Part("")], [Part("")]]
         cost = one.first.cost
         row += [[Part(f"{one.parameters:,}")], [Part(f"{cost.trainable_share_without_head:.3%}")]]
         of_seeds = [
@@ -612,7 +616,7 @@ def _without_record(answers: list[_Answer], cells: _Cells) -> Table:
     return Table("What failed, does not apply, or is still to run.", ["cell", "status"], rows, 2)
 
 
-def _curves(answers: list[_Answer]) -> Iterator[tuple[str, str, altair.TopLevelMixin]]:
+def _curves(answers: list[_Answer], methods: list[str]) -> Iterator[tuple[str, str, altair.TopLevelMixin]]:
     """Test score against trainable parameters, a line per method; baselines are lines across."""
     points = [
         {
@@ -638,7 +642,7 @@ def _curves(answers: list[_Answer]) -> Iterator[tuple[str, str, altair.TopLevelM
         .scale(type="log", nice=False, padding=15)
         .axis(format="~s", grid=False, tickCount=4),
         y=altair.Y("score:Q", title=metric).scale(zero=False),
-        color=_colour(points),
+        color=_colour(points, methods),
     )
     chart = (
         base.mark_line(strokeWidth=2)
@@ -654,7 +658,7 @@ def _curves(answers: list[_Answer]) -> Iterator[tuple[str, str, altair.TopLevelM
     yield "budgets", caption, _sized(chart)
 
 
-def _sensitivity(answers: list[_Answer]) -> Iterator[tuple[str, str, altair.TopLevelMixin]]:
+def _sensitivity(answers: list[_Answer], methods: list[str]) -> Iterator[tuple[str, str, altair.TopLevelMixin]]:
     """Validation score of each learning rate tried, for each budget; lines join what trained for as long."""
     for number, budget in enumerate(_budgets(answers), 1):
         points = [
@@ -679,7 +683,7 @@ def _sensitivity(answers: list[_Answer]) -> Iterator[tuple[str, str, altair.TopL
             .scale(type="log", nice=False, padding=15)
             .axis(format="~g", grid=False, values=sorted({point["rate"] for point in points}), labelOverlap=True),
             y=altair.Y("validation:Q", title=f"validation {metric}").scale(zero=False),
-            color=_colour(points),
+            color=_colour(points, methods),
             detail=["epochs:N", "others:N"],
         )
         several = len({point["epochs"] for point in points}) > 1
@@ -693,10 +697,12 @@ def _sensitivity(answers: list[_Answer]) -> Iterator[tuple[str, str, altair.TopL
         yield f"rates-{number}", caption, _sized(base.mark_line(strokeWidth=2) + marks)
 
 
-def _colour(points: list[dict[str, Any]]) -> altair.Color:
-    scheme = "tableau10" if len({point["method"] for point in points}) <= 10 else "tableau20"
-    legend = {"orient": "bottom", "columns": 2, "symbolOpacity": 1, "labelLimit": 160}
-    return altair.Color("method:N", title=None).scale(scheme=scheme).legend(**legend)
+def _colour(points: list[dict[str, Any]], methods: list[str]) -> altair.Color:
+    """The same of a method in every picture; the legend names those of this one."""
+    shown = list(dict.fromkeys(point["method"] for point in points))
+    scheme = "tableau10" if len(methods) <= 10 else "tableau20"
+    legend = {"values": shown, "orient": "bottom", "columns": 2, "symbolOpacity": 1, "labelLimit": 160}
+    return altair.Color("method:N", title=None).scale(scheme=scheme, domain=methods).legend(**legend)
 
 
 def _sized(chart: altair.LayerChart) -> altair.LayerChart:

@@ -122,7 +122,7 @@ def test_it_says_which_is_best_at_each_budget_and_how_it_differs(answered):
     (matrix,) = (one for one in found.sections[0].tables if one.caption.startswith("Test unweighted"))
     assert matrix.headers == ["method", "1%", "5%", "one size"]
     lora = next(row for row in matrix.rows if row[0][0].text == "lora")
-    assert lora[1][0].strong and lora[1][0].text.endswith(" ↑")
+    assert lora[1][0].strong and lora[1][0].text.endswith(" ▲")
     assert [part.text for part in lora[1][1:]] == ["1,000 parameters", "rate 0.002"]
 
 
@@ -167,7 +167,7 @@ def test_what_is_missing_is_said_first_and_why(sweep):
     assert sentences(found, "Of methods of one size, no method has a record yet.")
     assert sentences(found, "The frozen probe (linear_probe) is not in this study")
     assert sentences(found, "Full fine-tuning has no record yet")
-    assert sentences(found, "1 comparison of settings not over yet")
+    assert sentences(found, "Comparisons of settings that are not over yet: 1.")
     left = texts(table(found, "What failed").rows)
     assert [refused.name, f"does not apply: {error}"] in left
     assert [row[1] for row in left].count("to do") == 4
