@@ -524,10 +524,10 @@ def _at_budget(one: _Answer | None, best: list[_Answer]) -> list[Part]:
 
 
 def _differences(answers: list[_Answer], cells: _Cells) -> Table:
-    rows = []
+    rows, compared = [], [name for name in BASELINES if any(name in one.differences for one in answers)]
     for one in answers:
         row = [[Part(one.method)], [Part(one.budget)], [Part(one.score)]]
-        for name in BASELINES:
+        for name in compared:
             found = one.differences.get(name)
             row += [[Part(str(found))], [Part(_p(found.p).removeprefix("= "))]] if found else [[Part("")], [Part("")]]
         cost = one.first.cost
@@ -538,8 +538,8 @@ def _differences(answers: list[_Answer], cells: _Cells) -> Table:
         ]
         rows.append([*row, of_seeds])
     headers = ["method", "budget", "score"]
-    for called in BASELINES.values():
-        headers += [f"minus {called} [95 %]", "p"]
+    for name in compared:
+        headers += [f"minus {BASELINES[name]} [95 %]", "p"]
     headers += ["trainable without head", "share", "records, with their own intervals [95 %]"]
     return Table("Differences from the baselines, p-values with Holm's correction, and the records.", headers, rows, 2)
 
@@ -592,6 +592,8 @@ def _cost(answers: list[_Answer], cells: _Cells) -> Table:
     runs = [result for answer in answers for result in answer.results.values()]
     devices = _and(sorted({f"{run.cost.processes} x {run.cost.device}" for run in runs})) or "no device yet"
     kinds = _and(sorted({run.cost.memory.kind for run in runs if run.cost.memory})) or "not measured"
+    if "resident set" in kinds:
+        kinds += " of a process, which runs one cell after another"
     caption = (
         f"Cost of all cells, on {devices}; memory: {kinds}. Cells without a record, such as values that lost, leave no "
         "seconds of evaluation and of computing frozen states, and no memory."
@@ -689,7 +691,8 @@ def _sensitivity(answers: list[_Answer], methods: list[str]) -> Iterator[tuple[s
         several = len({point["epochs"] for point in points}) > 1
         marks = base.mark_point(size=60, filled=True, opacity=1)
         if several:
-            marks = marks.encode(shape=altair.Shape("epochs:N", title="epochs").legend(orient="bottom"))
+            legend = {"orient": "bottom", "symbolFillColor": "#888"}
+            marks = marks.encode(shape=altair.Shape("epochs:N", title="epochs").legend(**legend))
         size = budget if budget == _ONE_SIZE else f"budget {budget}"
         caption = f"Learning rates, {size}: best validation {metric} with the first seed."
         if several:
