@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from sure import cli
+from sure.errors import SureError
 from sure.record import Result
 from sure.sweep import report
 from sure.sweep.plan import Question, Study
@@ -126,6 +127,17 @@ def test_it_says_which_is_best_at_each_budget_and_how_it_differs(answered):
     assert [part.text for part in lora[1][1:]] == ["1,000 parameters", "rate 0.002"]
 
 
+def test_of_an_error_the_lowest_is_best_and_what_is_higher_worse(answered):
+    def error(record):
+        record["scores"]["test"]["unweighted_average_recall"]["higher_is_better"] = False
+
+    for path in answered.folder.glob("cells/*/result.json"):
+        edit(path, error)
+    (best,) = sentences(answered.report(), "At 1% bottleneck_adapter has the lowest mean")
+    assert re.search(r"-0\.\d+ \[.*\] from the next, lora", best)
+    assert re.search(r"Against the frozen probe: \+0\.\d+ \[\+.*\], significantly worse", best)
+
+
 def test_every_number_leads_to_the_cell_that_it_is_from(answered):
     found = answered.report()
     report.write(found, answered.folder / "report")
@@ -222,8 +234,12 @@ def test_both_documents_hold_it_all_and_ask_for_nothing_from_elsewhere(answered,
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows.splitlines()}) == 1
 
 
-def test_another_folder_is_linked_from_where_it_lies_and_mistakes_are_named(answered, tmp_path, capsys):
-    edit(next(answered.folder.glob("cells/*/result.json")), lambda record: record.pop("metric"))
+def test_mistakes_are_named_and_nothing_is_written(answered, tmp_path, capsys):
+    records = sorted(answered.folder.glob("cells/*/result.json"))
+    edit(records[0], lambda record: record["run"]["data"].update(fingerprint="cd" * 32))
+    with pytest.raises(SureError, match=r"cells were run on different corpora: .*--seed=2"):
+        answered.report()
+    edit(records[0], lambda record: record.pop("metric"))
     for folder, message in ((answered.folder, "metric: Field required"), (tmp_path / "no", "`sure sweep` writes it")):
         with pytest.raises(SystemExit) as ended:
             cli.main(["sweep", "report", str(folder), "--output", str(tmp_path / "elsewhere")])
