@@ -16,6 +16,7 @@ the same command goes on where it was stopped, on this machine or another with t
       --seed 1 2 3 --output_dir out/sweep --num_train_epochs 10       and any flag of `sure train`; of several values of
                                                                       one, the best is chosen too
   sure sweep status out/sweep                cells, who runs them, cost so far, time left
+  sure sweep report out/sweep                what came out, in words, tables and plots
 """
 
 _LISTS = ("task", "data_dir", "backbone", "method", "budget", "learning_rate", "seed")
@@ -23,8 +24,8 @@ _LISTS = ("task", "data_dir", "backbone", "method", "budget", "learning_rate", "
 
 def sweep(argv: list[str]) -> None:
     """`sure sweep` and its subcommands."""
-    if argv[:1] == ["status"]:
-        _status(argv[1:])
+    if argv[:1] in (["status"], ["report"]):
+        {"status": _status, "report": _report}[argv[0]](argv[1:])
         return
     # Before the flags: of those that are not known here, the parser would take a value for the study.
     study = Path(argv[0]) if argv and not argv[0].startswith("-") else None
@@ -129,6 +130,7 @@ def _print_end(rows: list[Any], output_dir: Path) -> None:
         if row.ended and not row.score and row.status != "not chosen":
             print(f"{row.cell}: {row.status}")
     print(f"Next:\n  sure leaderboard add {output_dir}/cells/*/result.json && sure leaderboard show")
+    print(f"  sure sweep report {output_dir}")
 
 
 def _room(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Namespace) -> tuple[int, int]:
@@ -232,6 +234,29 @@ def _status(argv: list[str]) -> None:
         f"{_time(sum(row.training_seconds for row in rows))} of training so far"
         + (f", about {_time(left / max(1, running))} left." if left is not None else ".")
     )
+
+
+def _report(argv: list[str]) -> None:
+    """`sure sweep report`."""
+    from sure.files import writing
+    from sure.sweep import report
+    from sure.sweep.state import States
+
+    parser = argparse.ArgumentParser(
+        prog="sure sweep report",
+        description="What a sweep says, finished or not: which method is best at each budget, how it differs from the "
+        "frozen probe and from full fine-tuning, and what it cost. Writes report.md, with plots, and report.html.",
+    )
+    parser.add_argument("output_dir", type=Path, metavar="DIR", help="the --output_dir of `sure sweep`")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where it is written (DIR/report)")
+    parser.add_argument("--attempts", type=_positive, default=3, help="as for `sure sweep`")
+    arguments = parser.parse_args(argv)
+    folder = arguments.output or arguments.output_dir / "report"
+    found = report.report(arguments.output_dir, folder, States(), arguments.attempts)
+    with writing(f"--output {folder}"):
+        paths = report.write(found, folder)
+    print(found.text())
+    print(f"Report: {', '.join(map(str, paths))}")
 
 
 def _settings(words: list[str]) -> dict[str, Any]:
