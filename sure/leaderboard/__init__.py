@@ -27,11 +27,12 @@ from sure.leaderboard.entries import (
     score_words,
     title,
 )
+from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
 from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
 from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
-# paired differences; in 4 an entry is all runs of a configuration.
+# paired differences; in 4 an entry is all runs of a configuration, and there are scores over all tasks.
 SCHEMA_VERSION = 4
 
 logger = logging.getLogger(__name__)
@@ -123,10 +124,10 @@ def show(board: Path = BOARD, task: str | None = None) -> str:
     if not folders(board):
         return f"{board} has no submissions yet: `sure leaderboard add out/result.json --board {board}` adds one."
     built = _built_entries(board)
-    if not built:
-        return table(read_entries(board, task))
-    refuse_unknown(task, (entry.task for entry in built))
-    return table(entry for entry in built if task in (None, entry.task))
+    if built:
+        refuse_unknown(task, (entry.task for entry in built))
+    entries = [entry for entry in built if task in (None, entry.task)] or read_entries(board, task)
+    return table(entries) + (f"\n\n{_overall_table(overall(entries))}" if tasks(entries) > 1 else "")
 
 
 def table(entries: Iterable[Entry]) -> str:
@@ -143,7 +144,9 @@ def schema() -> str:
 def leaderboard_json(entries: list[Entry]) -> str:
     """The text of `leaderboard.json`."""
     rows = [entry.model_dump(mode="json") for entry in entries]
-    return json.dumps({"schema_version": SCHEMA_VERSION, "entries": rows}, indent=2, ensure_ascii=False) + "\n"
+    over_all = [row.model_dump(mode="json") for row in overall(entries)]
+    content = {"schema_version": SCHEMA_VERSION, "entries": rows, "overall": over_all}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _built_entries(board: Path) -> list[Entry]:
@@ -190,6 +193,26 @@ def _text_row(entry: Entry) -> list[str]:
         f"{cost.training_seconds:.0f}" if cost else "",
         ", ".join(map(str, entry.seeds)),
     ]
+
+
+def _overall_table(rows: list[Overall]) -> str:
+    headers = ["method", "backbone", "tasks", "mean rank", "SUPERB's score", *BUDGETS, "area"]
+    cells = [
+        [
+            _printable(row.method),
+            _printable(row.backbone.name),
+            str(row.tasks),
+            f"{row.mean_rank:.2f}",
+            *(
+                "-" if score is None else f"{score:.0f}"
+                for score in (row.superb_score, *row.at_budget.values(), row.area)
+            ),
+        ]
+        for row in rows
+    ]
+    sides = ["left"] * 2 + ["right"] * (len(headers) - 2)
+    text = tabulate(cells, headers, disable_numparse=True, colalign=sides)
+    return f"over all tasks\n{text}\n{OVERALL_FOOTNOTE}"
 
 
 def _printable(text: str) -> str:

@@ -11,6 +11,7 @@ import jinja2
 import vl_convert
 
 from sure.leaderboard.entries import Entry, folds, footnote, groups, options_differ, rank_label, title, words
+from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, overall, tasks
 from sure.leaderboard.submission import file_name
 
 _WIDTH, _HEIGHT = 560, 320
@@ -39,9 +40,13 @@ def page(entries: Iterable[Entry]) -> str:
     )
     environment.filters["words"] = words
     environment.globals |= {"rank_label": rank_label, "footnote": footnote, "folds": folds}
+    entries = list(entries)
     datatables = files("itables") / "html"
     return environment.get_template("page.html").render(
         sections=[_section(group) for group in groups(entries)],
+        overall=overall(entries) if tasks(entries) > 1 else [],
+        budgets=list(BUDGETS),
+        overall_footnote=OVERALL_FOOTNOTE,
         libraries={
             "vega": vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
             "datatables": (datatables / "dt_bundle.js").read_text(encoding="utf-8"),
