@@ -49,6 +49,11 @@ class IEMOCAP(ClassificationTask):
         if self.protocol == "sure" and _SPLITS[self.session] != "test":
             raise SureError(f"--task_options session={self.session}: protocol=sure tests 5; use protocol=superb.")
 
+    @property
+    def cross_validation(self) -> tuple[str, int] | None:
+        """SUPERB's folds are the sessions."""
+        return ("session", len(_SPLITS)) if self.protocol == "superb" else None
+
     def utterances(self, data_dir: Path) -> Iterator[dict[str, Any]]:
         for session in _SPLITS:
             folder = data_dir / f"Session{session}"

@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from sure.errors import SureError
 from sure.files import write_atomically
+from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.entries import (
     BOARD,
     Entry,
@@ -22,16 +23,17 @@ from sure.leaderboard.entries import (
     groups,
     options_differ,
     rank_label,
-    read_entries,
     refuse_unknown,
+    score_words,
     title,
 )
+from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
 from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
 from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
-# paired differences.
-SCHEMA_VERSION = 3
+# paired differences; in 4 an entry is all runs of a configuration, and there are scores over all tasks.
+SCHEMA_VERSION = 4
 
 logger = logging.getLogger(__name__)
 
@@ -122,10 +124,10 @@ def show(board: Path = BOARD, task: str | None = None) -> str:
     if not folders(board):
         return f"{board} has no submissions yet: `sure leaderboard add out/result.json --board {board}` adds one."
     built = _built_entries(board)
-    if not built:
-        return table(read_entries(board, task))
-    refuse_unknown(task, (entry.task for entry in built))
-    return table(entry for entry in built if task in (None, entry.task))
+    if built:
+        refuse_unknown(task, (entry.task for entry in built))
+    entries = [entry for entry in built if task in (None, entry.task)] or read_entries(board, task)
+    return table(entries) + (f"\n\n{_overall_table(overall(entries))}" if tasks(entries) > 1 else "")
 
 
 def table(entries: Iterable[Entry]) -> str:
@@ -142,7 +144,9 @@ def schema() -> str:
 def leaderboard_json(entries: list[Entry]) -> str:
     """The text of `leaderboard.json`."""
     rows = [entry.model_dump(mode="json") for entry in entries]
-    return json.dumps({"schema_version": SCHEMA_VERSION, "entries": rows}, indent=2, ensure_ascii=False) + "\n"
+    over_all = [row.model_dump(mode="json") for row in overall(entries)]
+    content = {"schema_version": SCHEMA_VERSION, "entries": rows, "overall": over_all}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _built_entries(board: Path) -> list[Entry]:
@@ -153,8 +157,8 @@ def _built_entries(board: Path) -> list[Entry]:
     except (OSError, ValueError, TypeError, KeyError):
         return []
     names = [folder.name for folder in folders(board)]
-    current = content["schema_version"] == SCHEMA_VERSION and sorted(entry.submission for entry in entries) == names
-    return entries if current else []
+    behind = sorted(run.submission for entry in entries for run in entry.runs)
+    return entries if content["schema_version"] == SCHEMA_VERSION and behind == names else []
 
 
 def _built_earlier(board: Path) -> bool:
@@ -165,9 +169,10 @@ def _built_earlier(board: Path) -> bool:
 
 
 def _text_table(group: list[Entry]) -> str:
-    headers = ["rank", "method", "backbone", "score [95 %]", "trainable", "share", "seconds", "seed"]
+    headers = ["rank", "method", "backbone", "score [95 %]", "to the first [95 %]", "trainable", "share", "seconds"]
+    headers += ["seeds"]
     rows = [_text_row(entry) for entry in group]
-    sides = ["left", "left", "left", "left", "right", "right", "right", "right"]
+    sides = ["left"] * 5 + ["right"] * 4
     if options_differ(group):
         headers, sides = [*headers, "task options"], [*sides, "left"]
         rows = [[*row, entry.options] for row, entry in zip(rows, group, strict=True)]
@@ -176,17 +181,38 @@ def _text_table(group: list[Entry]) -> str:
 
 
 def _text_row(entry: Entry) -> list[str]:
-    score, cost = entry.score, entry.cost
+    cost = entry.cost
     return [
         rank_label(entry),
-        entry.method.name,
+        entry.method.name + ("†" if entry.no_better_than_probe else ""),
         entry.backbone.name + ("" if entry.backbone.pretrained else " (untrained backbone)"),
-        str(score) if score else "",
+        score_words(entry),
+        str(entry.difference or ""),
         f"{cost.trainable_parameters:,}" if cost else "",
         f"{cost.trainable_share:.2%}" if cost else "",
         f"{cost.training_seconds:.0f}" if cost else "",
-        str(entry.seed),
+        ", ".join(map(str, entry.seeds)),
     ]
+
+
+def _overall_table(rows: list[Overall]) -> str:
+    headers = ["method", "backbone", "tasks", "mean rank", "SUPERB's score", *BUDGETS, "area"]
+    cells = [
+        [
+            _printable(row.method),
+            _printable(row.backbone.name),
+            str(row.tasks),
+            f"{row.mean_rank:.2f}",
+            *(
+                "-" if score is None else f"{score:.0f}"
+                for score in (row.superb_score, *row.at_budget.values(), row.area)
+            ),
+        ]
+        for row in rows
+    ]
+    sides = ["left"] * 2 + ["right"] * (len(headers) - 2)
+    text = tabulate(cells, headers, disable_numparse=True, colalign=sides)
+    return f"over all tasks\n{text}\n{OVERALL_FOOTNOTE}"
 
 
 def _printable(text: str) -> str:

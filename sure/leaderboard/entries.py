@@ -1,62 +1,99 @@
-"""Submissions as entries of a board: grouped with what they may be compared with, and ranked."""
+"""Entries of a board: grouped with what they may be compared with, ranked, and in words."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel
 
 from sure import registry
-from sure.leaderboard.submission import folders, naming, read, rows_of, score, task_of
-from sure.record import (
-    RESULT,
-    BackboneInfo,
-    Cost,
-    Interval,
-    MethodInfo,
-    PluginFile,
-    Provenance,
-    Result,
-    Score,
-)
-from sure.task.scoring import NOISE, TAILS, by_id, interval, paired_draws
+from sure.leaderboard.comparison import Difference, Sample, compare
+from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score
 
 BOARD = Path("leaderboard")
 
+# Methods that leave the backbone as it is, with which others are compared.
+PROBES = ("weighted_sum_probe", "linear_probe")
+
+
+class EntryScore(Score):
+    """A metric of a configuration: the mean over its seeds, or over the folds, each the mean of its seeds."""
+
+    method: Literal["Wilson", "percentile bootstrap", "undetermined", "Student's t over folds"] | None = None
+    # Standard deviation over seeds; None of one.
+    deviation: float | None = None
+
+
+class EntryRun(BaseModel):
+    """A submission behind an entry."""
+
+    submission: str
+    seed: int
+    fold: int | None
+    # The main metric on test.
+    score: float | None
+
 
 class Entry(BaseModel):
-    """One row of the leaderboard."""
+    """One row of the leaderboard: the runs of one configuration, which differ in their seeds and folds."""
 
     rank: int | None
     tied: bool
+    # To the first of the table; None of the first, and where the two cannot be compared.
+    difference: Difference | None
+    # To the frozen probe of the same backbone in the table; None where there is none, and of probes.
+    to_probe: Difference | None
     task: str
+    # Of several folds, of the fingerprints of all.
     fingerprint: str
     synthetic: bool
     backbone: BackboneInfo
     method: MethodInfo
-    seed: int
-    # Of the task, as they were given.
+    runs: list[EntryRun]
+    # None where the corpus is not parted into folds.
+    folds: list[int] | None
+    folds_there_are: int | None
+    # Of the task, as they were given; without the fold.
     options: str
     metric: str
-    test: dict[str, Score]
-    validation: dict[str, Score]
+    test: dict[str, EntryScore]
+    # Means over runs.
+    validation: dict[str, float]
     interval: Interval | None
+    # Of the first run; seconds are means.
     cost: Cost | None
     trainable_parameters_without_head: int | None
+    # Of the first run.
     provenance: Provenance
     plugins: list[PluginFile]
     status: Literal["complete", "failed"]
     error: str | None
+    # Of the first run.
     submission: str
 
     @property
-    def score(self) -> Score | None:
+    def score(self) -> EntryScore | None:
         """The main metric on the test split; None where the run failed."""
         return self.test.get(self.metric)
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def over_folds(self) -> bool:
+        """Whether the score is a mean over folds."""
+        return bool(self.folds) and len(self.folds) > 1
+
+    @property
+    def no_better_than_probe(self) -> bool:
+        """Whether it has not been found better than the frozen probe of the same backbone."""
+        if self.to_probe is None:
+            return False
+        better = (self.to_probe.value > 0) == self.score.higher_is_better
+        return not (better and self.to_probe.significant)
 
 
 def title(group: list[Entry]) -> str:
@@ -65,7 +102,16 @@ def title(group: list[Entry]) -> str:
     speech = ", synthetic speech" if first.synthetic else ""
     # What a few shots drew of a corpus has a fingerprint of its own.
     few = "".join(f", {option}" for option in first.options.split() if option.startswith(("shots=", "draw=")))
-    return f"{first.task}{few}, {words(first.metric)} on test, corpus {first.fingerprint[:8]}{speech}"
+    return f"{first.task}{few}{folds(first)}, {words(first.metric)} on test, corpus {first.fingerprint[:8]}{speech}"
+
+
+def folds(entry: Entry) -> str:
+    """`, all 5 folds` or `, fold 2 of 5`; empty where a corpus is not parted."""
+    if not entry.folds:
+        return ""
+    if len(entry.folds) == entry.folds_there_are:
+        return f", all {entry.folds_there_are} folds"
+    return f", fold{'s' * (len(entry.folds) > 1)} {', '.join(map(str, entry.folds))} of {entry.folds_there_are}"
 
 
 def words(name: str) -> str:
@@ -79,20 +125,52 @@ def footnote(group: list[Entry]) -> str:
     if not scored:
         return ""
     methods = ", ".join(sorted({entry.score.method for entry in scored if entry.score.determined}))
-    drawn = sorted({f"{entry.interval.resamples:,} draws of {entry.interval.resampled['test']}s" for entry in scored})
-    text = f"95 % intervals{f' ({methods})' if methods else ''} and ranks: {' or '.join(drawn)}"
-    for speakers in sorted({entry.interval.speakers["test"] for entry in scored if "test" in entry.interval.speakers}):
-        text += f", for {f'these {speakers} speakers' if speakers > 1 else 'this speaker'} only"
-    if any(entry.interval.speakers_unknown("test") for entry in scored):
-        text += ", speakers unknown"
-    if not all(entry.score.determined for entry in scored):
-        text += "; no interval where every draw gives the same score"
-    return text + "."
+    made = f"95 % intervals{f' ({methods})' if methods else ''} and ranks: "
+    if scored[0].over_folds:
+        made += f"{len(scored[0].folds)} folds; an interval covers test sample, training sample and seed"
+        if len(scored[0].folds) < scored[0].folds_there_are:
+            made += "; these are not all folds: not ranked with entries that have them all"
+    else:
+        drawn = {f"{entry.interval.resamples:,} draws of {entry.interval.resampled['test']}s" for entry in scored}
+        made += " or ".join(sorted(drawn))
+        for speakers in sorted({entry.interval.speakers.get("test", 0) for entry in scored} - {0}):
+            made += f", for {f'these {speakers} speakers' if speakers > 1 else 'this speaker'} only"
+        if any(entry.interval.speakers_unknown("test") for entry in scored):
+            made += ", speakers unknown"
+        if not all(entry.score.determined for entry in scored):
+            made += "; no interval where every draw gives the same score"
+        seeds = {len(entry.seeds) > 1 for entry in scored}
+        covers = {True: "test sample and seed", False: "the test sample, not the seed"}
+        of_several = {True: " of several seeds", False: " of one seed"} if len(seeds) > 1 else dict.fromkeys(seeds, "")
+        made += "; an interval" + " and".join(f"{of_several[many]} covers {covers[many]}" for many in sorted(seeds))
+    sentences = [made]
+    if any(entry.score.deviation is not None for entry in scored):
+        sentences.append("±: standard deviation over seeds")
+    if len(scored) > 1:
+        pairs = len(scored) * (len(scored) - 1) // 2
+        sentences.append(
+            "Rank 1: the first and all that are not significantly worse, by paired differences (5 %, Holm's correction "
+            f"for {pairs:,} pair{'s' * (pairs > 1)}; the interval of a difference is that of the pair alone)"
+        )
+    if any(entry.no_better_than_probe for entry in scored):
+        sentences.append("†: not significantly better than the frozen probe of the same backbone")
+    return ". ".join(sentences) + "."
 
 
 def rank_label(entry: Entry) -> str:
     """`1`, or `1=` where the rank is shared; the status where there is no rank."""
     return entry.status if entry.rank is None else f"{entry.rank}{'=' if entry.tied else ''}"
+
+
+def score_words(entry: Entry) -> str:
+    """`0.512 ± 0.010 (3 seeds) [0.430, 0.590]`; empty where the run failed."""
+    score = entry.score
+    if score is None:
+        return ""
+    if score.deviation is None:
+        return str(score)
+    value, _, limits = str(score).partition(" ")
+    return f"{value} ± {score.deviation:.3f} ({len(entry.seeds)} seeds) {limits}"
 
 
 def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -101,53 +179,61 @@ def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield list(group)
 
 
-def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
-    """Every submission, or those of one task, as a ranked entry; sorted by task, corpus, metric and score.
-
-    Raises `SureError` for a record or predictions that cannot be read, and where plug-ins that score them are not
-    there.
-    """
-    results = {folder: read(folder / RESULT) for folder in folders(board)}
-    refuse_unknown(task, (result.run.task for result in results.values()))
-    entries = [_entry(folder, result) for folder, result in results.items() if task in (None, result.run.task)]
-    by_submission = {folder.name: (folder, result) for folder, result in results.items()}
-    ranked = []
-    for group in groups(entries):
-        ranked += rank(group, _draws(by_submission[entry.submission] for entry in group if entry.score))
-    return ranked
-
-
 def refuse_unknown(task: str | None, on_board: Iterable[str]) -> None:
     """Raises `SureError` for a task that is none of those on a board."""
     if task is not None and task not in (tasks := sorted(set(on_board))):
         raise registry.unknown("task on this board", task, tasks)
 
 
-def rank(group: list[Entry], draws: Mapping[str, tuple[Any, np.ndarray]]) -> list[Entry]:
+def rank(group: list[Entry], samples: Mapping[str, Sample]) -> list[Entry]:
     """Entries of one group in the order of their scores, with ranks; failed runs come last and have none.
 
-    An entry is better than another where the 95 % interval of the difference of their scores lies wholly above 0. Both
-    were scored on the same rows, so that the differences are those of the same draws: `draws` has, by submission, what
-    was drawn, and the main metric of each draw. Nothing is known of entries that were scored on different rows.
-
-    An entry's rank is 1 + the number of entries that are better, or the rank of the entry before it where that is
-    higher: ranks never fall down the table. An entry with a wide interval may therefore rank behind one from which the
-    test set cannot tell it; never before one that scores better.
+    Rank 1 have the first and all that are not significantly worse than it (`sure.leaderboard.comparison`); any other
+    has 1 + the number of entries that are significantly better. `samples` has, by submission, what says how far its
+    score would vary. Nothing is known of entries that were scored on different rows.
     """
-    ranked: list[Entry] = []
-    for entry in sorted(group, key=_order):
-        position = None
-        if entry.score:
-            better = sum(_better(draws[one.submission], draws[entry.submission], entry.score) for one in ranked)
-            position = max(1 + better, ranked[-1].rank if ranked else 1)
-        ranked.append(entry.model_copy(update={"rank": position}))
-    ranks = [entry.rank for entry in ranked if entry.rank]
-    return [entry.model_copy(update={"tied": ranks.count(entry.rank) > 1}) for entry in ranked]
+    ordered = sorted(group, key=_order)
+    scored = [entry for entry in ordered if entry.score]
+    if not scored:
+        return ordered
+    values = [entry.score.value for entry in scored]
+    compared = compare(values, [samples[entry.submission] for entry in scored])
+    worse = compared.value < 0 if scored[0].score.higher_is_better else compared.value > 0
+    worse &= compared.significant
+    ranks = [1 + int(row.sum()) if row[0] else 1 for row in worse]
+    ranked = []
+    for place, entry in enumerate(scored):
+        probe = _probe(entry, scored)
+        ranked.append(
+            entry.model_copy(
+                update={
+                    "rank": ranks[place],
+                    "tied": ranks.count(ranks[place]) > 1,
+                    "difference": compared.of(place, 0) if place else None,
+                    "to_probe": None if probe is None else compared.of(place, probe),
+                }
+            )
+        )
+    return ranked + ordered[len(scored) :]
 
 
 def options_differ(group: list[Entry]) -> bool:
     """Whether entries of a group were made with different options of the task, such as decoders or vocoders."""
     return len({entry.options for entry in group}) > 1
+
+
+def better_on_validation(entry: Entry) -> tuple[float, str]:
+    """A key that is least for the entry that whoever may not look at the test split would choose."""
+    value = entry.validation[entry.metric]
+    return -value if entry.score.higher_is_better else value, entry.submission
+
+
+def _probe(entry: Entry, scored: list[Entry]) -> int | None:
+    """Where among the entries the frozen probe of its backbone is, of several the best on validation."""
+    if entry.method.name in PROBES:
+        return None
+    probes = [place for place, one in enumerate(scored) if one.method.name in PROBES and one.backbone == entry.backbone]
+    return min(probes, key=lambda place: better_on_validation(scored[place]), default=None)
 
 
 def _comparable(entry: Entry) -> tuple[str, str, str]:
@@ -159,64 +245,3 @@ def _order(entry: Entry) -> tuple[Any, ...]:
         return True, 0.0, 0, entry.submission
     value = -entry.score.value if entry.score.higher_is_better else entry.score.value
     return False, value, entry.cost.trainable_parameters, entry.submission
-
-
-def _better(one: tuple[Any, np.ndarray], other: tuple[Any, np.ndarray], score: Score) -> bool:
-    """Whether the first is, of two entries' draws."""
-    (drawn, mine), (also_drawn, theirs) = one, other
-    if drawn != also_drawn:
-        return False
-    difference = mine - theirs if score.higher_is_better else theirs - mine
-    return bool(np.quantile(difference, TAILS[0]) > NOISE)
-
-
-def _draws(submissions: Iterable[tuple[Path, Result]]) -> dict[str, tuple[Any, np.ndarray]]:
-    """By submission, the ids of its rows, and the main metric on test of each draw."""
-    # Other ids should not be: `disagreements` refuses them.
-    same_rows = defaultdict(list)
-    for folder, result in submissions:
-        task = task_of(folder / RESULT, result)
-        rows = by_id(rows_of(folder / RESULT, result, task, "test"))
-        same_rows[tuple(str(row["id"]) for row in rows)].append((folder, task, rows))
-    draws = {}
-    for ids, members in same_rows.items():
-        with naming(members[0][0].parent):
-            of_each = paired_draws([(task, rows) for _, task, rows in members])
-        draws |= {folder.name: (ids, of_one) for (folder, _, _), of_one in zip(members, of_each, strict=True)}
-    return draws
-
-
-def _entry(folder: Path, result: Result) -> Entry:
-    run, cost = result.run, result.cost
-    scores, intervals = result.scores, result.interval
-    if result.made_earlier:
-        # A board makes its intervals as it does everybody's.
-        record = folder / RESULT
-        task = task_of(record, result)
-        rows = {name: rows_of(record, result, task, name) for name in ("validation", "test")}
-        scored = score(record, result, task, rows)
-        scores, intervals = {name: of.scores for name, of in scored.items()}, interval(scored)
-    # A record comes from anyone.
-    given = run.arguments.get("task_options")
-    return Entry(
-        rank=None,
-        tied=False,
-        task=run.task,
-        fingerprint=run.data.fingerprint,
-        synthetic=run.data.synthetic,
-        backbone=run.backbone,
-        method=run.method,
-        seed=run.seed,
-        options=" ".join(map(str, given)) if isinstance(given, list) else "",
-        metric=result.metric,
-        test=scores.get("test", {}),
-        validation=scores.get("validation", {}),
-        interval=intervals,
-        cost=cost,
-        trainable_parameters_without_head=cost and cost.trainable_parameters - cost.head_parameters,
-        provenance=result.provenance,
-        plugins=run.plugins,
-        status=result.status,
-        error=result.error,
-        submission=folder.name,
-    )

@@ -10,7 +10,8 @@ import altair
 import jinja2
 import vl_convert
 
-from sure.leaderboard.entries import Entry, footnote, groups, options_differ, rank_label, title, words
+from sure.leaderboard.entries import Entry, folds, footnote, groups, options_differ, rank_label, title, words
+from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, overall, tasks
 from sure.leaderboard.submission import file_name
 
 _WIDTH, _HEIGHT = 560, 320
@@ -21,7 +22,7 @@ _TOOLTIP = [
     "method:N",
     "backbone:N",
     "rank:N",
-    "seed:N",
+    "seeds:N",
     altair.Tooltip("score:Q", format=".3f"),
     altair.Tooltip("low:Q", format=".3f", title="95 % from"),
     altair.Tooltip("high:Q", format=".3f", title="to"),
@@ -38,10 +39,14 @@ def page(entries: Iterable[Entry]) -> str:
         trim_blocks=True,
     )
     environment.filters["words"] = words
-    environment.globals |= {"rank_label": rank_label, "footnote": footnote}
+    environment.globals |= {"rank_label": rank_label, "footnote": footnote, "folds": folds}
+    entries = list(entries)
     datatables = files("itables") / "html"
     return environment.get_template("page.html").render(
         sections=[_section(group) for group in groups(entries)],
+        overall=overall(entries) if tasks(entries) > 1 else [],
+        budgets=list(BUDGETS),
+        overall_footnote=OVERALL_FOOTNOTE,
         libraries={
             "vega": vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
             "datatables": (datatables / "dt_bundle.js").read_text(encoding="utf-8"),
@@ -103,7 +108,7 @@ def _point(entry: Entry) -> dict[str, Any]:
         "method": entry.method.name,
         "backbone": entry.backbone.name,
         "rank": rank_label(entry),
-        "seed": str(entry.seed),
+        "seeds": ", ".join(map(str, entry.seeds)),
         # A logarithm has no zero.
         "parameters": max(1, entry.cost.trainable_parameters),
         "score": entry.score.value,

@@ -20,6 +20,15 @@ SCHEMA_VERSION = 1
 RESULT = "result.json"
 RUN = "run.json"
 
+# What of a run's arguments decides its scores, beside what it names by itself: task, backbone, method and seed.
+DECISIVE_OF_TRAINER = (
+    *("learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
+    *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
+    *("data_seed", "bf16", "fp16", "train_sampling_strategy", "eval_strategy", "eval_steps", "metric_for_best_model"),
+    *("label_smoothing_factor", "load_best_model_at_end"),
+)
+DECISIVE = (*DECISIVE_OF_TRAINER, "global_batch_size", "max_seconds", "class_weights", "early_stopping_patience")
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -13,6 +13,7 @@ from accelerate.utils import get_int_from_env
 from transformers import HfArgumentParser, TrainingArguments
 
 from sure.errors import SureError
+from sure.record import DECISIVE_OF_TRAINER
 from sure.task import Task, task_with_options
 
 # What a number may be, from and to, where that is not anything from 0 on.
@@ -230,13 +231,6 @@ def _refuse_lone_processes(known: int) -> None:
 
 # What may differ between a run and its continuation without changing a score.
 INDIFFERENT = {"data_dir", "cache_dir", "cache_frozen", "preprocessing_workers", "restart"}
-# What of the trainer's arguments may not.
-_DECISIVE = (
-    *("learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
-    *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "seed"),
-    *("data_seed", "bf16", "fp16", "train_sampling_strategy", "eval_strategy", "eval_steps", "metric_for_best_model"),
-    *("label_smoothing_factor", "load_best_model_at_end"),
-)
 
 
 def parse(argv: list[str], prog: str) -> tuple[RunArguments, TrainerArguments]:
@@ -280,7 +274,7 @@ def settings(run: RunArguments, trainer: TrainerArguments) -> dict[str, Any]:
     """Everything that decides the scores, as JSON values: two runs with equal settings are the same run."""
     chosen = {name: value for name, value in dataclasses.asdict(run).items() if name not in INDIFFERENT}
     arguments = trainer.to_dict()
-    chosen |= {name: arguments[name] for name in _DECISIVE}
+    chosen |= {name: arguments[name] for name in (*DECISIVE_OF_TRAINER, "seed")}
     chosen["global_batch_size"] = (
         trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps * trainer.world_size
     )

@@ -6,7 +6,6 @@ rows. The variance of a difference is that of draws of these rows plus what seed
 of Student's t with the degrees of freedom of Welch (1947), are corrected by Holm (1979) for all comparisons of a table.
 """
 
-import math
 import os
 import re
 from collections import Counter, defaultdict
@@ -24,13 +23,14 @@ import vl_convert
 from sure.errors import SureError
 from sure.files import write_atomically
 from sure.leaderboard import submission
+from sure.leaderboard.comparison import Difference, Sample, compare, holm
 from sure.leaderboard.entries import words
 from sure.record import RESULT, Result
 from sure.sweep import progress, schedule
 from sure.sweep.plan import CELLS, Question, Study, options_of
 from sure.sweep.schedule import StateOf
 from sure.sweep.state import CELL
-from sure.task.scoring import LEVEL, NOISE, RESAMPLES, TAILS, Sampling, paired_draws
+from sure.task.scoring import NOISE, RESAMPLES, Prepared, paired_draws
 
 # With which others are compared, by method.
 BASELINES = {"linear_probe": "the frozen probe", "full_finetuning": "full fine-tuning"}
@@ -97,31 +97,6 @@ class Report:
         return "\n".join(lines)
 
 
-class Difference(NamedTuple):
-    """How much higher a score is than another, in the metric's unit; the 95 % interval is that of this pair alone."""
-
-    value: float
-    low: float
-    high: float
-    # Corrected for all comparisons of the table.
-    p: float
-    better: bool
-
-    @property
-    def significant(self) -> bool:
-        return self.p <= 1 - LEVEL
-
-    def __str__(self) -> str:
-        """`+0.120 [+0.040, +0.200]`."""
-        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-
-    @property
-    def verdict(self) -> str:
-        if not self.significant:
-            return f"not significantly different (p {_p(self.p)})"
-        return f"significantly {'better' if self.better else 'worse'} (p {_p(self.p)})"
-
-
 @dataclass
 class _Answer:
     """A question as far as it is answered."""
@@ -133,8 +108,8 @@ class _Answer:
     comparison: schedule.Comparison
     # By cell, in the order of seeds.
     results: dict[str, Result]
-    # The mean over seeds in each draw of the test rows, (resamples,); and by baseline, how it differs from that.
-    draws: np.ndarray | None = None
+    # How far the mean over seeds would vary; and by baseline, how it differs from that.
+    sample: Sample | None = None
     differences: dict[str, Difference] = field(default_factory=dict)
 
     @property
@@ -175,7 +150,11 @@ class _Answer:
 
     @property
     def marks(self) -> str:
-        return "".join(_MARKS[name][not found.better] for name, found in self.differences.items() if found.significant)
+        return "".join(
+            _MARKS[name][(found.value > 0) != self.higher_is_better]
+            for name, found in self.differences.items()
+            if found.significant
+        )
 
 
 def report(output_dir: Path, folder: Path, state_of: StateOf, attempts: int) -> Report:
@@ -258,10 +237,10 @@ def _section(title: str, answers: list[_Answer], cells: _Cells, number: int) -> 
     if len(corpora) > 1:
         raise SureError(f"{cells.output_dir}: cells were run on different corpora: {', '.join(corpora.values())}.")
     title = ", ".join([title, *(f"corpus {fingerprint[:8]}" for fingerprint in corpora)])
-    freedom = _draw(with_runs, cells)
-    comparisons = _compare(with_runs, freedom)
+    _draw(with_runs, cells)
+    comparisons = _compare(with_runs)
     runs = [result for answer in with_runs for result in answer.results.values()]
-    sentences = [*_best(answers, freedom), *_baselines(answers), *_how_chosen(answers)]
+    sentences = [*_best(answers), *_baselines(answers), *_how_chosen(answers)]
     if runs:
         sentences.append(_how_compared(runs, comparisons))
     methods = list(dict.fromkeys(answer.method for answer in answers))
@@ -296,26 +275,24 @@ def _caveat(runs: list[Result]) -> str:
     return f"{' and '.join(parts)}; these scores say nothing about methods on real recordings or pretrained models."
 
 
-def _draw(answers: list[_Answer], cells: _Cells) -> float:
-    """Draws of every answer, of the same test rows for all; gives the degrees of freedom of their variance."""
+def _draw(answers: list[_Answer], cells: _Cells) -> None:
+    """Say of every answer how far its score would vary, by draws of the same test rows for all."""
     runs = []
     for answer in answers:
         for cell, result in answer.results.items():
             task = submission.task_of(cells.record(cell), result)
-            runs.append((task, submission.rows_of(cells.record(cell), result, task, _evaluation(result))))
+            rows = submission.rows_of(cells.record(cell), result, task, _evaluation(result))
+            runs.append((task.metric, Prepared.of(task, rows, [task.metric])))
     if not runs:
-        return math.inf
+        return
     try:
-        draws = iter(paired_draws(runs))
+        sampling, drawn = paired_draws([prepared for _, prepared in runs])
     except (SureError, TypeError, ValueError) as error:
         raise SureError(f"{cells.output_dir}: test predictions cannot be compared: {error}") from None
-    sampling = max((Sampling.of(*run) for run in runs), key=lambda one: (one.drawn == "speaker", one.speakers))
+    draws = iter(of[metric] for (metric, _), of in zip(runs, drawn, strict=True))
     for answer in answers:
-        answer.draws = np.mean([next(draws) for _ in answer.results], axis=0)
-        if sampling.of_speakers:
-            # A draw of some speakers varies less than a sample of as many. (Only variances are taken of draws.)
-            answer.draws = answer.draws * math.sqrt(sampling.speakers / (sampling.speakers - 1))
-    return sampling.speakers - 1 if sampling.of_speakers else math.inf
+        of_mean = np.mean([next(draws) for _ in answer.results], axis=0)
+        answer.sample = Sample.of_draws("test", sampling, of_mean, answer.scores)
 
 
 def _evaluation(result: Result) -> str:
@@ -323,7 +300,7 @@ def _evaluation(result: Result) -> str:
     return next(name for name in result.scores if name != "validation")
 
 
-def _compare(answers: list[_Answer], freedom: float) -> int:
+def _compare(answers: list[_Answer]) -> int:
     """Every answer with the baselines, of which full fine-tuning is compared with the probe; gives how many pairs."""
     pairs = [
         (answer, name, baseline)
@@ -332,9 +309,10 @@ def _compare(answers: list[_Answer], freedom: float) -> int:
         for answer in answers
         if answer is not baseline and answer is not _baseline(answers, "linear_probe")
     ]
-    found = [_difference(answer, baseline, freedom) for answer, _, baseline in pairs]
-    for (answer, name, _), difference, p in zip(pairs, found, _holm([one.p for one in found]), strict=True):
-        answer.differences[name] = difference._replace(p=p)
+    found = [_difference(answer, baseline) for answer, _, baseline in pairs]
+    corrected = holm(np.array([one.p for one in found]))
+    for (answer, name, _), difference, p in zip(pairs, found, corrected.tolist(), strict=True):
+        answer.differences[name] = difference.model_copy(update={"p": p})
     return len(pairs)
 
 
@@ -343,43 +321,22 @@ def _baseline(answers: list[_Answer], name: str) -> _Answer | None:
     return next((answer for answer in answers if answer.name == name), None)
 
 
-def _difference(one: _Answer, other: _Answer, freedom: float) -> Difference:
+def _difference(one: _Answer, other: _Answer) -> Difference:
     """With an uncorrected p-value."""
-    from scipy.special import stdtr, stdtrit
-
-    value = one.mean - other.mean
-    # Each estimated variance with its degrees of freedom.
-    parts = [(float(np.var(one.draws - other.draws)), freedom)]
-    parts += [
-        (float(np.var(scores, ddof=1)) / len(scores), len(scores) - 1)
-        for scores in (one.scores, other.scores)
-        if len(scores) > 1
-    ]
-    variance = sum(part for part, _ in parts)
-    better = (value > 0) == one.higher_is_better
-    if variance <= NOISE**2:
-        # What differs by as much in every draw differs.
-        return Difference(value, value, value, float(abs(value) <= NOISE), better)
-    of_variance = sum(part**2 / degrees for part, degrees in parts)
-    degrees = variance**2 / of_variance if of_variance else math.inf
-    half = float(stdtrit(degrees, TAILS[1])) * math.sqrt(variance)
-    p = 2 * float(stdtr(degrees, -abs(value) / math.sqrt(variance)))
-    return Difference(value, value - half, value + half, p, better)
+    return compare([one.mean, other.mean], [one.sample, other.sample]).of(0, 1)
 
 
-def _holm(p: list[float]) -> list[float]:
-    """P-values corrected for their number (Holm 1979)."""
-    rising = np.argsort(p, kind="stable")
-    corrected = np.empty(len(p))
-    corrected[rising] = np.maximum.accumulate(np.minimum(1, np.take(p, rising) * np.arange(len(p), 0, -1)))
-    return corrected.tolist()
+def _verdict(found: Difference, *, higher_is_better: bool) -> str:
+    if not found.significant:
+        return f"not significantly different (p {_p(found.p)})"
+    return f"significantly {'better' if (found.value > 0) == higher_is_better else 'worse'} (p {_p(found.p)})"
 
 
 def _budgets(answers: list[_Answer]) -> list[str]:
     return sorted(dict.fromkeys(answer.budget for answer in answers), key=lambda budget: budget == _ONE_SIZE)
 
 
-def _best(answers: list[_Answer], freedom: float) -> Iterator[str]:
+def _best(answers: list[_Answer]) -> Iterator[str]:
     """Of each budget, which method is best, and how it differs from the baselines."""
     for budget in _budgets(answers):
         asked = [one for one in answers if one.budget == budget and one.name not in BASELINES]
@@ -399,7 +356,7 @@ def _best(answers: list[_Answer], freedom: float) -> Iterator[str]:
         elif len(best) > 1:
             sentence = f"{at} {_and(names)} share the {end} mean {metric} of {of}: {best[0].mean:.3f}"
         else:
-            lead = f"{_difference(best[0], there[1], freedom)} from the next, {there[1].method}"
+            lead = f"{_difference(best[0], there[1])} from the next, {there[1].method}"
             sentence = f"{at} {names[0]} has the {end} mean {metric} of {of}: {best[0].score}, {lead}"
         yield ". ".join([sentence, *(_against(name, best) for name in BASELINES if _baseline(answers, name))]) + "."
 
@@ -412,7 +369,8 @@ def _from_the_best(answers: list[_Answer]) -> list[_Answer]:
 
 def _against(name: str, best: list[_Answer]) -> str:
     found = [
-        f"{f'{one.method} ' if len(best) > 1 else ''}{one.differences[name]}, {one.differences[name].verdict}"
+        f"{f'{one.method} ' if len(best) > 1 else ''}{one.differences[name]}, "
+        + _verdict(one.differences[name], higher_is_better=one.higher_is_better)
         for one in best
         if name in one.differences
     ]
@@ -428,7 +386,8 @@ def _baselines(answers: list[_Answer]) -> Iterator[str]:
             yield f"{called_first} has no record{' yet' if _open(baseline) else ''}, so nothing is compared with it."
         else:
             against = "".join(
-                f"; against {BASELINES[other]} {one}, {one.verdict}" for other, one in baseline.differences.items()
+                f"; against {BASELINES[other]} {one}, {_verdict(one, higher_is_better=baseline.higher_is_better)}"
+                for other, one in baseline.differences.items()
             )
             yield f"{called_first} has a mean {words(baseline.first.metric)} of {baseline.score}{against}."
 

@@ -68,6 +68,11 @@ class Task(ABC):
         return {}
 
     @property
+    def cross_validation(self) -> tuple[str, int] | None:
+        """The option that says which of a corpus' folds is tested, and their number, where all of them should be."""
+        return None
+
+    @property
     def name(self) -> str:
         """The name of the file that defines the task."""
         return type(self).__module__.rpartition(".")[2]

@@ -33,6 +33,11 @@ class FoldsTask(ClassificationTask):
         if not 1 <= self.fold <= self.folds:
             raise SureError(f"--task_options fold={self.fold}: folds are numbered from 1 to {self.folds}.")
 
+    @property
+    def cross_validation(self) -> tuple[str, int]:
+        """Every fold is tested once."""
+        return "fold", self.folds
+
     @abstractmethod
     def file(self, name: str, fold: int) -> str:
         """Where in the corpus a file lies."""

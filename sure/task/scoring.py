@@ -1,5 +1,6 @@
 """Scores with confidence intervals, from prediction rows alone: the runner and the leaderboard both call this."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,32 +50,66 @@ def score_with_intervals(task: Task, rows: Rows, resamples: int = RESAMPLES) -> 
     interval tells nothing of other speakers. A share of rows has Wilson's interval (`wilson`), other metrics the
     percentiles of the draws.
     """
-    rows = by_id(rows)
-    sampling = Sampling.of(task, rows)
-    metrics = {name: task.metric_named(name) for name in task.metrics}
-    comparable = task.comparable(rows)
-    prepared = [(metric, *metric.prepare(*comparable)) for metric in metrics.values()]
-    scores = {}
-    for (name, metric), draws, (_, *arrays) in zip(
-        metrics.items(), _draw(prepared, sampling, resamples), prepared, strict=True
-    ):
-        value = metric.score(*arrays)
-        if metric.share_of_rows:
-            (low, high), method = wilson(value, *sampling.information(value, draws)), "Wilson"
-        else:
-            low, high = (float(end) for end in np.quantile(draws, TAILS))
-            method = "percentile bootstrap"
-            if high - low <= NOISE:
-                low, high, method = value, value, "undetermined"
-        scores[name] = Score(
-            value=value,
-            low=low,
-            high=high,
-            unit=metric.unit,
-            higher_is_better=metric.higher_is_better,
-            method=method,
-        )
+    prepared = Prepared.of(task, rows, task.metrics)
+    sampling, (draws,) = paired_draws([prepared], resamples)
+    scores = {
+        name: over_seeds(metric, [metric.score(*arrays)], draws[name], sampling)
+        for name, (metric, *arrays) in prepared.metrics.items()
+    }
     return Scored(scores, sampling.drawn, sampling.only_speakers)
+
+
+def over_seeds(metric: "Metric", values: Sequence[float], draws: np.ndarray, sampling: "Sampling") -> Score:
+    """The mean of the scores that one configuration has with several seeds, and its interval.
+
+    `draws`, (resamples,), are of that mean, all seeds scored on the same drawn rows. Their variance is that of the test
+    sample; that of the seeds is estimated from `values`, the variance of their mean added, and Student's t taken for
+    what is known of both (Welch 1947, Satterthwaite 1946). Of one seed nothing is known of others.
+    """
+    from scipy.special import stdtrit
+
+    value, seeds = float(np.mean(values)), len(values)
+    between = float(np.var(values, ddof=1)) / seeds if seeds > 1 else 0.0
+    if metric.share_of_rows:
+        rows, freedom = sampling.information(value, draws, seeds)
+        if between:
+            within = value * (1 - value) / rows
+            rows, freedom = rows * within / (within + between), welch(within, freedom, between, seeds - 1)
+        (low, high), method = wilson(value, rows, stdtrit(freedom, TAILS[1])), "Wilson"
+    else:
+        low, high = (float(end) for end in np.quantile(draws, TAILS))
+        method = "percentile bootstrap"
+        if between:
+            low, high = _widened(low, high, draws, between, seeds - 1)
+            low, high = max(low, 0.0), min(high, 1.0) if metric.higher_is_better and metric.unit == "share" else high
+        elif high - low <= NOISE:
+            low, high, method = value, value, "undetermined"
+    return Score(
+        value=value,
+        low=low,
+        high=high,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        method=method,
+    )
+
+
+def welch(one: float, freedom: float, other: float, other_freedom: float) -> float:
+    """Degrees of freedom of the sum of two estimated variances, each with its own (Satterthwaite 1946)."""
+    return (one + other) ** 2 / (one**2 / freedom + other**2 / other_freedom)
+
+
+def _widened(low: float, high: float, draws: np.ndarray, between: float, freedom: float) -> tuple[float, float]:
+    """An interval of draws made wider by another variance, about their mean, and as lopsided as it was."""
+    from scipy.special import stdtrit
+
+    within, middle = draws.var(), draws.mean()
+    quantile = stdtrit(welch(within, np.inf, between, freedom), TAILS[1])
+    if high - low <= NOISE:
+        half = quantile * np.sqrt(between)
+        return float(middle - half), float(middle + half)
+    factor = quantile / stdtrit(np.inf, TAILS[1]) * np.sqrt(1 + between / within)
+    return float(middle - factor * (middle - low)), float(middle + factor * (high - middle))
 
 
 def interval(scored: Mapping[str, Scored]) -> Interval:
@@ -87,24 +122,42 @@ def interval(scored: Mapping[str, Scored]) -> Interval:
     )
 
 
-def paired_draws(scored: Sequence[tuple[Task, Rows]], resamples: int = RESAMPLES) -> list[np.ndarray]:
-    """The main metric of one task's several predictions of the same rows, drawn together: (resamples,) of each.
+@dataclass(frozen=True)
+class Prepared:
+    """One run's predictions of an evaluation, ready to be drawn: no more than what its metrics need of each row."""
+
+    # Of the ids, in order.
+    sha256: str
+    sampling: "Sampling"
+    # By name, a metric and what it prepared.
+    metrics: dict[str, tuple["Metric", np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, task: Task, rows: Rows, names: Iterable[str]) -> "Prepared":
+        rows = by_id(rows)
+        comparable = task.comparable(rows)
+        metrics = {name: task.metric_named(name) for name in names}
+        return cls(
+            hashlib.sha256("\n".join(str(row["id"]) for row in rows).encode()).hexdigest(),
+            Sampling.of(task, rows),
+            {name: (metric, *metric.prepare(*comparable)) for name, metric in metrics.items()},
+        )
+
+
+def paired_draws(
+    runs: Sequence[Prepared], resamples: int = RESAMPLES
+) -> tuple["Sampling", list[dict[str, np.ndarray]]]:
+    """The metrics of several predictions of the same rows, drawn together, and how: (resamples,) of each, by name.
 
     Every draw is the same rows for all, so that differences are those of methods and not of test sets. Raises
     `ValueError` where rows are not the same.
     """
-    scored = [(task, by_id(rows)) for task, rows in scored]
-    if len({tuple(str(row["id"]) for row in rows) for _, rows in scored}) != 1:
+    if len({run.sha256 for run in runs}) != 1:
         raise ValueError("Rows with other ids cannot be drawn together.")
     # Where some name more speakers than others, as trials of earlier runs do not, theirs hold for all.
-    sampling = max(
-        (Sampling.of(task, rows) for task, rows in scored), key=lambda one: (one.drawn == "speaker", one.speakers)
-    )
-    prepared = []
-    for task, rows in scored:
-        metric = task.metric_named(task.metric)
-        prepared.append((metric, *metric.prepare(*task.comparable(rows))))
-    return _draw(prepared, sampling, resamples)
+    sampling = max((run.sampling for run in runs), key=lambda one: (one.drawn == "speaker", one.speakers))
+    drawn = iter(_draw([prepared for run in runs for prepared in run.metrics.values()], sampling, resamples))
+    return sampling, [{name: next(drawn) for name in run.metrics} for run in runs]
 
 
 def by_id(rows: Rows) -> Rows:
@@ -183,21 +236,26 @@ class Sampling:
             chosen = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, np.newaxis]
             yield np.bincount(chosen.ravel(), minlength=draws * size).reshape(draws, size)
 
-    def information(self, share: float, draws: np.ndarray) -> tuple[float, float]:
-        """How many independent rows tell as much of a share of rows as these do, and the quantile of its interval.
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of a variance of the draws: one less than there are speakers."""
+        return self.speakers - 1 if self.of_speakers else np.inf
 
-        Drawn rows count themselves. Where speakers are drawn, it is what explains the variance of the draws, at least
-        the number of speakers, as if all rows of a speaker were one, which is all that can be said where all are right;
-        and at most that of rows. The variance has one degree of freedom less than there are speakers.
+    def information(self, share: float, draws: np.ndarray, seeds: int = 1) -> tuple[float, float]:
+        """How many independent rows tell as much of a share of rows as these do, and the degrees of freedom of that.
+
+        It is what explains the variance of the draws, at most the rows of all seeds, which may err in different ones.
+        Drawn rows are at least themselves. Where speakers are drawn, it is at least their number, as if all rows of a
+        speaker were one, which is all that can be said where all are right.
         """
-        from scipy.special import stdtrit
-
-        if not self.of_speakers:
-            return self.rows, stdtrit(np.inf, TAILS[1])
-        variance = draws.var() * self.speakers / (self.speakers - 1)
+        if seeds == 1 and not self.of_speakers:
+            return self.rows, self.freedom
+        # A draw of some varies less than a sample of as many.
+        variance = draws.var() * (self.speakers / self.freedom if self.of_speakers else 1)
         certain = share * (1 - share)
         effective = certain / variance if variance else np.inf
-        return np.clip(effective if certain else 0, self.speakers, self.rows), stdtrit(self.speakers - 1, TAILS[1])
+        least = self.speakers if self.of_speakers else self.rows
+        return np.clip(effective if certain else 0, least, self.rows * seeds), self.freedom
 
 
 def _draw(

@@ -11,8 +11,9 @@ import pytest
 
 from sure import leaderboard, registry
 from sure.errors import SureError
-from sure.leaderboard.entries import Entry, rank, rank_label
-from sure.record import Cost, Result, Score, write_predictions
+from sure.leaderboard.comparison import Sample
+from sure.leaderboard.entries import Entry, EntryRun, EntryScore, rank, rank_label
+from sure.record import BackboneInfo, Cost, MethodInfo, Result, write_predictions
 from sure.task.classification import ClassificationTask
 from sure.task.scoring import interval, score_with_intervals
 from tests.factories import REPOSITORY
@@ -131,16 +132,23 @@ def prediction_rows(split, right, utterances=60):
 
 def entry(name, value, low, high, *, parameters=10, higher=True, failed=False):
     """A hand-made entry."""
-    score = Score(value=value, low=low, high=high, unit="share", higher_is_better=higher)
+    score = EntryScore(value=value, low=low, high=high, unit="share", higher_is_better=higher)
     cost = Cost.model_construct(trainable_parameters=parameters)
     return Entry.model_construct(
         rank=None,
         tied=False,
+        difference=None,
+        to_probe=None,
         task="three_emotions",
         fingerprint="ab" * 32,
+        backbone=BackboneInfo(name="tiny", family="wav2vec2", revision="0" * 40, pretrained=True),
+        method=MethodInfo(name=name, config={}),
+        runs=[EntryRun(submission=name, seed=0, fold=None, score=None if failed else value)],
+        folds=None,
         options="",
         metric="error",
         test={} if failed else {"error": score},
+        validation={} if failed else {"error": value},
         cost=None if failed else cost,
         status="failed" if failed else "complete",
         submission=name,
@@ -153,16 +161,24 @@ def edit(record, change):
     record.write_text(json.dumps(content))
 
 
-def labelled(noise, **scores):
-    """Ranks of entries with these scores, whose draws are the scores and so much of a noise of their own."""
+def sample(draws, rows="rows"):
+    return Sample(rows, draws, scale=1, freedom=np.inf)
+
+
+def ranked(noise, **scores):
+    """Entries with these scores, whose draws are the scores and so much of a noise of their own."""
     generator = np.random.default_rng(0)
     entries = [entry(name, value, 0, 1) for name, value in scores.items()]
     shared = 0.1 * generator.normal(size=1000)
     draws = {
-        name: ("rows", value + shared + noise.get(name, 0) * generator.normal(size=1000))
+        name: sample(value + shared + noise.get(name, 0) * generator.normal(size=1000))
         for name, value in scores.items()
     }
-    return {e.submission: rank_label(e) for e in rank([entry("failed", 0, 0, 0, failed=True), *entries], draws)}
+    return rank([entry("failed", 0, 0, 0, failed=True), *entries], draws)
+
+
+def labelled(noise, **scores):
+    return {e.submission: rank_label(e) for e in ranked(noise, **scores)}
 
 
 def test_differences_of_the_same_draws_rank_and_failed_runs_come_last():
@@ -172,18 +188,46 @@ def test_differences_of_the_same_draws_rank_and_failed_runs_come_last():
     assert labelled({"best": 0.1}, second=0.89, best=0.90)["second"] == "1="
 
 
-def test_a_wide_interval_does_not_lift_an_entry_above_one_that_scores_better():
-    ranks = labelled({"wide": 0.15}, wide=0.80, best=0.90, middle=0.85)
-    assert list(ranks.items()) == [("best", "1"), ("middle", "2="), ("wide", "2="), ("failed", "failed")]
+def test_whatever_is_not_significantly_worse_than_the_best_has_rank_1():
+    """With the difference and its interval beside it, which is wide where the scores say little."""
+    best, middle, wide, _ = entries = ranked({"wide": 0.15}, wide=0.80, best=0.90, middle=0.85)
+    assert [rank_label(e) for e in entries] == ["1=", "2", "1=", "failed"]
+    assert best.difference is None
+    assert (middle.difference.value, middle.difference.low) == (pytest.approx(-0.05), pytest.approx(-0.05))
+    assert wide.difference.low == pytest.approx(-0.1 - 1.96 * 0.15, abs=0.02)
+    assert wide.difference.high == pytest.approx(-0.1 + 1.96 * 0.15, abs=0.02)
+
+
+def test_many_comparisons_are_corrected_for():
+    """A difference of 2.5 standard errors tells two entries apart, and not the first from the last of eleven."""
+    alone = ranked({"worse": 0.04}, best=0.9, worse=0.8)
+    assert alone[1].difference.p == pytest.approx(0.0124, abs=0.004)
+    assert [e.rank for e in alone[:2]] == [1, 2]
+    among = ranked({"worse": 0.04}, best=0.9, worse=0.8, **{f"equal{number}": 0.9 for number in range(9)})
+    assert {e.rank for e in among[:-1]} == {1}
+    # Of 55 pairs, 45 are of equal entries, and this is one of ten that are as far apart.
+    assert among[-2].difference.p == pytest.approx(55 * alone[1].difference.p, rel=0.3)
+
+
+def test_an_entry_is_marked_that_is_not_better_than_the_frozen_probe():
+    entries = ranked({"ia3": 0.1, "lora": 0.001}, weighted_sum_probe=0.80, ia3=0.85, lora=0.84, full_finetuning=0.7)
+    marked = {e.method.name: e.no_better_than_probe for e in entries[:-1]}
+    assert marked == {"ia3": True, "lora": False, "weighted_sum_probe": False, "full_finetuning": True}
+    assert {e.method.name: e.to_probe and round(e.to_probe.value, 3) for e in entries[:-1]} == {
+        "ia3": 0.05,
+        "lora": 0.04,
+        "weighted_sum_probe": None,
+        "full_finetuning": -0.1,
+    }
 
 
 def test_the_lower_error_ranks_first_where_lower_is_better():
     entries = [entry("worse", 0.3, 0.25, 0.35, higher=False), entry("better", 0.1, 0.05, 0.15, higher=False)]
-    draws = {"worse": ("rows", np.full(9, 0.3)), "better": ("rows", np.full(9, 0.1))}
+    draws = {"worse": sample(np.full(9, 0.3)), "better": sample(np.full(9, 0.1))}
     assert [(e.submission, e.rank) for e in rank(entries, draws)] == [("better", 1), ("worse", 2)]
     # What was scored on other rows is not compared.
-    draws["worse"] = ("other rows", draws["worse"][1])
-    assert [(e.rank, e.tied) for e in rank(entries, draws)] == [(1, True), (1, True)]
+    draws["worse"] = draws["worse"]._replace(rows="other rows")
+    assert [(e.rank, e.tied, e.difference) for e in rank(entries, draws)] == [(1, True, None), (1, True, None)]
 
 
 def test_entries_are_compared_row_by_row(tmp_path):
@@ -224,11 +268,12 @@ def test_a_table_says_for_whom_its_intervals_are(tmp_path):
         return last
 
     made = "95 % intervals (percentile bootstrap) and ranks: 1,000 draws of"
-    assert below(12, 0.8) == f"{made} speakers."
-    assert below(4, 0.8) == f"{made} utterances, for these 4 speakers only."
-    assert below(1, 0.8) == f"{made} utterances, for this speaker only."
-    unscored = "95 % intervals and ranks: 1,000 draws of speakers; no interval where every draw gives the same score."
-    assert below(12, 1) == unscored
+    covers = "an interval covers the test sample, not the seed."
+    assert below(12, 0.8) == f"{made} speakers; {covers}"
+    assert below(4, 0.8) == f"{made} utterances, for these 4 speakers only; {covers}"
+    assert below(1, 0.8) == f"{made} utterances, for this speaker only; {covers}"
+    unscored = "95 % intervals and ranks: 1,000 draws of speakers; no interval where every draw gives the same score; "
+    assert below(12, 1) == unscored + covers
 
 
 def test_a_built_board_is_shown_as_built_until_a_submission_comes(tmp_path, monkeypatch):

@@ -160,11 +160,11 @@ def test_the_table_has_the_values_of_the_json(board, browser):
 
 
 def test_a_click_sorts_by_number(browser):
-    header = browser.find_elements("css selector", "table.board thead th")[4]
+    header = browser.find_elements("css selector", "table.board thead th")[5]
     assert header.text.strip() == "Trainable parameters"
 
     def parameters():
-        return [cell for cell in column(browser, 5) if cell[:1].isdigit()]
+        return [cell for cell in column(browser, 6) if cell[:1].isdigit()]
 
     header.click()
     wait_until(browser, lambda: parameters() == ["900", "5,000", "30,000"])

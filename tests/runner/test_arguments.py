@@ -5,8 +5,8 @@ import torch
 
 from sure.cli.train import train
 from sure.errors import SureError
-from sure.record import Result
-from sure.runner.arguments import parse
+from sure.record import DECISIVE, Result
+from sure.runner.arguments import parse, settings
 from sure.runner.run import main
 from tests.factories.corpora import noise_with_labels
 from tests.factories.encoders import folder_of
@@ -19,6 +19,12 @@ def test_without_an_accelerator_a_run_is_told_that_it_is_on_a_cpu(monkeypatch):
     _, trainer = parse(WORDS, "sure train")
     assert trainer.use_cpu
     assert trainer.device.type == "cpu"
+
+
+def test_a_board_joins_runs_that_differ_in_no_setting_but_the_seed():
+    """A setting that is new here must be one of those that part runs of a board, or of what records name by itself."""
+    named = {"task", "task_options", "backbone", "backbone_revision", "backbone_options", "method", "method_options"}
+    assert settings(*parse(WORDS, "sure train")).keys() - named - {"seed"} == set(DECISIVE)
 
 
 @pytest.mark.parametrize(

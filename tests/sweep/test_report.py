@@ -9,6 +9,7 @@ import scipy.stats
 
 from sure import cli
 from sure.errors import SureError
+from sure.leaderboard.comparison import Sample
 from sure.record import Result
 from sure.sweep import report
 from sure.sweep.plan import Question, Study
@@ -196,22 +197,20 @@ def test_nothing_run_yet_is_a_report_too(sweep):
 def test_without_variance_of_the_test_set_a_difference_is_that_of_welchs_test(answered):
     asked = ("lora--budget=1%", "linear_probe")
     one, other = (
-        report._Answer(question, "", "", [], None, records(answered, name), draws=np.zeros(9))
+        report._Answer(question, "", "", [], None, records(answered, name))
         for question, name in zip(answered.questions, asked, strict=False)
     )
     reference = scipy.stats.ttest_ind(*(scores(answered, name) for name in asked), equal_var=False)
-    found = report._difference(one, other, 9)
+    for answer in (one, other):
+        variance = np.var(answer.scores, ddof=1) / len(answer.scores)
+        answer.sample = Sample("test", np.zeros(9), 1.0, 9, variance, len(answer.scores))
+    found = report._difference(one, other)
     assert found.p == pytest.approx(reference.pvalue)
     assert (found.low, found.high) == pytest.approx(reference.confidence_interval(0.95))
     # What the test set adds makes it wider.
-    one.draws = np.linspace(0, 1, 9)
-    assert report._difference(one, other, 9).high > found.high
-    assert report._difference(one, one, 9).p == 1
-
-
-def test_p_values_are_corrected_by_holm():
-    assert report._holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert report._holm([]) == []
+    one.sample = one.sample._replace(values=np.linspace(0, 1, 9))
+    assert report._difference(one, other).high > found.high
+    assert report._difference(one, one).p == 1
 
 
 def test_both_documents_hold_it_all_and_ask_for_nothing_from_elsewhere(answered, capsys):

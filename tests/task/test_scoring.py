@@ -8,7 +8,7 @@ from scipy.stats import binom, binomtest
 from sklearn.metrics import balanced_accuracy_score
 
 from sure import registry
-from sure.task.scoring import paired_draws, score_with_intervals, wilson
+from sure.task.scoring import Prepared, paired_draws, score_with_intervals, wilson
 from tests.benchmarks import interval_coverage
 from tests.leaderboard.test_leaderboard import ThreeEmotions, prediction_rows
 
@@ -97,11 +97,17 @@ def test_the_same_rows_give_the_same_interval_in_any_order():
     assert score_with_intervals(ThreeEmotions(), rows, 50) == score_with_intervals(ThreeEmotions(), rows[::-1], 50)
 
 
+def drawn_together(task, *predictions):
+    """The main metric's draws of each."""
+    _, draws = paired_draws([Prepared.of(task, rows, [task.metric]) for rows in predictions])
+    return [of_one[task.metric] for of_one in draws]
+
+
 def test_paired_draws_are_of_the_same_rows():
     """Of the same rows in another order, and where a fifth of them is wrong instead."""
     task, rows = ThreeEmotions(), by_speaker(12)
     worse = [row | {"prediction": "happy"} if row["id"].endswith("0") else row for row in rows]
-    one, same, lower = paired_draws([(task, rows), (task, rows[::-1]), (task, worse)])
+    one, same, lower = drawn_together(task, rows, rows[::-1], worse)
     assert np.array_equal(one, same)
     assert np.all(lower <= one)
     assert one.std() > 0.1
@@ -132,7 +138,7 @@ def test_a_trial_counts_as_often_as_both_of_its_speakers_were_drawn():
     task, rows = registry.get("task", "sv_voxceleb1")(), trials(6, 5)
     scored = score_with_intervals(task, rows)
     assert (scored.drawn, scored.speakers) == ("speaker", None)
-    (draws,) = paired_draws([(task, rows)])
+    (draws,) = drawn_together(task, rows)
     assert 0 < np.median(draws) < 0.5
     generator = np.random.default_rng(0)
     metric, rows = task.metric_named("equal_error_rate"), sorted(rows, key=lambda row: row["id"])
@@ -156,7 +162,7 @@ def test_trials_of_earlier_runs_name_one_speaker_and_are_drawn_with_those_that_n
     task, rows = registry.get("task", "sv_voxceleb1")(), trials(6, 5)
     earlier = [{key: value for key, value in row.items() if key != "test_speaker"} for row in rows]
     assert score_with_intervals(task, earlier, 10).drawn == "enrolment speaker"
-    assert np.array_equal(*paired_draws([(task, earlier), (task, rows)]))
+    assert np.array_equal(*drawn_together(task, earlier, rows))
     assert score_with_intervals(task, trials(4), 10)[1:] == ("trial", 4)
 
 

@@ -1,0 +1,232 @@
+"""Submissions become entries: runs that differ in seeds and folds only are one, with one score and one interval."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sure.errors import SureError
+from sure.leaderboard.comparison import Sample
+from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
+from sure.leaderboard.submission import folders, naming, read, rows_of, score, task_of
+from sure.record import DECISIVE, RESULT, Interval, Result, Score
+from sure.task import Task
+from sure.task.scoring import TAILS, Prepared, interval, over_seeds, paired_draws
+
+
+class _Submitted(NamedTuple):
+    folder: Path
+    result: Result
+    # None of a failed run.
+    task: Task | None
+
+    @property
+    def fold(self) -> int | None:
+        """The one it tested, where a corpus is parted into folds."""
+        return getattr(self.task, self.task.cross_validation[0]) if self.task and self.task.cross_validation else None
+
+
+def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
+    """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
+
+    Raises `SureError` for a record or predictions that cannot be read, and where plug-ins that score them are not
+    there.
+    """
+    results = {folder: read(folder / RESULT) for folder in folders(board)}
+    refuse_unknown(task, (result.run.task for result in results.values()))
+    submitted = [
+        _Submitted(folder, result, task_of(folder / RESULT, result) if result.status == "complete" else None)
+        for folder, result in results.items()
+        if task in (None, result.run.task)
+    ]
+    of_submission = {runs[0].folder.name: runs for runs in _configurations(submitted)}
+    entries = [_entry(runs) for runs in of_submission.values()]
+    ranked = []
+    for group in groups(entries):
+        scored = [entry for entry in group if entry.score]
+        samples = _samples([(entry, of_submission[entry.submission]) for entry in scored])
+        failed = [entry for entry in group if not entry.score]
+        ranked += rank([entry for entry, _ in samples] + failed, {entry.submission: one for entry, one in samples})
+    return ranked
+
+
+def _configurations(submitted: Iterable[_Submitted]) -> Iterator[list[_Submitted]]:
+    """Runs that differ in nothing that decides their scores but their seeds and folds."""
+    alike = defaultdict(list)
+    for one in submitted:
+        alike[_configuration(one)].append(one)
+    for runs in alike.values():
+        corpora = {(run.fold, run.result.run.data.fingerprint) for run in runs}
+        # A fold that was tested in two corpora does not say to which of them another fold belongs.
+        apart = len({fold for fold, _ in corpora}) < len(corpora)
+        parted = defaultdict(list)
+        seen = defaultdict(int)
+        for run in runs:
+            fingerprint = run.result.run.data.fingerprint
+            # The same seed again, on other hardware say, is no other seed.
+            seen[run.result.run.seed, fingerprint] += 1
+            parted[apart and fingerprint, seen[run.result.run.seed, fingerprint]].append(run)
+        yield from parted.values()
+
+
+def _configuration(one: _Submitted) -> str:
+    run = one.result.run
+    fields = run.model_dump(mode="json", exclude={"seed", "arguments", "data"})
+    if one.fold is None:
+        fields["fingerprint"] = run.data.fingerprint
+    else:
+        # Each fold has a fingerprint of its own: its splits are others.
+        del fields["task_options"][one.task.cross_validation[0]]
+        fields["synthetic"] = run.data.synthetic
+    fields["arguments"] = [run.arguments.get(name) for name in DECISIVE]
+    return json.dumps([one.result.status, one.result.metric, fields], sort_keys=True)
+
+
+def _entry(runs: list[_Submitted]) -> Entry:
+    """What its records say, with the scores of the first: those of several are `_samples`'."""
+    (folder, result, task), run, cost = runs[0], runs[0].result.run, runs[0].result.cost
+    scores = {one.folder.name: _scores(one) for one in runs}
+    of_runs = [
+        EntryRun(
+            submission=one.folder.name,
+            seed=one.result.run.seed,
+            fold=one.fold,
+            score=of["test"][result.metric].value if (of := scores[one.folder.name][0]) else None,
+        )
+        for one in runs
+    ]
+    first, intervals = scores[folder.name]
+    folds = {one.fold: one.result.run.data.fingerprint for one in runs}
+    if cost and len(runs) > 1:
+        seconds = {
+            name: mean(getattr(one.result.cost, name) for one in runs)
+            for name in ("training_seconds", "evaluation_seconds")
+        }
+        cost = cost.model_copy(update=seconds)
+    # A record comes from anyone.
+    given = run.arguments.get("task_options")
+    given = [str(option) for option in given] if isinstance(given, list) else []
+    if len(folds) > 1:
+        given = [option for option in given if option.partition("=")[0] != task.cross_validation[0]]
+    return Entry(
+        rank=None,
+        tied=False,
+        difference=None,
+        to_probe=None,
+        task=run.task,
+        fingerprint=run.data.fingerprint if len(folds) == 1 else _hash(sorted(folds.items())),
+        synthetic=run.data.synthetic,
+        backbone=run.backbone,
+        method=run.method,
+        runs=of_runs,
+        folds=None if None in folds else sorted(folds),
+        folds_there_are=None if None in folds else task.cross_validation[1],
+        options=" ".join(given),
+        metric=result.metric,
+        test={name: EntryScore(**score.model_dump()) for name, score in first.get("test", {}).items()},
+        validation={
+            name: mean(of["validation"][name].value for of, _ in scores.values())
+            for name in first.get("validation", {})
+        },
+        interval=intervals,
+        cost=cost,
+        trainable_parameters_without_head=cost and cost.trainable_parameters - cost.head_parameters,
+        provenance=result.provenance,
+        plugins=run.plugins,
+        status=result.status,
+        error=result.error,
+        submission=folder.name,
+    )
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _scores(one: _Submitted) -> tuple[dict[str, dict[str, Score]], Interval | None]:
+    result = one.result
+    if not result.made_earlier:
+        return result.scores, result.interval
+    # A board makes its intervals as it does everybody's.
+    record = one.folder / RESULT
+    rows = {name: rows_of(record, result, one.task, name) for name in ("validation", "test")}
+    scored = score(record, result, one.task, rows)
+    return {name: of.scores for name, of in scored.items()}, interval(scored)
+
+
+def _samples(scored: list[tuple[Entry, list[_Submitted]]]) -> list[tuple[Entry, Sample]]:
+    """Entries of one group with what says how far their scores would vary; of several runs, with the scores of all."""
+    if scored and scored[0][0].over_folds:
+        return [_of_folds(entry, runs) for entry, runs in scored]
+    # Other rows should not be: `disagreements` refuses them.
+    of_rows = defaultdict(list)
+    for entry, runs in scored:
+        prepared = []
+        for folder, result, task in runs:
+            rows = rows_of(folder / RESULT, result, task, "test")
+            with naming(folder):
+                prepared.append(Prepared.of(task, rows, entry.test if len(runs) > 1 else [entry.metric]))
+        for run, one in zip(runs, prepared, strict=True):
+            if one.sha256 != prepared[0].sha256:
+                raise SureError(f"{run.folder}: other utterances than {runs[0].folder}, of the same corpus.")
+        of_rows[prepared[0].sha256].append((entry, prepared))
+    samples = []
+    for rows, members in of_rows.items():
+        sampling, draws = paired_draws([run for _, prepared in members for run in prepared])
+        following = iter(draws)
+        for entry, prepared in members:
+            drawn = [next(following) for _ in prepared]
+            of_mean = {name: np.mean([one[name] for one in drawn], axis=0) for name in drawn[0]}
+            values = {
+                name: [run.metrics[name][0].score(*run.metrics[name][1:]) for run in prepared] for name in of_mean
+            }
+            if len(prepared) > 1:
+                test = {
+                    name: EntryScore(
+                        **over_seeds(prepared[0].metrics[name][0], values[name], of_mean[name], sampling).model_dump(),
+                        deviation=stdev(values[name]),
+                    )
+                    for name in entry.test
+                }
+                entry = entry.model_copy(update={"test": test})
+            sample = Sample.of_draws(rows, sampling, of_mean[entry.metric], values[entry.metric])
+            samples.append((entry, sample))
+    return samples
+
+
+def _of_folds(entry: Entry, runs: list[_Submitted]) -> tuple[Entry, Sample]:
+    """Its scores as means over folds, with Student's t over these (Ibragimov and Müller 2010)."""
+    from scipy.special import stdtrit
+
+    scores = {run.folder.name: _scores(run)[0]["test"] for run in runs}
+    of_seed = defaultdict(list)
+    for run in runs:
+        of_seed[run.result.run.seed].append(run.folder.name)
+    whole = [names for names in of_seed.values() if len(names) == len(entry.folds)]
+    test = {}
+    for name, first in entry.test.items():
+        of_folds = [
+            mean(scores[run.folder.name][name].value for run in runs if run.fold == fold) for fold in entry.folds
+        ]
+        value = mean(of_folds)
+        half = float(stdtrit(len(of_folds) - 1, TAILS[1])) * stdev(of_folds) / len(of_folds) ** 0.5
+        high = value + half
+        test[name] = EntryScore(
+            value=value,
+            low=max(0.0, value - half),
+            high=min(1.0, high) if first.higher_is_better and first.unit == "share" else high,
+            unit=first.unit,
+            higher_is_better=first.higher_is_better,
+            method="Student's t over folds",
+            deviation=stdev(mean(scores[run][name].value for run in names) for names in whole)
+            if len(whole) > 1
+            else None,
+        )
+        if name == entry.metric:
+            sample = Sample.of_folds(entry.fingerprint, of_folds)
+    return entry.model_copy(update={"test": test}), sample
