@@ -8,6 +8,7 @@ that holds anything else is refused with a `SureError`.
 from collections.abc import Callable
 
 from sure.synth import (
+    asvspoof,
     esc50,
     esd,
     fleurs,
@@ -25,6 +26,7 @@ from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_wor
 __all__ = ["CORPORA", "Voice", "Word", "data_folder", "forget", "speak", "speak_words"]
 
 CORPORA: dict[str, Callable] = {
+    "asvspoof": asvspoof.make,
     "esc50": esc50.make,
     "esd": esd.make,
     "fleurs": fleurs.make,
