@@ -8,10 +8,12 @@ that holds anything else is refused with a `SureError`.
 from collections.abc import Callable
 
 from sure.synth import (
+    acted,
     asvspoof,
     esc50,
     esd,
     fleurs,
+    fleurs_languages,
     fluent_speech_commands,
     librispeech,
     libritts,
@@ -27,12 +29,16 @@ __all__ = ["CORPORA", "Voice", "Word", "data_folder", "forget", "speak", "speak_
 
 CORPORA: dict[str, Callable] = {
     "asvspoof": asvspoof.make,
+    "cremad": acted.cremad,
     "esc50": esc50.make,
     "esd": esd.make,
     "fleurs": fleurs.make,
+    "fleurs_languages": fleurs_languages.make,
     "fluent_speech_commands": fluent_speech_commands.make,
     "librispeech": librispeech.make,
     "libritts": libritts.make,
+    "msp_improv": acted.msp_improv,
+    "ravdess": acted.ravdess,
     "snips": snips.make,
     "speech_commands": speech_commands.make,
     "urbansound8k": urbansound8k.make,
