@@ -5,9 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sure import synth
 from sure.errors import SureError
+from sure.record import Result, read_predictions
+from sure.runner.run import main
 from sure.task import make_task
 from tests.factories.corpora import touch, write
+from tests.factories.encoders import save_backbone
 
 PROTOCOLS = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm"
 SCORES = "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
@@ -151,3 +155,18 @@ def test_an_edition_that_is_not_there_is_named_by_its_folder(corpus):
     (corpus / "flac_D").rmdir()
     with pytest.raises(SureError, match=r"flac_D: no such folder \(found in .*: ASVspoof2021_DF_eval"):
         load(corpus, 5)
+
+
+def test_it_is_trained_recorded_and_scored_again_from_its_predictions(tmp_path):
+    pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
+    synth.asvspoof.make(tmp_path / "corpus", train=1, dev=1, evaluation=10, bonafide=1, spoofed=1)
+    save_backbone(tmp_path / "encoder", "wav2vec2")
+    words = f"--task asvspoof --data_dir {tmp_path}/corpus --backbone {tmp_path}/encoder --method bitfit --max_steps 1 "
+    words += f"--class_weights balanced --max_seconds 1 --report_to none --use_cpu True --output_dir {tmp_path}/out"
+    main([*words.split(), "--cache_dir", str(tmp_path / "cache")])
+    result = Result.read(tmp_path / "out" / "result.json")
+    scores = {name: score.value for name, score in result.scores["test"].items()}
+    assert list(scores) == ["equal_error_rate", "minimum_tandem_cost_2019"]
+    assert result.interval.resampled["test"] == "speaker"
+    task = make_task("asvspoof", result.run.task_options)
+    assert task.score(read_predictions(tmp_path / "out", result.predictions["test"])) == scores
