@@ -32,7 +32,11 @@ SIZES = {
 }
 
 
-@pytest.fixture(scope="module", params=SIZES)
+# Made as CREMA-D is.
+ALIKE = ("msp_improv", "ravdess")
+
+
+@pytest.fixture(scope="module", params=[name for name in SIZES if name not in ALIKE])
 def corpus(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic") / request.param
     synth.CORPORA[request.param](folder, **SIZES[request.param])
@@ -210,13 +214,14 @@ def test_sound_events_are_in_as_many_folds_as_the_release_has(name, folds, class
     assert counts == {"train": classes * (folds - 2), "validation": classes, "test": classes}
 
 
-@pytest.mark.parametrize("edition", ["2019_la", "2021_la", "2021_df", 5])
-def test_asvspoof_has_both_kinds_in_every_edition(edition, made):
-    task = make_task("asvspoof", {"edition": edition})
-    counts = {split: len(rows) for split, rows in task.load(made("asvspoof")).items()}
+def test_asvspoof_has_both_kinds_in_every_edition(made):
+    folder = made("asvspoof")
     # In 2021 one is not tested.
-    assert counts == {"train": 3, "validation": 3, "test": 2 if edition in ("2021_la", "2021_df") else 3}
-    assert bool(task.verification) == (edition in ("2019_la", "2021_la"))
+    for edition, tested, verified in (("2019_la", 3, True), ("2021_la", 2, True), ("2021_df", 2, False), (5, 3, False)):
+        task = make_task("asvspoof", {"edition": edition})
+        counts = {split: len(rows) for split, rows in task.load(folder).items()}
+        assert counts == {"train": 3, "validation": 3, "test": tested}
+        assert bool(task.verification) == verified
 
 
 @pytest.mark.parametrize(
