@@ -35,7 +35,6 @@ from sure import registry
 from sure.corpus.folders import audio_files, listed, subfolders
 from sure.errors import SureError
 from sure.files import is_number, read_text
-from sure.metric.tandem import TandemMetric, VerificationErrors
 from sure.task import learned
 from sure.task.classification import ClassificationTask
 
@@ -107,6 +106,8 @@ class ASVspoof(ClassificationTask):
 
     def load(self, data_dir: Path) -> "DatasetDict":
         """As `ClassificationTask.load`; raises `SureError` also where a split has one kind of speech alone."""
+        from sure.metric.tandem import VerificationErrors
+
         splits = super().load(data_dir)
         for name, split in splits.items():
             if len(found := set(split["label"])) < 2:
@@ -124,6 +125,8 @@ class ASVspoof(ClassificationTask):
 
     def metric_named(self, name: str) -> "Metric":
         """As `Task.metric_named`; a tandem cost is that before the organisers' verification."""
+        from sure.metric.tandem import TandemMetric, VerificationErrors
+
         kind = registry.get("metric", name)
         if not issubclass(kind, TandemMetric):
             return super().metric_named(name)
