@@ -7,7 +7,8 @@
 # Override  DATA_DIR=/data/ESD METHODS="lora conv_adapter" NUM_PROCESSES=4 bash recipes/emotion_cls.sh --learning_rate 1e-3
 #
 # What is done is not done again: run it once more and it resumes. TASK=meld_emotion or TASK=iemocap_emotion gives the
-# paper's other two corpora. Words after the script's name go to every run.
+# paper's other two corpora, TASK=cremad_emotion, TASK=ravdess_emotion or TASK=msp_improv_emotion corpora that it does
+# not have. Words after the script's name go to every run.
 set -euo pipefail
 source "$(dirname "$0")/common.bash"
 

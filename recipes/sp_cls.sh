@@ -6,6 +6,7 @@
 # Run       DATA_DIR=/data/VCTK-Corpus bash recipes/sp_cls.sh
 # Override  DATA_DIR=/data/VCTK-Corpus METHODS="lora conv_adapter" NUM_PROCESSES=4 bash recipes/sp_cls.sh --num_train_epochs 10
 # Options   TASK=sr_esd DATA_DIR=/data/ESD: the paper's other corpus of speakers
+#           TASK=sr_voxceleb1 DATA_DIR=/data/VoxCeleb1 bash recipes/sp_cls.sh --max_seconds 8   (SUPERB's corpus)
 #
 # Learning rates are the paper's; of the probes and of BitFit, which it does not have, they are ours. Full fine-tuning
 # leaves layers 0 to 19 of 24 as they are. What is done is not done again: run it once more and it resumes. Words after

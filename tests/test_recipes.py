@@ -123,6 +123,7 @@ def told_by(tmp_path):
     [
         *(("asr_fleurs.sh", 32), ("emotion_cls.sh", 256), ("sv_voxceleb.sh", 64), ("tts_adaptation.sh", 32)),
         *(("ks.sh", 256), ("ic.sh", 32), ("sp_cls.sh", 256), ("pr.sh", 64)),
+        *(("spoofing.sh", 32), ("lid_fleurs.sh", 64)),
     ],
 )
 def test_a_recipe_s_batch_is_the_same_on_any_number_of_processes(name, batch, told_by):

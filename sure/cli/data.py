@@ -25,7 +25,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     synth = data.add_parser("synth", help="make a small corpus in a real corpus' layout, speech with eSpeak NG")
     synth.add_argument(
         "corpus",
-        help="esc50, esd, fleurs, fluent_speech_commands, libritts, speech_commands, urbansound8k, vctk or voxceleb",
+        help="asvspoof, cremad, esc50, esd, fleurs, fleurs_languages, fluent_speech_commands, librispeech, libritts, "
+        "msp_improv, ravdess, snips, speech_commands, urbansound8k, vctk or voxceleb",
     )
     synth.add_argument("--output_dir", type=Path, required=True, help="folder to make")
     synth.add_argument("--seed", type=int, default=0, help="the same seed gives the same corpus (default: 0)")

@@ -8,10 +8,13 @@ that holds anything else is refused with a `SureError`.
 from collections.abc import Callable
 
 from sure.synth import (
+    acted,
+    asvspoof,
     cnceleb,
     esc50,
     esd,
     fleurs,
+    fleurs_languages,
     fluent_speech_commands,
     librispeech,
     libritts,
@@ -26,13 +29,18 @@ from sure.synth.espeak import Voice, Word, data_folder, forget, speak, speak_wor
 __all__ = ["CORPORA", "Voice", "Word", "data_folder", "forget", "speak", "speak_words"]
 
 CORPORA: dict[str, Callable] = {
+    "asvspoof": asvspoof.make,
     "cnceleb": cnceleb.make,
+    "cremad": acted.cremad,
     "esc50": esc50.make,
     "esd": esd.make,
     "fleurs": fleurs.make,
+    "fleurs_languages": fleurs_languages.make,
     "fluent_speech_commands": fluent_speech_commands.make,
     "librispeech": librispeech.make,
     "libritts": libritts.make,
+    "msp_improv": acted.msp_improv,
+    "ravdess": acted.ravdess,
     "snips": snips.make,
     "speech_commands": speech_commands.make,
     "urbansound8k": urbansound8k.make,

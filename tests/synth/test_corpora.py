@@ -14,6 +14,11 @@ from sure.task import make_task
 pytest.importorskip("espeakng_loader", reason='eSpeak NG is not installed: pip install "sure-bench[synth]"')
 
 SIZES = {
+    "asvspoof": {"train": 1, "dev": 1, "evaluation": 1, "bonafide": 1, "spoofed": 2},
+    "cremad": {"actors": 3, "sentences": 1},
+    "fleurs_languages": {"train": 2, "dev": 2, "test": 2},
+    "msp_improv": {"scenes": 1},
+    "ravdess": {"actors": 3, "repetitions": 1},
     "fleurs": {"train": 9, "dev": 4, "test": 4},
     "voxceleb": {"speakers": 11, "test_speakers": 3, "sessions": 2, "utterances": 2},
     "cnceleb": {"speakers": 12, "test_speakers": 2, "utterances": 1},
@@ -28,7 +33,11 @@ SIZES = {
 }
 
 
-@pytest.fixture(scope="module", params=SIZES)
+# Made as CREMA-D is.
+ALIKE = ("msp_improv", "ravdess")
+
+
+@pytest.fixture(scope="module", params=[name for name in SIZES if name not in ALIKE])
 def corpus(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic") / request.param
     synth.CORPORA[request.param](folder, **SIZES[request.param])
@@ -61,7 +70,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(corpus, tmp_
     assert contents(tmp_path / "again") == contents(corpus)
     again(tmp_path / "other", seed=1, **SIZES[corpus.name])
     recordings = [
-        {digest for name, digest in contents(folder).items() if name.endswith(".wav")}
+        {digest for name, digest in contents(folder).items() if name.endswith((".wav", ".flac"))}
         for folder in (corpus, tmp_path / "other")
     ]
     assert recordings[0].isdisjoint(recordings[1])
@@ -109,6 +118,11 @@ def test_voxceleb_has_trials_between_sessions_of_known_recordings(made):
         assert (folder / "test" / "wav" / other).is_file()
         assert (one.split("/")[0] == other.split("/")[0]) == (label == "1")
         assert one.split("/")[1] != other.split("/")[1]
+
+
+def test_voxceleb_s_speakers_are_told_apart_by_its_list(made):
+    counts = {name: len(rows) for name, rows in make_task("sr_voxceleb1", {}).load(made("voxceleb")).items()}
+    assert counts == {"train": 14 * 2, "validation": 14, "test": 14}
 
 
 def test_libritts_has_24_khz_and_both_texts_beside_each_recording(made):
@@ -199,3 +213,29 @@ def test_sound_events_are_in_as_many_folds_as_the_release_has(name, folds, class
     assert {soundfile.info(path).samplerate for path in folder.rglob("*.wav")} == {44_100}
     counts = {split: len(rows) for split, rows in make_task(name, {"fold": folds}).load(folder).items()}
     assert counts == {"train": classes * (folds - 2), "validation": classes, "test": classes}
+
+
+def test_asvspoof_has_both_kinds_in_every_edition(made):
+    folder = made("asvspoof")
+    # In 2021 one is not tested.
+    for edition, tested, verified in (("2019_la", 3, True), ("2021_la", 2, True), ("2021_df", 2, False), (5, 3, False)):
+        task = make_task("asvspoof", {"edition": edition})
+        counts = {split: len(rows) for split, rows in task.load(folder).items()}
+        assert counts == {"train": 3, "validation": 3, "test": tested}
+        assert bool(task.verification) == verified
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "counts"),
+    [
+        ("cremad", "cremad_emotion", (6, 6, 6)),
+        ("ravdess", "ravdess_emotion", (16, 16, 16)),
+        ("msp_improv", "msp_improv_emotion", (32, 8, 8)),
+        ("fleurs_languages", "lid_fleurs", (8, 8, 8)),
+    ],
+)
+def test_emotions_and_languages_are_labels_of_every_split(name, task, counts, made):
+    task = make_task(task, {})
+    splits = task.load(made(name))
+    assert tuple(map(len, splits.values())) == counts
+    assert all(sorted(set(split["label"])) == task.labels for split in splits.values())

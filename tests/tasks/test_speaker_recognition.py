@@ -1,4 +1,4 @@
-"""Who speaks, on VCTK and on ESD: every speaker is a label and in every split."""
+"""Who speaks, on VCTK, on ESD and on VoxCeleb1: every speaker is a label and in every split."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import pytest
 
 from sure.errors import SureError
 from sure.task import make_task
-from tests.factories.corpora import touch
+from tests.factories.corpora import touch, write
 
 
 def load(name, folder, **options):
@@ -60,3 +60,30 @@ def test_esd_s_speakers_have_its_splits_in_every_emotion(tmp_path):
     assert load("sr_esd", tmp_path, language="all")[0].labels == ["0001", "0011", "0012"]
     with pytest.raises(SureError, match="language=german: choose one of mandarin, english, all"):
         make_task("sr_esd", {"language": "german"})
+
+
+def test_voxceleb1_is_split_by_the_authors_list(tmp_path):
+    lines = [f"{split} id{speaker}/video{split}/0000{split}.wav" for speaker in (10001, 10270) for split in (3, 1, 2)]
+    listing = write(tmp_path / "iden_split.txt", *lines, "")
+    for line in lines:
+        name = line[2:]
+        touch(tmp_path / ("dev" if "id10001" in name else "test") / "wav", name)
+    task, splits = load("sr_voxceleb1", tmp_path)
+    assert task.labels == ["id10001", "id10270"]
+    assert {name: split["id"][:] for name, split in splits.items()} == {
+        name: [f"id{speaker}/video{split}/0000{split}.wav" for speaker in (10001, 10270)]
+        for name, split in (("train", 1), ("validation", 2), ("test", 3))
+    }
+    assert splits["test"]["path"][1] == str(tmp_path / "test/wav/id10270/video3/00003.wav")
+    (tmp_path / "test").rename(tmp_path / "tested")
+    with pytest.raises(SureError, match=r"line 4: no such file: id10270/video3/00003\.wav in .*dev/wav"):
+        load("sr_voxceleb1", tmp_path)
+    write(listing, "4 id10001/video/00001.wav")
+    with pytest.raises(SureError, match=r"iden_split\.txt, line 1: '4 id10001.*expected 1, 2 or 3"):
+        load("sr_voxceleb1", tmp_path)
+    (tmp_path / "dev").rename(tmp_path / "developed")
+    with pytest.raises(SureError, match="neither dev/wav and test/wav nor wav here"):
+        load("sr_voxceleb1", tmp_path)
+    listing.unlink()
+    with pytest.raises(SureError, match=r"no such list; it is at https://www\.robots"):
+        load("sr_voxceleb1", tmp_path)
