@@ -226,7 +226,8 @@ def differences(repetitions: int, speakers=20, utterances=20) -> Iterator[Cell]:
             difference = compare(scores, samples).of(0, 1)
             one, other = (sample.values for sample in samples)
             found.append([np.quantile(one - other, TAILS), (difference.low, difference.high)])
-        case = f"accuracy, {number} seed{'s' * (number > 1)} that differ by {deviation}, speakers that suit by {suits}"
+        seeds = f"{number} seeds that differ by {deviation}" if number > 1 else "1 seed"
+        case = f"accuracy, {seeds}, speakers that suit by {suits}"
         yield Cell(case, "0", *covered(found, 0), "percentiles of the difference")
 
 
