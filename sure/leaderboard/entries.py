@@ -139,10 +139,12 @@ def footnote(group: list[Entry]) -> str:
             made += ", speakers unknown"
         if not all(entry.score.determined for entry in scored):
             made += "; no interval where every draw gives the same score"
-        seeds = {len(entry.seeds) > 1 for entry in scored}
-        covers = {True: "test sample and seed", False: "the test sample, not the seed"}
-        of_several = {True: " of several seeds", False: " of one seed"} if len(seeds) > 1 else dict.fromkeys(seeds, "")
-        made += "; an interval" + " and".join(f"{of_several[many]} covers {covers[many]}" for many in sorted(seeds))
+        several = {len(entry.seeds) > 1 for entry in scored}
+        covers = {False: "covers the test sample, not the seed", True: "covers test sample and seed"}
+        if len(several) == 1:
+            made += f"; an interval {covers[several.pop()]}"
+        else:
+            made += f"; an interval of one seed {covers[False]}, one of several {covers[True]}"
     sentences = [made]
     if any(entry.score.deviation is not None for entry in scored):
         sentences.append("±: standard deviation over seeds")
