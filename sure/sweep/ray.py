@@ -213,7 +213,8 @@ class _Worker:
     def died(self, cell: Cell, attempts: int, error: Exception) -> str:
         """Note a process that died by itself; that its node was lost is nobody's fault, and counts for nothing."""
         node, host, process = self.home
-        if not self._cluster.is_alive(node):
+        unknown = isinstance(error, self._cluster.ray.exceptions.ActorUnavailableError)
+        if unknown or not self._cluster.is_alive(node):
             return f"{host} was lost"
         running.died(cell, process, f"its process on {host} ended ({_first_line(error)})", attempts, host)
         return "killed"
