@@ -33,6 +33,8 @@ from sure.sweep.state import CELL, LOG
 _POLL = 2.0
 # Seconds to reach a cluster.
 _PATIENCE = 10.0
+# Seconds for a node to show that it is not lost.
+_VERDICT = 30.0
 # Processes that are asked of the cluster at once; those that wait for a node tell an autoscaler what to start.
 _MOST = 256
 # Processes that die one after another before they have begun.
@@ -93,7 +95,14 @@ class Cluster:
         return Demand(1 / cells_per_device if with_gpus else 0, max(1, cpus), memory)
 
     def is_alive(self, node: str) -> bool:
-        return any(one["NodeID"] == node and one["Alive"] for one in self.ray.nodes())
+        """Asked of the node itself: that one is lost the cluster knows only after a while."""
+        there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        # What has no name is sent as it is, so that nothing is imported for it.
+        asked = self.ray.remote(lambda: True).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        try:
+            return self.ray.get(asked.remote(), timeout=_VERDICT)
+        except self.ray.exceptions.RayError:
+            return False
 
 
 def run(

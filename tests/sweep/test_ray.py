@@ -2,14 +2,16 @@
 
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
+from sure import cli
 from sure.errors import SureError
 from sure.record import RESULT, Result
 from sure.runner.folder import newest_checkpoint
-from sure.sweep import plan, ray
-from sure.sweep.state import LOG, State, States
+from sure.sweep import ray
+from sure.sweep.state import LOG, State
 from tests.factories.corpora import noise_with_labels
 
 SMALL = {"num_cpus": 1, "object_store_memory": 100_000_000}
@@ -33,12 +35,15 @@ def two_nodes(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_costs_its_cells_no_more_than_since_their_last_checkpoint(two_nodes, tmp_path, monkeypatch):
+def test_a_node_that_dies_costs_its_cells_what_they_did_since_their_last_checkpoint(
+    two_nodes, tmp_path, monkeypatch, capsys
+):
     cluster, second = two_nodes
-    settings = {"num_train_epochs": 6, "early_stopping_patience": 0, "report_to": "none", "use_cpu": True}
-    raw = {"task": "audio_classification", "backbone": "wav2vec2:tiny", "method": "linear_probe", "seed": [1, 2]}
-    raw["data_dir"] = str(noise_with_labels(tmp_path / "corpus", "angry", "sad"))
-    study, out, ended, reached = plan.resolve(raw | {"settings": settings}, "study"), tmp_path / "out", [], {}
+    corpus = noise_with_labels(tmp_path / "corpus", "angry", "sad")
+    words = ["--task", "audio_classification", "--data_dir", str(corpus), "--backbone", "wav2vec2:tiny"]
+    words += ["--method", "linear_probe", "--seed", "1", "2", "--output_dir", str(tmp_path / "out")]
+    words += ["--num_train_epochs", "6", "--early_stopping_patience", "0", "--report_to", "none", "--use_cpu", "True"]
+    out, reached = tmp_path / "out", {}
     wait, is_ready = ray._wait, ray._Worker.is_ready
 
     def kill_once(connected, workers):
@@ -56,14 +61,8 @@ def test_a_node_that_dies_costs_its_cells_no_more_than_since_their_last_checkpoi
     monkeypatch.setattr(ray, "_POLL", 0.05)
     # Files go in pieces.
     monkeypatch.setattr(ray, "_CHUNK", 100_000)
-    connected = ray.Cluster(cluster.address)
-    try:
-        demand = connected.demand(1, 10**15)
-        assert (demand.gpus, demand.cpus) == (0, 1) and demand.memory < 10**15
-        ray.run(study, out, connected, demand, 3, States(), lambda step, outcome: ended.append(outcome))
-    finally:
-        connected.close()
-    assert ended[0].endswith(" was lost") and ended[1:] == ["finished", "finished"]
+    cli.main(["sweep", *words, "--ray", cluster.address])
+    assert " was lost, see " in capsys.readouterr().out
     assert [Result.read(path).status for path in out.glob(f"cells/*/{RESULT}")] == ["complete"] * 2
     ((folder, step),) = reached.items()
     first, again = State.read(folder).attempts
@@ -73,6 +72,26 @@ def test_a_node_that_dies_costs_its_cells_no_more_than_since_their_last_checkpoi
         # Everything came back, and nothing is left of the way.
         assert (path / LOG).exists() and (path / "adapter_model.safetensors").exists()
         assert not list(path.rglob("*.part"))
+
+
+def test_a_cell_asks_for_no_more_than_its_part_of_the_smallest_node():
+    cluster = object.__new__(ray.Cluster)
+
+    def demand(*nodes, **arguments):
+        known = [{"Alive": True, "Resources": node} for node in nodes]
+        known.append({"Alive": False, "Resources": {"CPU": 1.0}})
+        cluster.ray = SimpleNamespace(nodes=lambda: known)
+        return cluster.demand(**arguments)
+
+    large, small, login = (
+        {"CPU": 64.0, "GPU": 8.0, "memory": 9e9},
+        {"CPU": 8.0, "GPU": 1.0, "memory": 5e9},
+        {"CPU": 4.0},
+    )
+    assert demand(large, small, login, cells_per_device=2, memory=6_000_000_000) == ray.Demand(0.5, 4, 5_000_000_000)
+    assert demand(login, {"CPU": 6.0}, cells_per_device=1, memory=None) == ray.Demand(0, 4, None)
+    with pytest.raises(SureError, match="no node"):
+        demand({"memory": 5e9}, cells_per_device=1, memory=None)
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
