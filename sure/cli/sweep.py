@@ -17,6 +17,8 @@ the same command goes on where it was stopped, on this machine or another with t
   sure sweep --task emodb_emotion --data_dir data/emodb --method all --budget 0.5% 1% --learning_rate 5e-4 2e-3 \\
       --seed 1 2 3 --output_dir out/sweep --num_train_epochs 10       and any flag of `sure train`; of several values of
                                                                       one, the best is chosen too
+  sure sweep study.yaml --ray 10.0.0.1:6379            on a Ray cluster; its nodes need have no folder in common
+  sure sweep study.yaml --slurm --slurm_options partition=gpu timeout_min=120
   sure sweep status out/sweep                cells, who runs them, cost so far, time left
 """
 

@@ -96,7 +96,9 @@ class Cluster:
 
     def is_alive(self, node: str) -> bool:
         """Asked of the node itself: that one is lost the cluster knows only after a while."""
-        there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
         # What has no name is sent as it is, so that nothing is imported for it.
         asked = self.ray.remote(lambda: True).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
         try:

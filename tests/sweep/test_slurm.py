@@ -111,7 +111,7 @@ def test_a_job_at_its_time_limit_goes_on_and_a_driver_that_is_started_again_wait
     study, queue, tmp_path, monkeypatch
 ):
     out, ended = tmp_path / "out", []
-    resolved = study([1, 2], 12)
+    resolved = study([1, 2], 6)
     executor = slurm.Executor(out, {"timeout_min": 1, "partition": "some", "gpus_per_node": 0}, 3_000_000_000)
 
     def killed(_):
