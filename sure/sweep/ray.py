@@ -280,8 +280,14 @@ class _Process:
         own.mkdir(mode=0o700, exist_ok=True)
         # A home folder is often one for all nodes.
         os.environ.setdefault("SURE_CACHE", str(own / "cache"))
-        self._scratch = tempfile.TemporaryDirectory(prefix="cell-", dir=own)
-        self._folder = Path(self._scratch.name) / "run"
+        for left in own.glob("cell-*"):
+            # Of a process that was killed, as Ray ends all.
+            with suppress(InUse), locked(left, left, wait=False):
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix="cell-", dir=own))
+        self._kept = ExitStack()
+        self._kept.enter_context(locked(scratch, scratch, wait=True))
+        self._folder = scratch / "run"
         from sure.runner.run import Shared
 
         self._shared = Shared()
@@ -295,7 +301,7 @@ class _Process:
 
     def begin(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir()
+        self._folder.mkdir(parents=True)
 
     def run(self, step: str, attempts: int) -> str:
         asked = Step.model_validate_json(step)
