@@ -1,6 +1,8 @@
 """`sure sweep`."""
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ the same command goes on where it was stopped, on this machine or another with t
   sure sweep --task emodb_emotion --data_dir data/emodb --method all --budget 0.5% 1% --learning_rate 5e-4 2e-3 \\
       --seed 1 2 3 --output_dir out/sweep --num_train_epochs 10       and any flag of `sure train`; of several values of
                                                                       one, the best is chosen too
+  sure sweep study.yaml --ray 10.0.0.1:6379            on a Ray cluster; its nodes need have no folder in common
+  sure sweep study.yaml --slurm --slurm_options partition=gpu timeout_min=120
   sure sweep status out/sweep                cells, who runs them, cost so far, time left
   sure sweep report out/sweep                what came out, in words, tables and plots
 """
@@ -66,14 +70,35 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NUMBER",
         help="cells at once on each GPU, or on the CPU (auto: as memory is estimated to allow; on the CPU one)",
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run cells on a Ray cluster (auto, HOST:PORT or ray://HOST:PORT), with each node's own disk for caches; "
+        "corpora are where every node finds them; checkpoints and records come back to --output_dir",
+    )
+    parser.add_argument("--slurm", action="store_true", help="run cells as jobs of Slurm; nodes share --output_dir")
+    parser.add_argument(
+        "--slurm_options",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of submitit, such as partition=gpu array_parallelism=8 (timeout_min=60 gpus_per_node=1 cpus_per_task=4, "
+        "mem_gb as estimated)",
+    )
     parser.add_argument("--dry_run", action="store_true", help="print cells, parameters, estimated memory and time")
     return parser
 
 
 def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
-    from sure.sweep import local, plan
+    from sure.sweep import plan
     from sure.sweep.state import States
 
+    if arguments.ray and arguments.slurm:
+        raise SureError("sure sweep: --ray or --slurm, not both.")
+    if arguments.slurm_options and not arguments.slurm:
+        raise SureError("sure sweep: --slurm_options are for --slurm.")
+    if arguments.slurm and arguments.cells_per_device != "auto":
+        raise SureError("sure sweep: with --slurm a job has one cell; --cells_per_device is not for it.")
     raw = plan.read(study) if study else {}
     source = str(study or "sure sweep")
     raw |= {name: values for name in _LISTS if (values := getattr(arguments, name)) is not None}
@@ -90,16 +115,62 @@ def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, 
     if arguments.dry_run:
         _dry_run(resolved, output_dir, state_of, arguments.attempts)
         return
-    resolved.write(output_dir)
-    gpus, cells_at_once = _room(resolved, output_dir, state_of, arguments)
-    _sweep(resolved, output_dir, local.places(gpus, cells_at_once), arguments.attempts, state_of)
+    with _place(resolved, output_dir, state_of, arguments) as run:
+        resolved.write(output_dir)
+        _sweep(resolved, output_dir, run, arguments.attempts, state_of)
 
 
-def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state_of: Any) -> None:
+@contextmanager
+def _place(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Namespace) -> Iterator[Callable]:
+    """What runs cells where the flags say: of a study, its folder, attempts, states and who hears of ended steps."""
+    if arguments.ray:
+        from sure.sweep import ray
+
+        cluster = ray.Cluster(arguments.ray)
+        try:
+            at_once = 1 if arguments.cells_per_device == "auto" else arguments.cells_per_device
+            demand = cluster.demand(at_once, _largest(study, output_dir, state_of, arguments.attempts))
+            yield lambda study, output_dir, *more: ray.run(study, output_dir, cluster, demand, *more)
+        finally:
+            cluster.close()
+    elif arguments.slurm:
+        from sure.runner.arguments import parse_options
+        from sure.sweep import slurm
+
+        options = parse_options(arguments.slurm_options, "--slurm_options")
+        memory = _largest(study, output_dir, state_of, arguments.attempts)
+        executor = slurm.Executor(output_dir, options, memory)
+        yield lambda study, output_dir, *more: slurm.run(study, output_dir, executor, *more)
+    else:
+        from sure.sweep import local
+
+        places = local.places(*_room(study, output_dir, state_of, arguments))
+        yield lambda study, output_dir, *more: local.run(study, output_dir, places, *more)
+
+
+def _largest(study: Any, output_dir: Path, state_of: Any, attempts: int) -> int | None:
+    """Bytes that the largest cell takes, as estimated; None where one is not known, or corpora are not here."""
+    from sure.sweep.estimate import Estimates
+
+    estimates = Estimates(output_dir, state_of, attempts)
+    try:
+        known = [estimates.of(question) for question in study.questions]
+    except SureError:
+        return None
+    return _maximum(known)
+
+
+def _maximum(known: list[Any]) -> int | None:
+    if any(one.training_bytes is None and one.impossible is None for one in known):
+        return None
+    return max((one.training_bytes for one in known if one.training_bytes is not None), default=None)
+
+
+def _sweep(study: Any, output_dir: Path, run: Callable, attempts: int, state_of: Any) -> None:
     from tqdm import tqdm
 
     from sure.record import RESULT, Result
-    from sure.sweep import local, progress
+    from sure.sweep import progress
 
     now = (study, output_dir, state_of, attempts)
     with tqdm(total=progress.total(*now), initial=progress.ended(*now), unit="cell", desc=str(output_dir)) as bar:
@@ -114,7 +185,7 @@ def _sweep(study: Any, output_dir: Path, places: list[Any], attempts: int, state
             bar.refresh()
 
         try:
-            local.run(study, output_dir, places, attempts, state_of, ended)
+            run(study, output_dir, attempts, state_of, ended)
         except KeyboardInterrupt:
             bar.close()
             raise
@@ -147,9 +218,7 @@ def _room(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Names
         return 0, 1
     estimates = Estimates(output_dir, state_of, arguments.attempts)
     known = [estimates.of(question) for question in study.questions]
-    largest = max((one.training_bytes for one in known if one.training_bytes is not None), default=None)
-    if any(one.training_bytes is None and one.impossible is None for one in known):
-        largest = None
+    largest = _maximum(known)
     beyond = max(map(estimates.beyond, study.questions))
     free = min(torch.cuda.mem_get_info(gpu)[0] for gpu in range(gpus))
     return gpus, local.cells_within(free, largest, beyond)

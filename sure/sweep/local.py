@@ -105,7 +105,7 @@ def run(
                     elsewhere[step.cell.name] = time.monotonic() + _POLL
                 ended(step, outcome)
                 if outcome != "finished":
-                    _discard_lost(study, output_dir, state_of, attempts)
+                    discard_lost(study, output_dir, state_of, attempts)
         for worker in workers:
             worker.end()
     finally:
@@ -113,7 +113,8 @@ def run(
             worker.kill()
 
 
-def _discard_lost(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> None:
+def discard_lost(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> None:
+    """Delete the checkpoints of every cell that has lost its comparison."""
     for question in study.questions:
         for cell, lost in cells(question, output_dir, state_of, attempts):
             if lost and any(cell.folder.glob("checkpoint-*")):

@@ -51,15 +51,15 @@ def run(step: Step, attempts: int, shared: Shared | None = None) -> Outcome:
         return "in use"
 
 
-def died(cell: Cell, process: int, how: str, attempts: int) -> bool:
-    """Note that a process of this machine died over a cell, if it had begun with it.
+def died(cell: Cell, process: int, how: str, attempts: int, host: str | None = None) -> bool:
+    """Note that a process of a host, by default of this machine, died over a cell, if it had begun with it.
 
     It counts as an attempt unless a checkpoint came of it; after the last one the cell gets a failed record.
     """
     with locked(cell.folder, cell.folder, wait=True):
         state = State.read(cell.folder)
         attempt = state.open
-        if attempt is None or (attempt.host, attempt.process) != (socket.gethostname(), process):
+        if attempt is None or (attempt.host, attempt.process) != (host or socket.gethostname(), process):
             return False
         attempt.ended, attempt.outcome, attempt.error = now(), "killed", how
         attempt.counts = _newest_step(cell.folder) <= attempt.step
