@@ -2,14 +2,15 @@
 
 import sys
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from sure import audio
 from sure.backbone import loading
 from sure.errors import SureError
-from sure.synth import espeak
 from sure.task import make_task
 from sure.task.text_to_speech import judges
 from tests.factories.encoders import save_backbone
@@ -86,10 +87,13 @@ def test_another_judge_of_naturalness_is_refused():
 @pytest.mark.parametrize(("name", "package"), [("distillmos", "distillmos"), ("dnsmos", "speechmos")])
 def test_the_real_judge_has_an_opinion_that_noise_lowers(forgotten, name, package):
     pytest.importorskip(package)
-    clean = espeak.speak("the quick brown fox jumps over the lazy dog", espeak.Voice("en-us"))
-    noisy = clean + np.random.default_rng(0).normal(scale=clean.std(), size=len(clean))
+    recording = Path(__file__).parents[4] / "shared/data/ljspeech/wavs/LJ001-0002.wav"
+    if not recording.is_file():
+        pytest.skip(f"no {recording}")
+    clean = audio.load(recording)
+    noisy = clean + np.random.default_rng(0).normal(scale=clean.std() / 10**0.5, size=len(clean))
     (better,), (worse,) = (judges.opinions(name, [waveform]) for waveform in (clean, noisy))
-    assert 1 <= worse["naturalness"] < better["naturalness"] <= 5
+    assert 1 <= worse["naturalness"] < better["naturalness"] - 0.5 <= 5
     assert judges.named("naturalness", name) == f"{package} {metadata.version(package)}"
 
 
