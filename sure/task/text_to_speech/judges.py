@@ -146,7 +146,7 @@ def speaker_similarities(
 
 def embeddings(folder: str, waveforms: Sequence[np.ndarray], option: str = "verifier") -> np.ndarray:
     """Speaker embeddings of length 1, (utterances, size)."""
-    if folder == RESEMBLYZER:
+    if (option, folder) == ("verifier", RESEMBLYZER):
         return np.array([speaker_encoder()(_long_enough(waveform).astype(np.float32)) for waveform in waveforms])
     rows = np.array([row["embedding"] for row in verifier(folder, option).rows(waveforms)])
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -2,7 +2,6 @@
 
 import sys
 from importlib import metadata
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +12,7 @@ from sure.backbone import loading
 from sure.errors import SureError
 from sure.task import make_task
 from sure.task.text_to_speech import judges
+from tests.factories import RECORDINGS
 from tests.factories.encoders import save_backbone
 
 
@@ -87,7 +87,7 @@ def test_another_judge_of_naturalness_is_refused():
 @pytest.mark.parametrize(("name", "package"), [("distillmos", "distillmos"), ("dnsmos", "speechmos")])
 def test_the_real_judge_has_an_opinion_that_noise_lowers(forgotten, name, package):
     pytest.importorskip(package)
-    recording = Path(__file__).parents[4] / "shared/data/ljspeech/wavs/LJ001-0002.wav"
+    recording = RECORDINGS / "ljspeech/wavs/LJ001-0002.wav"
     if not recording.is_file():
         pytest.skip(f"no {recording}")
     clean = audio.load(recording)
