@@ -31,6 +31,9 @@ from sure.task.text_to_speech.durations import aligned, read_durations
 # An utterance is analysed at every evaluation; so many of their analyses are kept.
 _KEPT_ANALYSES = 1024
 
+_JUDGES = ("recogniser", "verifier", "naturalness")
+_NATURALNESS = ("distillmos", "dnsmos")
+
 
 @dataclass
 class TextToSpeechTask(Task):
@@ -55,11 +58,20 @@ class TextToSpeechTask(Task):
         default=32, metadata={"help": "Validation sentences to generate at most, evenly spread over the sorted ids."}
     )
     recogniser: str | None = field(
-        default=None, metadata={"help": "Output folder of `sure train --task asr_...`: also score its word errors."}
+        default=None,
+        metadata={
+            "help": "Output folder of `sure train --task asr_...`, or a folder or hub id of a Whisper model: also "
+            "score its word errors."
+        },
     )
     verifier: str | None = field(
         default=None,
-        metadata={"help": "Output folder of `sure train --task sv_...`: also score how like the voice is."},
+        metadata={
+            "help": "Output folder of `sure train --task sv_...`, or resemblyzer: also score how like the voice is."
+        },
+    )
+    naturalness: str | None = field(
+        default=None, metadata={"help": "distillmos or dnsmos: also score the mean opinion that it predicts."}
     )
     durations: str | None = field(
         default=None,
@@ -73,13 +85,15 @@ class TextToSpeechTask(Task):
     embeddings: dict[str, list[float]] = field(
         default_factory=dict, metadata=learned("By speaker, where they are not codes.")
     )
-    judges: dict[str, str] = field(default_factory=dict, metadata=learned("SHA-256 of recogniser and verifier."))
+    judges: dict[str, str] = field(default_factory=dict, metadata=learned("By option, the SHA-256 or the version."))
 
     def __post_init__(self) -> None:
         if not isinstance(self.validation_sentences, int) or self.validation_sentences < 1:
             raise SureError(
                 f"--task_options validation_sentences={self.validation_sentences}: not a whole number above 0."
             )
+        if self.naturalness not in (None, *_NATURALNESS):
+            raise SureError(f"--task_options naturalness={self.naturalness}: choose one of {', '.join(_NATURALNESS)}.")
         self._durations: dict[str, list[int]] = {}
         # The rows of the training split and the row of the longest text, once the corpus is loaded.
         self._training: Dataset | None = None
@@ -88,6 +102,7 @@ class TextToSpeechTask(Task):
             *type(self).metrics,
             *(["speaker_similarity"] if self.verifier else []),
             *(["recognised_word_error_rate"] if self.recogniser else []),
+            *(["naturalness"] if self.naturalness else []),
         )
 
     def load(self, data_dir: Path) -> "DatasetDict":
@@ -113,8 +128,11 @@ class TextToSpeechTask(Task):
             self._durations = read_durations(Path(self.durations), splits["train"])
         if self.speaker_embeddings != CODES and not self.embeddings:
             self.embeddings = by_speaker(self.speaker_embeddings, self.voices, splits["train"])
-        if self.recogniser or self.verifier:
-            self.judges = self._digests()
+        # They are loaded here: now, not after an epoch.
+        if asked := [option for option in _JUDGES if getattr(self, option)]:
+            from sure.task.text_to_speech import judges
+
+            self.judges = {option: judges.named(option, getattr(self, option)) for option in asked}
         return splits
 
     def build_model(self, backbone: "Backbone") -> "SpeechModel":
@@ -225,17 +243,6 @@ class TextToSpeechTask(Task):
             return code(speaker, width)
         return np.array(self.embeddings[speaker], dtype=np.float32)
 
-    def _digests(self) -> dict[str, str]:
-        """Of the judges, which are loaded here: now, not after an epoch."""
-        from sure.task.text_to_speech import judges
-
-        digests = {}
-        for name, judge in (("recogniser", judges.recogniser), ("verifier", judges.verifier)):
-            if folder := getattr(self, name):
-                judge(folder)
-                digests[name] = judges.digest(folder)
-        return digests
-
     def _judged(self, waveforms: list[np.ndarray], rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """By judge, the measures of each utterance."""
         judged = []
@@ -247,6 +254,10 @@ class TextToSpeechTask(Task):
             from sure.task.text_to_speech.judges import speaker_similarities
 
             judged.append(speaker_similarities(self.verifier, waveforms, [audio.load_row(row) for row in rows]))
+        if self.naturalness:
+            from sure.task.text_to_speech.judges import opinions
+
+            judged.append(opinions(self.naturalness, waveforms))
         return judged
 
 

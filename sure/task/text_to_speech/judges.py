@@ -1,28 +1,41 @@
-"""Trained models that judge synthesised speech: whether the words are understood, whether the voice is the speaker's.
+"""Models that judge synthesised speech: are the words understood, is the voice the speaker's, does it sound natural.
 
-A judge is the output folder of `sure train` on speech recognition or on speaker verification. Its scores compare voices
-and systems only where the judge is the same one, so a task keeps its `digest` in the record.
+A judge is the output folder of `sure train` on speech recognition or on speaker verification, a Whisper model as it was
+released, or one of three packages, which bring their weights: DistillMOS (Stahl and Gamper 2025, arXiv 2502.05356) and
+DNSMOS P.835 (Reddy et al. 2022, arXiv 2110.01763; its overall score, by `speechmos`), which predict mean opinion
+scores from 1 to 5, and Resemblyzer, a model of speakers (Wan et al. 2018, arXiv 1710.10467). Scores compare voices and
+systems only where the judge is the same one, so a task keeps what tells it in the record: a digest, or the package's
+version.
 """
 
 import hashlib
-from collections.abc import Sequence
+import importlib
+import warnings
+from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jiwer
 import numpy as np
+import torch
 
 from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
+from sure.backbone import loading
+from sure.backbone.speech_to_text import SpeechToText
 from sure.errors import SureError
 from sure.record import RUN
-from sure.task import Task
+from sure.task import Task, make_task
 from sure.task.speaker_verification import SpeakerVerificationTask
 from sure.task.speech_recognition import SpeechRecognitionTask
-from sure.task.speech_recognition.normalisation import normalise
+from sure.task.speech_recognition.normalisation import SCORED, normalise
 from sure.task.trained import TrainedModel
 
 _AT_A_TIME = 8
+
+RESEMBLYZER = "resemblyzer"
 
 
 class Judge:
@@ -30,12 +43,17 @@ class Judge:
 
     def __init__(self, folder: Path, kind: type[Task], option: str) -> None:
         try:
-            self._trained = TrainedModel.load(folder)
+            self._trained = _released(folder) if kind is SpeechRecognitionTask else None
+            self.digest = self._trained.backbone.revision if self._trained else None
+            self._trained = self._trained or TrainedModel.load(folder)
         except SureError as error:
             raise SureError(f"--task_options {option}={folder}: {error}") from None
+        self.digest = self.digest or _digest(folder)
         task, seconds = self._trained.task, self._trained.max_seconds
         if not isinstance(task, kind):
             raise SureError(f"--task_options {option}={folder}: trained on {task.name}; expected {_WANTED[kind]}.")
+        # What the two texts are compared in.
+        self.scored = SCORED[task.scored_text] if isinstance(task, SpeechRecognitionTask) else None
         self._longest = None if seconds is None else round(seconds * SAMPLE_RATE)
 
     def rows(self, waveforms: Sequence[np.ndarray]) -> list[dict[str, Any]]:
@@ -45,7 +63,7 @@ class Judge:
 
 
 _WANTED = {
-    SpeechRecognitionTask: "the output folder of `sure train --task asr_...`",
+    SpeechRecognitionTask: "the output folder of `sure train --task asr_...`, or a Whisper model",
     SpeakerVerificationTask: "the output folder of `sure train --task sv_...`",
 }
 
@@ -62,17 +80,56 @@ def verifier(folder: str, option: str = "verifier") -> Judge:
     return Judge(Path(folder), SpeakerVerificationTask, option)
 
 
-def digest(folder: str) -> str:
-    """SHA-256 over a judge's description and weights."""
-    files = (RUN, "adapter_model.safetensors")
-    return hashlib.sha256(b"".join((Path(folder) / name).read_bytes() for name in files)).hexdigest()
+@cache
+def naturalness(name: str) -> Callable[[np.ndarray], float]:
+    """The opinion of `distillmos` or `dnsmos` on a waveform of shape (samples,), 16 kHz; loaded once."""
+    return {"distillmos": _distillmos, "dnsmos": _dnsmos}[name]()
+
+
+@cache
+def speaker_encoder() -> Callable[[np.ndarray], np.ndarray]:
+    """Resemblyzer's embedding, of length 1, (256,), of a waveform of shape (samples,), 16 kHz; loaded once."""
+    with warnings.catch_warnings():
+        # Of SciPy and setuptools, whose old names it imports.
+        warnings.simplefilter("ignore")
+        package = _package(RESEMBLYZER, "verifier=resemblyzer", "resemblyzer")
+    encoder = package.VoiceEncoder("cpu", verbose=False)
+
+    def embed(waveform: np.ndarray) -> np.ndarray:
+        spoken = package.preprocess_wav(waveform) if np.any(waveform) else waveform
+        return encoder.embed_utterance(spoken if len(spoken) else waveform)
+
+    return embed
+
+
+def named(option: str, value: str) -> str:
+    """What tells the judge of an option, which is loaded: a package and its version, or the digest of the weights."""
+    if option == "naturalness":
+        naturalness(value)
+        package = {"dnsmos": "speechmos"}.get(value, value)
+        return f"{package} {metadata.version(package)}"
+    if value == RESEMBLYZER:
+        speaker_encoder()
+        return f"{value} {metadata.version(value)}"
+    return {"recogniser": recogniser, "verifier": verifier}[option](value).digest
+
+
+def opinions(name: str, waveforms: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    """By utterance `naturalness`, a mean opinion score from 1 to 5; waveforms are cut to [-1, 1]."""
+    judge = naturalness(name)
+    return [
+        {"naturalness": round(judge(np.clip(_long_enough(waveform), -1, 1).astype(np.float32)), 6)}
+        for waveform in waveforms
+    ]
 
 
 def word_errors(folder: str, waveforms: Sequence[np.ndarray], texts: Sequence[str]) -> list[dict[str, float | int]]:
-    """By utterance `word_error_rate`, errors / `words` of the text, both texts normalised as for speech recognition."""
+    """By utterance `word_error_rate`, errors / `words` of the text, both texts normalised as the recogniser is scored:
+    for Whisper as its authors do."""
     measures = []
-    for row, text in zip(recogniser(folder).rows(waveforms), texts, strict=True):
-        aligned = jiwer.process_words(normalise(text), row["prediction"])
+    judge = recogniser(folder)
+    for row, text in zip(judge.rows(waveforms), texts, strict=True):
+        aligned = jiwer.process_words(judge.scored(normalise(text)), judge.scored(row["prediction"]))
         words = aligned.hits + aligned.substitutions + aligned.deletions
         errors = aligned.substitutions + aligned.deletions + aligned.insertions
         measures.append({"word_error_rate": round(errors / max(1, words), 6), "words": words})
@@ -89,8 +146,52 @@ def speaker_similarities(
 
 def embeddings(folder: str, waveforms: Sequence[np.ndarray], option: str = "verifier") -> np.ndarray:
     """Speaker embeddings of length 1, (utterances, size)."""
+    if (option, folder) == ("verifier", RESEMBLYZER):
+        return np.array([speaker_encoder()(_long_enough(waveform).astype(np.float32)) for waveform in waveforms])
     rows = np.array([row["embedding"] for row in verifier(folder, option).rows(waveforms)])
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _released(place: Path) -> TrainedModel | None:
+    """A Whisper model that nobody adapted, from a folder or the hub; None where the place has no such form."""
+    hub_id = not place.exists() and len(place.parts) == 2 and not place.is_absolute()
+    if (place / RUN).is_file() or not (hub_id or (place / "config.json").is_file()):
+        return None
+    backbone = loading.load(str(place))
+    if not isinstance(backbone, SpeechToText):
+        raise SureError(f"{backbone.family()} models write nothing by themselves; expected Whisper.")
+    # The corpora are English.
+    task = make_task("asr_manifest", {"language": "en", "scored_text": "whisper_english"})
+    model = task.build_model(backbone)
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
+    return TrainedModel(task, backbone, model, None)
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over the description and weights of a run."""
+    files = (RUN, "adapter_model.safetensors")
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in files)).hexdigest()
+
+
+def _package(name: str, option: str, extra: str = "judges") -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SureError(f'--task_options {option}: {error}. pip install "sure-bench[{extra}]".') from None
+
+
+def _distillmos() -> Callable[[np.ndarray], float]:
+    sqa = _package("distillmos.sqa", "naturalness=distillmos")
+    model = sqa.ConvTransformerSQAModel(load_weights=False)
+    # A file of PyTorch's: of what it holds, tensors alone are made.
+    model.load_state_dict(torch.load(sqa.DEFAULT_WEIGHTS_CHKPT, map_location="cpu", weights_only=True)["model"])
+    model.eval().requires_grad_(False)
+    return lambda waveform: float(model(torch.from_numpy(waveform)[None]))
+
+
+def _dnsmos() -> Callable[[np.ndarray], float]:
+    dnsmos = _package("speechmos.dnsmos", "naturalness=dnsmos")
+    return lambda waveform: float(dnsmos.run(waveform, SAMPLE_RATE)["ovrl_mos"])
 
 
 def _long_enough(waveform: np.ndarray) -> np.ndarray:
