@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sure.files import write_atomically
-from sure.synth.espeak import forget, speak
+from sure.synth.espeak import Voice, forget, speak
 from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied, write
 
 
@@ -32,13 +32,18 @@ def make(
                 for number in range(counts[split]):
                     index, own = people[number % members]
                     sentence, _ = counted_sentence(generator)
-                    text = sentence.lower().rstrip(".")
-                    characters = " | ".join(" ".join(word) for word in text.split()) + " |"
-                    name = f"{generator.randrange(10**19, 10**20)}.wav"
-                    waveform = speak(sentence, varied(own, generator))
-                    write(folder / language / "audio" / split / name, waveform)
                     gender = "FEMALE" if index % 2 == 0 else "MALE"
-                    cells = (number + 1, name, sentence, text, characters, len(waveform), gender)
-                    lines.append("\t".join(map(str, cells)) + "\n")
+                    place = folder / language / "audio" / split
+                    lines.append(utterance(place, number + 1, sentence, own, gender, generator))
                     progress.update()
                 write_atomically(folder / language / f"{split}.tsv", "".join(lines))
+
+
+def utterance(folder: Path, number: int, sentence: str, voice: Voice, gender: str, generator: random.Random) -> str:
+    """Speak a sentence into a folder of FLEURS' audio; gives its line of the table beside."""
+    text = sentence.lower().rstrip(".")
+    characters = " | ".join(" ".join(word) for word in text.split()) + " |"
+    name = f"{generator.randrange(10**19, 10**20)}.wav"
+    waveform = speak(sentence, varied(voice, generator))
+    write(folder / name, waveform)
+    return "\t".join(map(str, (number, name, sentence, text, characters, len(waveform), gender))) + "\n"

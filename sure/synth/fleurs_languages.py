@@ -7,8 +7,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sure.files import write_atomically
-from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_speaker, unfinished, varied, write
+from sure.synth.espeak import forget
+from sure.synth.fleurs import utterance
+from sure.synth.speakers import random_speaker, unfinished
 
 # By FLEURS' name of a language eSpeak NG's, and two lists of words that make a sentence.
 _LANGUAGES = {
@@ -48,13 +49,8 @@ def make(output_dir: Path, seed: int = 0, train: int = 24, dev: int = 8, test: i
                         own = random_speaker(number, generator)
                         own = replace(own, name=own.name.replace("en-us", voice))
                         sentence = " ".join(generator.choice(choices.split("|")) for choices in words) + "."
-                        text = sentence.lower().rstrip(".")
-                        characters = " | ".join(" ".join(word) for word in text.split()) + " |"
-                        name = f"{generator.randrange(10**19, 10**20)}.wav"
-                        waveform = speak(sentence, varied(own, generator))
-                        write(folder / language / "audio" / split / name, waveform)
                         gender = "FEMALE" if number % 2 == 0 else "MALE"
-                        cells = (number + 1, name, sentence, text, characters, len(waveform), gender)
-                        lines.append("\t".join(map(str, cells)) + "\n")
+                        place = folder / language / "audio" / split
+                        lines.append(utterance(place, number + 1, sentence, own, gender, generator))
                         progress.update()
                     write_atomically(folder / language / f"{split}.tsv", "".join(lines))
