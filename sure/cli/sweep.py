@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sure.cli.shared import positive
 from sure.errors import SureError
 
 _DESCRIPTION = """\
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--eta", help="of so many values one goes on (2)")
     parser.add_argument("--tries", help="compare no more than so many values")
-    parser.add_argument("--attempts", type=_positive, default=3, help="at a cell that fails (3)")
+    parser.add_argument("--attempts", type=positive, default=3, help="at a cell that fails (3)")
     parser.add_argument(
         "--cells_per_device",
         type=_cells,
@@ -219,7 +220,9 @@ def _room(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Names
     estimates = Estimates(output_dir, state_of, arguments.attempts)
     known = [estimates.of(question) for question in study.questions]
     largest = _maximum(known)
-    beyond = max(map(estimates.beyond, study.questions))
+    beyond = max(
+        estimates.beyond(question, one.training_bytes) for question, one in zip(study.questions, known, strict=True)
+    )
     free = min(torch.cuda.mem_get_info(gpu)[0] for gpu in range(gpus))
     return gpus, local.cells_within(free, largest, beyond)
 
@@ -278,7 +281,7 @@ def _status(argv: list[str]) -> None:
 
     parser = argparse.ArgumentParser(prog="sure sweep status", description="Cells of a sweep, from its folder alone.")
     parser.add_argument("output_dir", type=Path, metavar="DIR", help="the --output_dir of `sure sweep`")
-    parser.add_argument("--attempts", type=_positive, default=3, help="as for `sure sweep`")
+    parser.add_argument("--attempts", type=positive, default=3, help="as for `sure sweep`")
     arguments = parser.parse_args(argv)
     study = plan.Study.read(arguments.output_dir)
     now = (study, arguments.output_dir, States(), arguments.attempts)
@@ -318,7 +321,7 @@ def _report(argv: list[str]) -> None:
     )
     parser.add_argument("output_dir", type=Path, metavar="DIR", help="the --output_dir of `sure sweep`")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where it is written (DIR/report)")
-    parser.add_argument("--attempts", type=_positive, default=3, help="as for `sure sweep`")
+    parser.add_argument("--attempts", type=positive, default=3, help="as for `sure sweep`")
     arguments = parser.parse_args(argv)
     folder = arguments.output or arguments.output_dir / "report"
     found = report.report(arguments.output_dir, folder, States(), arguments.attempts)
@@ -354,11 +357,5 @@ def _time(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _positive(text: str) -> int:
-    from sure.cli.shared import positive
-
-    return positive(text)
-
-
 def _cells(text: str) -> int | str:
-    return text if text == "auto" else _positive(text)
+    return text if text == "auto" else positive(text)

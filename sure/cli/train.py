@@ -19,6 +19,8 @@ def train(argv: list[str], prog: str) -> None:
 def _print_result(result) -> None:
     from tabulate import tabulate
 
+    from sure.record.card import caveat
+
     rows = [
         [
             split,
@@ -38,8 +40,8 @@ def _print_result(result) -> None:
     )
     if result.run.arguments["learning_rate"] == 0:
         print("Note: the learning rate was 0: nothing was trained.")
-    if result.run.data.synthetic or not result.run.backbone.pretrained:
-        print("Note: " + _caveat(result.run.data.synthetic, result.run.backbone.pretrained))
+    if unsaid := caveat([result.run]):
+        print(f"Note: {unsaid}")
 
 
 def _print_next(result) -> None:
@@ -55,8 +57,3 @@ def _print_next(result) -> None:
     adapter, record = shlex.quote(str(folder)), shlex.quote(str(folder / RESULT))
     print(f"Record: {record}. Next:\n  sure predict --adapter {adapter} {new}")
     print(f"  sure leaderboard add {record} && sure leaderboard show")
-
-
-def _caveat(synthetic: bool, pretrained: bool) -> str:
-    parts = ["the recordings are synthetic"] * synthetic + ["the backbone has random weights"] * (not pretrained)
-    return f"{' and '.join(parts)}; these scores say nothing about methods on real recordings or pretrained models."

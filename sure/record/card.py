@@ -1,12 +1,13 @@
 """The model card of an adapter, from its record: what it learnt on what, at which cost, how well, and how to use it."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
 from sure.files import write_atomically
-from sure.record import Result
+from sure.record import Result, Run
 
 CARD = "README.md"
 
@@ -58,6 +59,16 @@ def write_card(folder: Path, result: Result, speaks: bool) -> None:
     path = folder / CARD
     if not path.exists() or _MARK in path.read_text(encoding="utf-8", errors="replace"):
         write_atomically(path, _card(folder.name, result, speaks))
+
+
+def caveat(runs: Iterable[Run]) -> str:
+    """What runs on synthetic recordings or random weights do not say; empty where there is none of these."""
+    runs = list(runs)
+    parts = ["the recordings are synthetic"] * any(run.data.synthetic for run in runs)
+    parts += ["the backbone has random weights"] * any(not run.backbone.pretrained for run in runs)
+    if not parts:
+        return ""
+    return f"{' and '.join(parts)}; these scores say nothing about methods on real recordings or pretrained models."
 
 
 def _card(folder: str, result: Result, speaks: bool) -> str:

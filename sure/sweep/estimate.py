@@ -20,10 +20,10 @@ from sure.budget import Batch, Budget, Budgets
 from sure.errors import SureError
 from sure.method.fitting import OutOfReach
 from sure.record import RESULT, Result
-from sure.runner.arguments import TrainerArguments, parse
+from sure.runner.arguments import TrainerArguments, parse, parse_options
 from sure.sweep.plan import Question, options_of
 from sure.sweep.schedule import StateOf, cells, rounds
-from sure.task import TaskWithHead, evenly_spread
+from sure.task import TaskWithHead, evenly_spread, task_with_options
 
 # Recordings whose length stands for that of all.
 _LOOKED_AT = 50
@@ -53,7 +53,7 @@ class Estimates:
 
     def of(self, question: Question) -> Estimate:
         """Of one cell. Raises `SureError` where the corpus cannot be read."""
-        run, args = parse(question.cell(Path("out"), _any_values(question), question.seeds[0]).command(), "sure train")
+        run, args = parse(question.cell(Path("out"), question.some_values, question.seeds[0]).command(), "sure train")
         length = _Lengths(*self._corpus(run.task, tuple(run.task_options), run.data_dir)[1:]).cut(run.max_seconds)
         try:
             budget = self._budget(question, run, args, length)
@@ -69,9 +69,8 @@ class Estimates:
             return Estimate(seconds=seconds, measured=measured)
         return Estimate(budget.trainable_parameters, budget.training_bytes, seconds, measured)
 
-    def beyond(self, question: Question) -> float:
-        """Of cells that ended, by how much they took more memory than was estimated; 1 where none has."""
-        estimated = self.of(question).training_bytes
+    def beyond(self, question: Question, estimated: int | None) -> float:
+        """Of cells that ended, by how much they took more memory than `estimated`, in bytes; 1 where none has."""
         taken = [
             result.cost.memory.maximum / estimated
             for result in self._results(question)
@@ -102,8 +101,6 @@ class Estimates:
         of_backbone: tuple[str, ...],
         batch: Batch,
     ) -> Budgets | None:
-        from sure.runner.arguments import parse_options
-
         task = self._corpus(name, options, data_dir)[0]
         if not isinstance(task, TaskWithHead):
             return None
@@ -144,9 +141,6 @@ class _Lengths:
 
 
 def _corpus(name: str, options: tuple[str, ...], data_dir: str) -> tuple[Any, int, float, float]:
-    from sure.runner.arguments import parse_options
-    from sure.task import task_with_options
-
     task = task_with_options(name, parse_options(list(options), "--task_options"))
     rows = task.load(Path(data_dir))["train"]
     some = [rows[index] for index in evenly_spread(len(rows), _LOOKED_AT)]
@@ -165,12 +159,6 @@ def _epochs(args: TrainerArguments, utterances: int) -> float:
         batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
         return args.max_steps * batch / utterances
     return args.num_train_epochs
-
-
-def _any_values(question: Question) -> dict[str, Any]:
-    if question.candidates:
-        return question.candidates[0]
-    return {name: one[0] if isinstance(one, list) else one.low for name, one in question.ranges.items()}
 
 
 @functools.cache

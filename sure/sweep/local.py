@@ -83,11 +83,7 @@ def run(
             busy = {worker.step.cell.name for worker in workers if worker.step}
             if not steps and not busy:
                 return
-            free = [
-                step
-                for step in steps
-                if step.cell.name not in busy and elsewhere.get(step.cell.name, 0) < time.monotonic()
-            ]
+            free = startable(steps, busy, elsewhere)
             for worker in workers:
                 if free and worker.step is None:
                     worker.begin(step := worker.preferred(free), attempts)
@@ -111,6 +107,12 @@ def run(
     finally:
         for worker in workers:
             worker.kill()
+
+
+def startable(steps: list[Step], busy: set[str], elsewhere: dict[str, float]) -> list[Step]:
+    """Those of cells that nobody is at: none of ours, by name, and nobody `elsewhere`, until the time noted there."""
+    now = time.monotonic()
+    return [step for step in steps if step.cell.name not in busy and elsewhere.get(step.cell.name, 0) < now]
 
 
 def discard_lost(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> None:

@@ -100,6 +100,13 @@ class Question(_Strict):
     # The first is that of the comparison.
     seeds: list[int]
 
+    @property
+    def some_values(self) -> dict[str, Any]:
+        """The first of those that are compared; of ranges the lowest."""
+        if self.candidates:
+            return self.candidates[0]
+        return {name: one.low if isinstance(one, Range) else one[0] for name, one in self.ranges.items()}
+
     def cell(self, output_dir: Path, values: dict[str, Any], seed: int) -> Cell:
         settings = dict(self.settings)
         for name, value in values.items():
@@ -268,7 +275,7 @@ def _question(
         seeds=seeds,
     )
     # Every value is tried on the command line's own parser, which names the flag that is wrong.
-    for values in candidates or [_lowest(ranges)]:
+    for values in candidates or [question.some_values]:
         run, args = parse(question.cell(Path("out"), values, seeds[0]).command(), "sure train")
         task = run.make_task()
         applying.config_class(run.method)
@@ -340,10 +347,6 @@ def _with(settings: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
         options = f"{option[1]}_options"
         return settings | {options: [*settings.get(options, []), f"{option[2]}={value}"]}
     return settings | {name: value}
-
-
-def _lowest(ranges: dict[str, Range | list[Any]]) -> dict[str, Any]:
-    return {name: one.low if isinstance(one, Range) else one[0] for name, one in ranges.items()}
 
 
 def _label(task: dict[str, Any], backbone: dict[str, Any], method: dict[str, Any], budget: str | None) -> str:

@@ -52,9 +52,14 @@ def ended(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> i
     )
 
 
+def evaluation(result: Result) -> str:
+    """That by which a run is ranked: its test, or the first of several."""
+    return next(name for name in result.scores if name != "validation")
+
+
 def tested(result: Result) -> Score:
-    """What a run is ranked by, on its test or the first of several."""
-    return next(scores[result.metric] for name, scores in result.scores.items() if name != "validation")
+    """What a run is ranked by."""
+    return result.scores[evaluation(result)][result.metric]
 
 
 def alive(state: State) -> bool:

@@ -24,7 +24,7 @@ from sure.files import InUse, locked, write_atomically
 from sure.record import RESULT
 from sure.runner.folder import trainer_state
 from sure.sweep import running
-from sure.sweep.local import discard_lost
+from sure.sweep.local import discard_lost, startable
 from sure.sweep.plan import Cell, Step, Study
 from sure.sweep.schedule import StateOf, next_steps
 from sure.sweep.state import CELL, LOG
@@ -129,11 +129,7 @@ def run(
             busy = {worker.step.cell.name for worker in workers if worker.step}
             if not steps and not busy:
                 return
-            free = [
-                step
-                for step in steps
-                if step.cell.name not in busy and elsewhere.get(step.cell.name, 0) < time.monotonic()
-            ]
+            free = startable(steps, busy, elsewhere)
             while len(workers) < min(_MOST, len(free) + len(busy)):
                 workers.append(_Worker(cluster, demand))
             for worker in list(workers):

@@ -26,6 +26,7 @@ from sure.leaderboard import submission
 from sure.leaderboard.comparison import Difference, Sample, compare, holm
 from sure.leaderboard.entries import words
 from sure.record import RESULT, Result
+from sure.record.card import caveat
 from sure.sweep import progress, schedule
 from sure.sweep.plan import CELLS, Question, Study, options_of
 from sure.sweep.schedule import StateOf
@@ -247,7 +248,7 @@ def _section(title: str, answers: list[_Answer], cells: _Cells, number: int) -> 
     charts = [*_curves(with_runs, methods), *_sensitivity(answers, methods)]
     return Section(
         title=title,
-        caveat=_caveat(runs),
+        caveat=caveat(result.run for result in runs),
         sentences=sentences,
         plots=[
             Plot(f"{number}-{name}.svg", caption, vl_convert.vegalite_to_svg(chart.to_json()))
@@ -267,21 +268,13 @@ def _section(title: str, answers: list[_Answer], cells: _Cells, number: int) -> 
     )
 
 
-def _caveat(runs: list[Result]) -> str:
-    parts = ["the recordings are synthetic"] * any(run.run.data.synthetic for run in runs)
-    parts += ["the backbone has random weights"] * any(not run.run.backbone.pretrained for run in runs)
-    if not parts:
-        return ""
-    return f"{' and '.join(parts)}; these scores say nothing about methods on real recordings or pretrained models."
-
-
 def _draw(answers: list[_Answer], cells: _Cells) -> None:
     """Say of every answer how far its score would vary, by draws of the same test rows for all."""
     runs = []
     for answer in answers:
         for cell, result in answer.results.items():
             task = submission.task_of(cells.record(cell), result)
-            rows = submission.rows_of(cells.record(cell), result, task, _evaluation(result))
+            rows = submission.rows_of(cells.record(cell), result, task, progress.evaluation(result))
             runs.append((task.metric, Prepared.of(task, rows, [task.metric])))
     if not runs:
         return
@@ -293,11 +286,6 @@ def _draw(answers: list[_Answer], cells: _Cells) -> None:
     for answer in answers:
         of_mean = np.mean([next(draws) for _ in answer.results], axis=0)
         answer.sample = Sample.of_draws("test", sampling, of_mean, answer.scores)
-
-
-def _evaluation(result: Result) -> str:
-    """What `progress.tested` ranks by."""
-    return next(name for name in result.scores if name != "validation")
 
 
 def _compare(answers: list[_Answer]) -> int:
@@ -440,7 +428,7 @@ def _edge(answer: _Answer) -> str | None:
 
 
 def _how_compared(runs: list[Result], comparisons: int) -> str:
-    intervals, evaluation = [run.interval for run in runs], _evaluation(runs[0])
+    intervals, evaluation = [run.interval for run in runs], progress.evaluation(runs[0])
     drawn = _and(sorted({f"{one.resampled[evaluation]}s" for one in intervals}))
     few = sorted({one.speakers[evaluation] for one in intervals if evaluation in one.speakers})
     for_whom = "".join(f", for {f'these {count} speakers' if count > 1 else 'this speaker'} only" for count in few)

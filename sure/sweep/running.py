@@ -62,7 +62,7 @@ def died(cell: Cell, process: int, how: str, attempts: int, host: str | None = N
         if attempt is None or (attempt.host, attempt.process) != (host or socket.gethostname(), process):
             return False
         attempt.ended, attempt.outcome, attempt.error = now(), "killed", how
-        attempt.counts = _newest_step(cell.folder) <= attempt.step
+        attempt.counts = newest_step(cell.folder) <= attempt.step
         state.write(cell.folder)
         if state.failed(attempts) and (cell.folder / RUN).exists():
             metric = parse(cell.command(), "sure train")[0].make_task().metric
@@ -101,7 +101,7 @@ def _attempt(step: Step, attempts: int, shared: Shared | None) -> Outcome:
     if left := state.open:
         # Nobody saw it end: a power cut, or the whole sweep was killed.
         left.ended, left.outcome = now(), "interrupted"
-    attempt = Attempt(started=now(), host=socket.gethostname(), process=os.getpid(), step=_newest_step(folder))
+    attempt = Attempt(started=now(), host=socket.gethostname(), process=os.getpid(), step=newest_step(folder))
     state.attempts.append(attempt)
     state.write(folder)
     # Of an earlier attempt, which failed.
@@ -159,7 +159,8 @@ def _out_of_memory(error: str | None) -> bool:
     return error is not None and any(words in error for words in _OUT_OF_MEMORY)
 
 
-def _newest_step(folder: Path) -> int:
+def newest_step(folder: Path) -> int:
+    """That of a cell's newest checkpoint; 0 without any."""
     newest = newest_checkpoint(folder)
     return int(newest.name.rpartition("-")[2]) if newest else 0
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from sure.errors import SureError
 from sure.files import InUse, locked, write_atomically
-from sure.runner.folder import newest_checkpoint
 from sure.sweep import running
 from sure.sweep.local import discard_lost
 from sure.sweep.plan import Step, Study
@@ -99,8 +98,8 @@ class Work:
         import submitit
 
         folder = Step.model_validate_json(step).cell.folder
-        newest, attempt = newest_checkpoint(folder), State.read(folder).open
-        if attempt and (newest is None or int(newest.name.rpartition("-")[2]) <= attempt.step):
+        attempt = State.read(folder).open
+        if attempt and running.newest_step(folder) <= attempt.step:
             raise TimeoutError(
                 "no checkpoint within the time of a job; more of --slurm_options timeout_min, or --save_strategy steps"
             )
