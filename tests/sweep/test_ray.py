@@ -1,5 +1,7 @@
 """Cells on a Ray cluster of two nodes, each in processes of its own, of which one is killed in the middle."""
 
+import os
+import signal
 import sys
 import warnings
 from types import SimpleNamespace
@@ -42,7 +44,7 @@ def test_a_node_that_dies_costs_its_cells_what_they_did_since_their_last_checkpo
     corpus = noise_with_labels(tmp_path / "corpus", "angry", "sad")
     words = ["--task", "audio_classification", "--data_dir", str(corpus), "--backbone", "wav2vec2:tiny"]
     words += ["--method", "linear_probe", "--seed", "1", "2", "--output_dir", str(tmp_path / "out")]
-    words += ["--num_train_epochs", "6", "--early_stopping_patience", "0", "--report_to", "none", "--use_cpu", "True"]
+    words += ["--num_train_epochs", "12", "--early_stopping_patience", "0", "--report_to", "none", "--use_cpu", "True"]
     out, reached = tmp_path / "out", {}
     wait, is_ready = ray._wait, ray._Worker.is_ready
 
@@ -50,6 +52,8 @@ def test_a_node_that_dies_costs_its_cells_what_they_did_since_their_last_checkpo
         for worker in workers:
             if not reached and worker.step and (newest := newest_checkpoint(worker.step.cell.folder)):
                 reached[newest.parent] = int(newest.name.rpartition("-")[2])
+                # By itself the process would notice only after a while, in which its cell may end.
+                os.kill(worker.home[2], signal.SIGKILL)
                 cluster.remove_node(second, allow_graceful=False)
         wait(connected, workers)
 
@@ -65,9 +69,11 @@ def test_a_node_that_dies_costs_its_cells_what_they_did_since_their_last_checkpo
     assert " was lost, see " in capsys.readouterr().out
     assert [Result.read(path).status for path in out.glob(f"cells/*/{RESULT}")] == ["complete"] * 2
     ((folder, step),) = reached.items()
-    first, again = State.read(folder).attempts
-    assert (first.outcome, first.counts, again.outcome) == ("interrupted", False, "finished")
+    first, again, *more = State.read(folder).attempts
+    assert (first.outcome, first.counts) == ("interrupted", False)
     assert again.step == step > 0
+    # On a busy machine a process may look lost once more.
+    assert [again, *more][-1].outcome == "finished"
     for path in out.glob("cells/*"):
         # Everything came back, and nothing is left of the way.
         assert (path / LOG).exists() and (path / "adapter_model.safetensors").exists()
