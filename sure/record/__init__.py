@@ -299,6 +299,7 @@ class Result(_Strict):
     )
     samples: list[Sample] = Field(
         default_factory=list,
+        max_length=8,
         exclude_if=lambda samples: not samples,
         description="Some of what was said, where speech is generated; absent otherwise.",
     )
