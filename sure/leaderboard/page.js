@@ -46,7 +46,7 @@ for (const table of data.tables) {
     const backbone = data.backbones[row.backbone];
     row.id = row.runs[0][0];
     row.text = [data.methods[row.method], backbone.name, backbone.family, table.title, row.options, row.id,
-      ...data.configs[row.config].flat(), ...row.tags].join(" ").toLowerCase();
+      ...data.configs[row.config].flat(), ...data.claims[row.claims].flat(), row.standing].join(" ").toLowerCase();
     return row;
   });
 }
@@ -240,16 +240,13 @@ function cost(key, label, format, rank, help) {
   return { key, label, number: true, rank, help, of: (row) => row[key], cell: (row) => format(row[key]) };
 }
 
-function tags(row) {
-  return row.tags.map((tag) => html("span", { class: tag === "verified" ? "tag checked" : "tag" }, tag)).flatMap((tag) => [" ", tag]);
-}
-
 function columns(table) {
   const first = table.lower ? 1 : -1;
   return [
     { key: "rank", label: "Rank", saved: "rank", rank: 0, core: 3, of: (row) => row.rank, cell: (row) => [rank(row), row.front ? [" ", html("span", { title: "on the Pareto front" }, "●")] : null] },
     { key: "method", label: "Method", head: true, core: 1, rank: 0, of: (row) => data.methods[row.method], cell: (row) => [swatch(row.method), html("div", {}, html("a", { href: row.path }, name(data.methods[row.method])),
-      row.probe ? html("span", { title: "not significantly better than the frozen probe of the same backbone" }, " †") : null, tags(row),
+      row.probe ? html("span", { title: "not significantly better than the frozen probe of the same backbone" }, " †") : null,
+      [" ", html("span", { class: row.standing === "verified" ? "tag checked" : "tag plain" }, row.standing)],
       narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[row.backbone].name)) : null, row.error ? html("small", {}, row.error) : null)] },
     { key: "backbone", label: "Backbone", rank: 1, of: (row) => data.backbones[row.backbone].name, cell: (row) => [name(data.backbones[row.backbone].name), data.backbones[row.backbone].pretrained ? null : [" ", html("span", { class: "tag" }, "untrained backbone")]] },
     { key: "score", label: table.metric, number: true, core: 2, rank: 0, first, of: (row) => row.score, cell: (row) => (row.score === null ? NONE : [
@@ -274,16 +271,16 @@ function details(row) {
   const backbone = data.backbones[row.backbone];
   const config = data.configs[row.config].map(([name, value]) => `${name}=${value}`).join(", ");
   return [
-    ...row.claims.map(([label, text]) => [label, text, text.length > 60]),
-    ["Backbone", `${backbone.name}, ${backbone.family}, revision ${backbone.revision.slice(0, 12)}`, false],
+    ...data.claims[row.claims].map(([label, text]) => [label, text, text.length > 60]),
+    ["Backbone's family and revision", `${backbone.family}, ${backbone.revision.slice(0, 12)}`, false],
     ["Records", row.runs.map(([submission, seed, fold, value], place) => [place ? ", " : "", html("a", { href: `submissions/${submission}/result.json`, title: value === null ? "failed" : score(value) }, `seed ${seed}${row.table.folded ? ` (fold ${fold})` : ""}`)]), false],
     ["Made with", data.provenances[row.provenance].join(", "), true],
     ["Configuration", config || NONE, true],
   ];
 }
 details.own = true;
-details.names = ["95 % from", "to", "deviation over seeds", "difference from", "to", "p", "configuration", "submission"];
-details.saved = (row) => [row.low, row.high, row.deviation, ...(row.difference?.slice(1) ?? ["", "", ""]), data.configs[row.config].map((pair) => pair.join("=")).join(" "), row.id];
+details.names = ["95 % from", "to", "deviation over seeds", "difference from", "to", "p", "configuration", "checked", "submission"];
+details.saved = (row) => [row.low, row.high, row.deviation, ...(row.difference?.slice(1) ?? ["", "", ""]), data.configs[row.config].map((pair) => pair.join("=")).join(" "), row.standing, row.id];
 
 class Section {
   constructor(table) {
@@ -556,7 +553,7 @@ offer("task", unique(data.tables.map((table) => table.task)));
 offer("backbone", unique(data.backbones.map((backbone) => backbone.name)));
 offer("family", unique(data.backbones.map((backbone) => backbone.family)));
 offer("budget", data.budgets.filter(([, share]) => share < 1).map(([name, share]) => [share, `up to ${name}`]));
-offer("standing", unique(entries.map((row) => row.standing).filter(Boolean)));
+offer("standing", unique(entries.map((row) => row.standing)));
 
 const sections = data.tables.map((table) => new Section(table));
 document.querySelector("nav ul").append(...(overview.tables.length ? [["overview", "Overview"]] : []).concat(data.tables.map((table) => [table.id, table.label])).map(([id, label]) => html("li", {}, html("a", { href: `#${encodeURIComponent(id)}` }, label))));
@@ -610,19 +607,18 @@ function go() {
   }
 }
 
+let width = main.clientWidth;
 function redraw() {
+  width = main.clientWidth;
   overview.list?.render();
   for (const section of sections) {
     section.drawn = false;
     if (section.visible || printing) section.draw();
   }
 }
-let width = main.clientWidth;
-window.addEventListener("resize", () => {
-  // Phones change the height as they hide the address.
+new ResizeObserver(() => {
   if (width !== main.clientWidth) redraw();
-  width = main.clientWidth;
-});
+}).observe(main);
 window.addEventListener("hashchange", go);
 window.addEventListener("beforeprint", () => { printing = true; redraw(); draw_all(); });
 window.addEventListener("afterprint", () => { printing = false; redraw(); });

@@ -103,7 +103,7 @@ class _Interned:
 def _data(entries: list[Entry]) -> dict[str, Any]:
     """What the page draws. Entries are lists by field, so that ten thousand of them repeat no names."""
     methods = {name: number for number, name in enumerate(_methods(entries))}
-    backbones, configs, provenances = _Interned(), _Interned(), _Interned()
+    backbones, configs, provenances, claims = (_Interned() for _ in range(4))
     grouped = list(groups(entries))
     tables = []
     for group in grouped:
@@ -143,9 +143,8 @@ def _data(entries: list[Entry]) -> dict[str, Any]:
                     "memory": _short(cost.memory.maximum / 2**20) if cost and cost.memory else None,
                     "adapter": cost and _short(cost.adapter_bytes / 1000),
                     "macs": cost and _short(cost.macs_per_second / 1e9),
-                    "tags": [],
-                    "standing": None,
-                    "claims": [],
+                    "standing": "verified" if entry.verified else "self-reported",
+                    "claims": claims.place(_claims(entry)),
                 }
                 | {
                     f"other{number}": _short(entry.test[name].value) if name in entry.test else None
@@ -194,6 +193,7 @@ def _data(entries: list[Entry]) -> dict[str, Any]:
         "backbones": backbones.values,
         "configs": configs.values,
         "provenances": provenances.values,
+        "claims": claims.values,
         "budgets": list(BUDGETS.items()),
         "most_compared": MOST_COMPARED,
         "tables": tables,
@@ -223,6 +223,13 @@ def _made_with(entry: Entry) -> list[str]:
     if provenance.commit:
         lines.append(f"commit {provenance.commit[:12]}")
     return lines + [f"plug-in {plugin.kind} {plugin.name} (SHA-256 {plugin.sha256[:12]})" for plugin in entry.plugins]
+
+
+def _claims(entry: Entry) -> list[tuple[str, str]]:
+    """What nobody has checked, and what its submitter says."""
+    said = entry.disclosure.model_dump(exclude_none=True) if entry.disclosure else {}
+    unchecked = [("not checked", "; ".join(entry.unchecked))] if entry.unchecked else []
+    return unchecked + [(words(name), str(value)) for name, value in said.items()]
 
 
 def plots(entries: Iterable[Entry]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from math import exp
 import numpy as np
 
 from sure.leaderboard.comparison import Sample
+from sure.leaderboard.disclosure import Disclosure
 from sure.leaderboard.entries import Entry, EntryRun, EntryScore, rank
 from sure.record import BackboneInfo, Cost, Interval, Memory, MethodInfo, Provenance
 
@@ -134,4 +135,7 @@ def _entry(task, backbone, method, share, copy, noise):
         status="complete",
         error=None,
         submission=name,
+        verified=method == "lora",
+        unchecked=[] if method == "lora" else ["references: the task has no manifest"],
+        disclosure=Disclosure(name="=LoRA", contact="someone@example.org", training_data="the training split of the corpus", backbone_heard_test="no") if method == "lora" else None,
     )
