@@ -4,6 +4,7 @@ const ROWS_A_PAGE = 25;
 const MOST_POINTS = 600;
 const main = document.querySelector("main");
 let printing = false;
+let width = main.clientWidth;
 // As in the style sheet.
 const phone = matchMedia("(max-width: 699px)");
 const narrow = () => phone.matches;
@@ -136,26 +137,33 @@ class Table {
   }
 
   render() {
-    const core = this.columns.filter((column) => column.core).sort((one, other) => one.core - other.core);
-    let shown = narrow() ? core : this.columns.filter((column) => column.rank < Infinity);
-    this.draw(shown);
+    const known = this.width === width;
+    if (!known) {
+      this.width = width;
+      this.shown = narrow() ? this.columns.filter((column) => column.core).sort((one, other) => one.core - other.core) : this.columns.filter((column) => column.rank < Infinity);
+    }
+    this.draw(this.shown);
+    // What fitted before mostly does again, and to ask makes the browser lay out the page at once.
+    if (known) requestAnimationFrame(() => this.fit());
+    else this.fit();
+  }
+
+  fit() {
     for (let attempt = 0; attempt < 3; attempt++) {
-      const room = this.scroll.clientWidth;
-      const heads = [...this.scroll.querySelectorAll("thead th")];
+      const room = this.scroll.clientWidth, heads = [...this.scroll.querySelectorAll("thead th")];
       let wide = this.scroll.firstChild.offsetWidth;
-      if (!room || wide <= room) break;
-      const places = shown.map((_, place) => place).filter((place) => !shown[place].core || shown[place].rank);
-      places.sort((one, other) => (shown[other].rank ?? 0) - (shown[one].rank ?? 0) || other - one);
-      const left = new Set(shown);
+      if (!room || wide <= room) return;
+      const places = this.shown.map((_, place) => place).filter((place) => this.shown[place].rank);
+      places.sort((one, other) => this.shown[other].rank - this.shown[one].rank || other - one);
+      const gone = new Set();
       for (const place of places) {
         if (wide <= room) break;
-        if (!shown[place].rank) continue;
         wide -= heads[place].offsetWidth;
-        left.delete(shown[place]);
+        gone.add(this.shown[place]);
       }
-      if (left.size === shown.length) break;
-      shown = shown.filter((column) => left.has(column));
-      this.draw(shown);
+      if (!gone.size) return;
+      this.shown = this.shown.filter((column) => !gone.has(column));
+      this.draw(this.shown);
     }
   }
 
@@ -580,7 +588,7 @@ const near = new IntersectionObserver((seen) => {
     section.visible = isIntersecting;
     if (isIntersecting) section.draw();
   }
-}, { rootMargin: "600px" });
+}, { rootMargin: "200px" });
 
 function draw_all() {
   for (const section of sections) {
@@ -607,7 +615,6 @@ function go() {
   }
 }
 
-let width = main.clientWidth;
 function redraw() {
   width = main.clientWidth;
   overview.list?.render();

@@ -278,14 +278,12 @@ def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
 
 def pareto_front(group: list[Entry]) -> list[Entry]:
     """Entries that no other beats: none has fewer parameters and scores at least as well, or the reverse."""
-    scored = [entry for entry in group if entry.score]
-    front = [entry for entry in scored if not any(_dominates(other, entry) for other in scored)]
-    return sorted(front, key=lambda entry: (entry.cost.trainable_parameters, entry.submission))
-
-
-def _dominates(one: Entry, other: Entry) -> bool:
-    mine, theirs = _aims(one), _aims(other)
-    return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+    front: list[Entry] = []
+    # Along rising parameters, what is better than all before it, and what is its equal in both.
+    for entry in sorted((entry for entry in group if entry.score), key=lambda entry: (_aims(entry), entry.submission)):
+        if not front or _aims(entry)[1] < _aims(front[-1])[1] or _aims(entry) == _aims(front[-1]):
+            front.append(entry)
+    return front
 
 
 def _aims(entry: Entry) -> tuple[int, float]:
