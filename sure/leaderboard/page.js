@@ -114,8 +114,9 @@ class Table {
   }
 
   sortBy(column) {
-    const again = this.order?.key === column.key;
-    this.order = again && this.order.sign === -column.first ? null : { key: column.key, sign: again ? -this.order.sign : column.first ?? 1 };
+    const { key, first = 1 } = column, sign = this.order?.key === key ? this.order.sign : null;
+    // What is better first, then the other way, then as it was.
+    this.order = sign === -first ? null : { key, sign: sign === first ? -first : first };
     this.page = 0;
     this.sort();
     this.render();
@@ -286,9 +287,10 @@ function details(row) {
     ["Configuration", config || NONE, true],
   ];
 }
+const claimed = [...new Set(data.claims.flatMap((claims) => claims.map(([label]) => label)))];
 details.own = true;
-details.names = ["95 % from", "to", "deviation over seeds", "difference from", "to", "p", "configuration", "checked", "submission"];
-details.saved = (row) => [row.low, row.high, row.deviation, ...(row.difference?.slice(1) ?? ["", "", ""]), data.configs[row.config].map((pair) => pair.join("=")).join(" "), row.standing, row.id];
+details.names = ["95 % from", "to", "deviation over seeds", "difference from", "to", "p", "configuration", "checked", "submission", ...claimed];
+details.saved = (row) => [row.low, row.high, row.deviation, ...(row.difference?.slice(1) ?? ["", "", ""]), data.configs[row.config].map((pair) => pair.join("=")).join(" "), row.standing, row.id, ...claimed.map((label) => data.claims[row.claims].find(([own]) => own === label)?.[1])];
 
 class Section {
   constructor(table) {
@@ -632,5 +634,6 @@ window.addEventListener("afterprint", () => { printing = false; redraw(); });
 
 update();
 for (const section of sections) near.observe(section.element);
-if (location.hash) go();
+// Afterwards the browser looks for the place by itself, and would take away the focus.
+if (location.hash) window.addEventListener("load", () => setTimeout(go));
 document.documentElement.dataset.ready = "yes";

@@ -10,7 +10,6 @@ from typing import Any
 
 import altair
 import jinja2
-import markupsafe
 import vl_convert
 
 from sure.leaderboard.entries import (
@@ -61,11 +60,13 @@ def page(entries: Iterable[Entry]) -> str:
     script = (folder / "page.js").read_text(encoding="utf-8")
     entries = list(entries)
     # In JSON, "<" stands in texts only. Without it none can end the element that holds them all.
-    data = json.dumps(_data(entries), ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    data = json.dumps(_data(entries), ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace(
+        "<", "\\u003c"
+    )
     return environment.get_template("page.html").render(
-        style=markupsafe.Markup(style),
-        script=markupsafe.Markup(script),
-        data=markupsafe.Markup(data),
+        style=style,
+        script=script,
+        data=data,
         # Nothing else runs, and nothing is fetched.
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'",
@@ -165,7 +166,9 @@ def _data(entries: list[Entry]) -> dict[str, Any]:
                 "short": first.task.replace("_", " ") + apart,
                 "metric": metric,
                 # WER, EER, UAR.
-                "metric_short": "".join(word[0].upper() for word in named) if len(named := metric.split()) == 3 else metric,
+                "metric_short": "".join(word[0].upper() for word in named)
+                if len(named := metric.split()) == 3
+                else metric,
                 "lower": lower.get(first.metric, False),
                 "lowers": {"score": lower.get(first.metric, False)}
                 | {f"other{number}": lower[name] for number, name in enumerate(others)},

@@ -1,0 +1,63 @@
+"""Pictures of a board for the README: page, comparison and entry, in light, dark and on a phone.
+
+    python -m tests.leaderboard.screenshots [board] [folder]
+
+The board, `out/demo/leaderboard` unless told otherwise, must have been built; the demo does so.
+"""
+
+import base64
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.leaderboard.browser import chromium, emulate
+
+SCREENS = {
+    "light": {"scheme": "light", "width": 1280, "height": 900},
+    "dark": {"scheme": "dark", "width": 1280, "height": 900},
+    "phone": {"scheme": "light", "width": 390, "height": 800, "phone": True},
+}
+
+
+def main(board="out/demo/leaderboard", folder="leaderboard/screenshots"):
+    board, folder = Path(board), Path(folder)
+    index = board / "index.html"
+    if not index.is_file():
+        sys.exit(f"{index} is not there: `make demo` makes it, or `sure leaderboard build --board {board}`.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as profile, chromium(profile) as driver:
+        for name, screen in SCREENS.items():
+            emulate(driver, **screen)
+            _open(driver, index.resolve().as_uri())
+            entry = driver.execute_script("return document.querySelector('main section:not(#overview) th a').href")
+            _save(driver, folder / f"page-{name}.webp", screen)
+            # The largest table that has comparisons, from its chart on.
+            driver.execute_script(
+                """
+                const sections = [...document.querySelectorAll("section")].filter((one) => one.querySelector(".chart"));
+                sections[0].querySelector("details:has(> summary)").open = true;
+                sections[0].querySelector(".chart-tools").scrollIntoView();
+                """
+            )
+            _save(driver, folder / f"comparison-{name}.webp", screen)
+            _open(driver, entry)
+            _save(driver, folder / f"entry-{name}.webp", screen)
+
+
+def _open(driver, address):
+    driver.get("about:blank")
+    driver.get(address)
+    # Charts are drawn after the tables.
+    time.sleep(0.5)
+
+
+def _save(driver, path, screen):
+    time.sleep(0.5)
+    told = {"format": "webp", "quality": 80}
+    path.write_bytes(base64.b64decode(driver.execute_cdp_cmd("Page.captureScreenshot", told)["data"]))
+    print(f"{path}: {screen['width']} pixels wide, {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
