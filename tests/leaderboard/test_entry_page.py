@@ -3,15 +3,21 @@
 import json
 
 import numpy as np
+import pytest
 
 from sure import audio, leaderboard
 from sure.record import Result, write_predictions
 from sure.record.samples import write_samples
 from sure.task import make_task
 from sure.task.scoring import interval, score_with_intervals
-from tests.leaderboard.test_leaderboard import write_record
+from tests.leaderboard.test_leaderboard import register, write_record
 
 ATTACK = '</script><script>alert(1)</script>"><img src=x onerror=alert(1)><!--'
+
+
+@pytest.fixture(autouse=True)
+def known_task(monkeypatch):
+    register(monkeypatch)
 
 
 def trials(count=200):
