@@ -150,7 +150,7 @@ def _made_with() -> str:
 
 def _mark(entry: Entry) -> str:
     # Names of submissions end in hashes of their records, which have those of predictions and samples.
-    own = entry.model_dump_json(exclude={"rank", "tied", "difference", "to_probe"})
+    own = entry.model_dump_json(exclude={"rank", "tied", "difference", "to_probe", "better_than"})
     return f"{_MARK}{hashlib.sha256(f'{_made_with()}{own}'.encode()).hexdigest()} -->"
 
 
