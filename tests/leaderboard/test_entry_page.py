@@ -143,6 +143,7 @@ def html(board, task, method="lora"):
 
 def cells(text, label):
     """The texts of a table's lines."""
+    text = text.replace("<wbr>", "")
     table = text.partition(f'aria-label="{label}"')[2].partition("</table>")[0]
     lines = re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL)
     return [
@@ -284,6 +285,8 @@ def test_axes_have_round_numbers_and_hold_all_values():
     assert axis.share([0.013, 0.048]).tolist() == [0, 1]
     assert Axis.of("epoch", [3, 3], from_zero=True).share([0, 3]).tolist() == [0, 1]
     assert Axis.of("accuracy", [0.5]).share([0.5]) == pytest.approx(0.5)
+    for values in ([-1e308, 1e308], [0, 5e-324], [1, 1 + 2**-52], [1e308, 1e308]):
+        assert np.isfinite(Axis.of("anything", values).share(values)).all()
     rates = Axis.of_rates("misses", 0.01, 0.5)
     # The deviates of 2.275 % and 50 % are -2 and 0.
     assert rates.share([0.01, 0.02275, 0.5]) == pytest.approx([0, 1 - 2 / 2.3263, 1], abs=1e-3)
