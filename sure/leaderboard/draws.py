@@ -7,6 +7,7 @@ that says how they are scored. Anything that is missing or not whole is made ane
 
 import functools
 import hashlib
+import inspect
 import json
 import tempfile
 from collections import defaultdict
@@ -24,7 +25,6 @@ from sure import registry
 from sure.files import default_folder
 from sure.leaderboard.submission import naming, rows_of
 from sure.record import RESULT, Result
-from sure.registry import Kind
 from sure.task import Task
 from sure.task.scoring import RESAMPLES, Prepared, Sampling, paired_draws
 
@@ -111,22 +111,36 @@ def _key(run: Run) -> Path | None:
         if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
             return None
     of = run.result.run
-    scored_by = [_plugin(plugin.kind, plugin.name) for plugin in of.plugins if plugin.kind in ("task", "metric")]
+    scored_by = [_task(type(run.task)), *(_metric(plugin.name) for plugin in of.plugins if plugin.kind == "metric")]
     said = [of.task, of.task_options, of.data.model_dump(mode="json"), scored_by, run.metrics, RESAMPLES, file.sha256]
     return default_folder() / "draws" / _code() / hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 @functools.cache
-def _plugin(kind: Kind, name: str) -> str:
-    return hashlib.sha256(registry.file(kind, name).read_bytes()).hexdigest()
+def _task(of: type[Task]) -> str:
+    """Of the files of a task, which may be a plug-in's, and of those that it extends."""
+    modules = (inspect.getmodule(one) for one in of.__mro__)
+    paths = sorted({module.__file__ for module in modules if getattr(module, "__file__", None)})
+    return _sha256(*map(Path, paths))
+
+
+@functools.cache
+def _metric(name: str) -> str:
+    return _sha256(registry.file("metric", name))
 
 
 @functools.cache
 def _code() -> str:
-    digest = hashlib.sha256(json.dumps([version(package) for package in _COUNTS_WITH]).encode())
-    for path in sorted(Path(sure.__file__).parent.rglob("*.py")):
+    versions = json.dumps([version(package) for package in _COUNTS_WITH])
+    ours = _sha256(*sorted(Path(sure.__file__).parent.rglob("*.py")))
+    return hashlib.sha256(f"{versions} {ours}".encode()).hexdigest()[:16]
+
+
+def _sha256(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def _kept(path: Path | None, metrics: tuple[str, ...]) -> Drawn | None:
