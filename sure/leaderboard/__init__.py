@@ -14,7 +14,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from sure.errors import SureError
-from sure.files import write_atomically
+from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.entries import (
     BOARD,
@@ -28,7 +28,16 @@ from sure.leaderboard.entries import (
     title,
 )
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
-from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
+from sure.leaderboard.submission import (
+    check,
+    disagreements,
+    file_name,
+    folders,
+    read,
+    rescore,
+    runs_like,
+    submission_name,
+)
 from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
@@ -53,24 +62,36 @@ def add(record: Path, board: Path = BOARD) -> Path:
     if target.exists():
         logger.warning("%s is on the board already; nothing was changed.", target)
         return target
-    before = [folder for folder in folders(board) if read(folder / RESULT).run == result.run]
-    for folder in before:
-        if read(folder / RESULT).status == "complete":
-            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    _refuse_again(record, result, board)
+    # What takes its time is done before others have to wait.
     rescore(record, result)
-    submissions.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
-        # Whole or not at all: the folder gets its name when everything is in it.
-        whole = Path(temporary) / "whole"
-        whole.mkdir()
-        shutil.copyfile(record, whole / RESULT)
-        for file in (*result.predictions.values(), *result.samples):
-            shutil.copyfile(record.parent / file.path, whole / file.path)
-        whole.rename(target)
-    for folder in before:
-        # A failed run that has now been completed.
-        shutil.rmtree(folder)
+    with locked(board, f"--board {board}", wait=True):
+        if target.exists():
+            logger.warning("%s is on the board already; nothing was changed.", target)
+            return target
+        failed = _refuse_again(record, result, board)
+        submissions.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
+            # Whole or not at all: the folder gets its name when everything is in it.
+            whole = Path(temporary) / "whole"
+            whole.mkdir()
+            shutil.copyfile(record, whole / RESULT)
+            for file in (*result.predictions.values(), *result.samples):
+                shutil.copyfile(record.parent / file.path, whole / file.path)
+            for number, folder in enumerate(failed):
+                # A failed run that has now been completed: at no time are both there.
+                folder.rename(Path(temporary) / str(number))
+            whole.rename(target)
     return target
+
+
+def _refuse_again(record: Path, result: Result, board: Path) -> list[Path]:
+    """Raises `SureError` where the board has this run, complete; gives where it has it failed."""
+    before = runs_like(result, board)
+    for folder, other in before.items():
+        if other.status == "complete":
+            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    return list(before)
 
 
 def validate(board: Path = BOARD) -> int:
@@ -78,6 +99,8 @@ def validate(board: Path = BOARD) -> int:
 
     Raises one `SureError` that lists every problem, each with its file; warns where an earlier SURE built the board.
     """
+    from sure.leaderboard import entry_page
+
     problems = []
     sound = []
     for folder in folders(board):
@@ -88,14 +111,18 @@ def validate(board: Path = BOARD) -> int:
     problems += disagreements(sound)
     built = {"schema.json": schema()}
     if not problems:
-        built["leaderboard.json"] = leaderboard_json(read_entries(board))
+        entries = read_entries(board)
+        built["leaderboard.json"] = leaderboard_json(entries)
     if _built_earlier(board):
         logger.warning("%s was built by an earlier SURE: run `sure leaderboard build --board %s`.", board, board)
         built = {}
-    for name, text in built.items():
-        path = Path(board) / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            problems.append(f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`.")
+    paths = [Path(board) / name for name in built]
+    others = [path for path in paths if not path.is_file() or path.read_text(encoding="utf-8") != built[path.name]]
+    if "leaderboard.json" in built:
+        others += entry_page.changed_pages(entries, board)
+    problems += [
+        f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`." for path in others
+    ]
     if problems:
         raise SureError("\n".join(problems))
     return len(sound)
