@@ -34,7 +34,7 @@ const fixed = (digits) => shown((value) => value.toLocaleString("en-US", { minim
 const whole = fixed(0), score = fixed(3);
 const percent = shown((value) => `${value && value < 0.001 ? Number((100 * value).toPrecision(2)) : value ? (100 * value).toFixed(2) : 0}\u00a0%`);
 const signed = shown((value) => (value < 0 ? "" : "+") + value.toFixed(3));
-const brief = (value) => (value >= 1e4 || (value && value < 1e-3) ? Number(value.toPrecision(3)).toLocaleString("en-US", { notation: value < 1 ? "scientific" : "compact" }) : String(Number(value.toPrecision(3))));
+const brief = (value) => (value >= 1e3 || (value && value < 1e-3) ? Number(value.toPrecision(3)).toLocaleString("en-US", { notation: value < 1 ? "scientific" : "compact" }) : String(Number(value.toPrecision(3))));
 
 // Rows
 
@@ -175,7 +175,7 @@ class Table {
     const head = columns.map((column) => {
       const sorted = this.order?.key === column.key ? (this.order.sign > 0 ? "ascending" : "descending") : "none";
       return html("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": sorted, "data-key": column.key },
-        html("button", { type: "button", onclick: () => this.sortBy(column), title: column.help }, column.label, column.below ? html("small", {}, column.below) : null));
+        html("button", { type: "button", onclick: () => this.sortBy(column), title: column.help }, html("span", {}, column.label), column.below ? html("small", {}, column.below) : null));
     });
     const body = html("tbody", {}, rows.map((row) => this.row(row, columns)));
     if (!rows.length) body.append(html("tr", {}, html("td", { colspan: columns.length }, "Nothing matches.")));
@@ -332,8 +332,10 @@ class Section {
         : other.better_than.includes(one.place) ? ["worse", "−", "worse than"] : ["", "·", "not told apart from"];
       return html("td", { class: kind || null, title: `${named(one)}: ${said} ${named(other)}` }, html("span", { "aria-hidden": "true" }, mark), hidden(said));
     };
-    this.matrix.append(html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Comparisons of ${this.table.title}` }, html("table", { class: "matrix" },
-      html("caption", {}, "The row's entry is significantly better (+) or worse (−) than the column's, or not told apart (·): paired differences, 5 % for all pairs of the table together (Holm's correction)."),
+    this.matrix.append(
+      html("p", { class: "quiet" }, html("small", {}, "The row's entry is significantly better (+) or worse (−) than the column's, or not told apart (·): paired differences, 5\u00a0% for all pairs of the table together (Holm's correction).")),
+      html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Comparisons of ${this.table.title}` }, html("table", { class: "matrix" },
+      html("caption", {}, hidden("Whether the row's entry is better than the column's")),
       html("thead", {}, html("tr", {}, html("td", {}, hidden("Entry")), rows.map((row) => html("th", { scope: "col", title: named(row) }, String(row.place + 1), hidden(`: ${named(row)}`))))),
       html("tbody", {}, rows.map((one) => html("tr", {}, html("th", { scope: "row" }, `${one.place + 1}. `, swatch(one.method), data.methods[one.method], html("small", {}, data.backbones.length > 1 ? data.backbones[one.backbone].name : "", one.options && this.table.options ? ` ${one.options}` : "")), rows.map((other) => cell(one, other))))))));
   }
@@ -471,11 +473,11 @@ class Overview {
     this.tables = data.tables.filter((table) => table.rows.some((row) => row.score !== null));
     const scores = new Map(data.overall.map((row) => [same(row), row]));
     this.overall = (system, name) => scores.get(system.key)?.[name] ?? null;
-    this.element = html("section", { id: "overview", "aria-labelledby": "overview-title" }, html("h2", { id: "overview-title" }, "Overview"),
-      html("p", { class: "quiet" }, "Of each method on a backbone the entry that is best on validation, among those that the filters leave. Darker is better within a column; ★ has rank 1 there. A name at the top leads to the task's table."));
+    this.element = html("section", { id: "overview", "aria-labelledby": "overview-title" }, html("h2", { id: "overview-title" }, "Overview"));
     this.host = html("div", {});
-    this.element.append(this.host);
-    if (scores.size) this.element.append(html("p", { class: "quiet" }, html("small", {}, `Mean rank, SUPERB's score, budgets and area are of all entries, whatever the filters leave. ${data.overall_footnote}`)));
+    const said = ["Of each method on a backbone the entry that is best on validation, among those that the filters leave. The darker, the better its rank among these; ★ has rank 1 in the task's table."];
+    if (scores.size) said.push(` Mean rank, SUPERB's score, budgets and area are of all entries, whatever the filters leave. ${data.overall_footnote}`);
+    this.element.append(this.host, html("p", { class: "quiet" }, html("small", {}, said)));
     main.append(this.element);
   }
 
@@ -492,9 +494,13 @@ class Overview {
     const systems = [...found.values()];
     for (const table of this.tables) {
       const rows = systems.map((system) => system.of.get(table)).filter(Boolean);
-      rows.sort((one, other) => one.place - other.place);
-      // By place, in five steps; one alone is neither good nor bad.
-      rows.forEach((row, place) => { row.heat = rows.length > 1 ? Math.round(4 * (1 - place / (rows.length - 1))) : 2; });
+      rows.sort((one, other) => one.rank - other.rank);
+      // In five steps; what shares a rank shares its colour, and one alone is neither good nor bad.
+      let before = 0;
+      rows.forEach((row, place) => {
+        if (place && row.rank > rows[place - 1].rank) before = place;
+        row.heat = rows.length > 1 ? Math.round(4 * (1 - before / (rows.length - 1))) : 2;
+      });
     }
     const place = (system) => this.overall(system, "mean_rank") ?? Math.min(...[...system.of.values()].map((row) => row.rank));
     systems.sort((one, other) => (other.of.size - one.of.size) || place(one) - place(other) || one.key.localeCompare(other.key));
@@ -564,6 +570,9 @@ offer("backbone", unique(data.backbones.map((backbone) => backbone.name)));
 offer("family", unique(data.backbones.map((backbone) => backbone.family)));
 offer("budget", data.budgets.filter(([, share]) => share < 1).map(([name, share]) => [share, `up to ${name}`]));
 offer("standing", unique(entries.map((row) => row.standing)));
+
+// On a phone, scores first.
+if (narrow()) filters.parentElement.open = false;
 
 const sections = data.tables.map((table) => new Section(table));
 document.querySelector("nav ul").append(...(overview.tables.length ? [["overview", "Overview"]] : []).concat(data.tables.map((table) => [table.id, table.label])).map(([id, label]) => html("li", {}, html("a", { href: `#${encodeURIComponent(id)}` }, label))));

@@ -30,14 +30,16 @@ def main(board="out/demo/leaderboard", folder="leaderboard/screenshots"):
         for name, screen in SCREENS.items():
             emulate(driver, **screen)
             _open(driver, index.resolve().as_uri())
-            entry = driver.execute_script("return document.querySelector('main section:not(#overview) th a').href")
             _save(driver, folder / f"page-{name}.webp", screen)
-            # The largest table that has comparisons, from its chart on.
+            # A table is drawn when it comes near.
+            driver.execute_script("document.querySelector('section:not(#overview)').scrollIntoView()")
+            time.sleep(0.5)
+            entry = driver.execute_script("return document.querySelector('section:not(#overview) tbody th a').href")
             driver.execute_script(
                 """
-                const sections = [...document.querySelectorAll("section")].filter((one) => one.querySelector(".chart"));
-                sections[0].querySelector("details:has(> summary)").open = true;
-                sections[0].querySelector(".chart-tools").scrollIntoView();
+                const section = document.querySelector("section:not(#overview)");
+                section.querySelector("details").open = true;
+                section.querySelector(".chart-tools").scrollIntoView();
                 """
             )
             _save(driver, folder / f"comparison-{name}.webp", screen)

@@ -271,8 +271,8 @@ def test_the_chart_draws_what_is_chosen(shown, made):
     wait_for(shown, f"{EMOTION} .chart .point", count=len(scored))
     assert len(shown.find_elements("css selector", f"{EMOTION} .curve")) == 4
     colours = shown.execute_script(
-        "const of = (one) => getComputedStyle(one).fill; return [of(document.querySelector(arguments[0] + ' .legend path')),"
-        "of(document.querySelector('#overview th[scope=row] path'))]",
+        "return [arguments[0] + ' .legend path', '#overview th[scope=row] path']"
+        ".map((one) => getComputedStyle(document.querySelector(one)).fill)",
         EMOTION,
     )
     assert all(colour.startswith("rgb") for colour in colours)
