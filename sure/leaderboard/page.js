@@ -175,7 +175,7 @@ class Table {
     const head = columns.map((column) => {
       const sorted = this.order?.key === column.key ? (this.order.sign > 0 ? "ascending" : "descending") : "none";
       return html("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": sorted, "data-key": column.key },
-        html("button", { type: "button", onclick: () => this.sortBy(column), title: column.help }, html("span", {}, column.label), column.below ? html("small", {}, column.below) : null));
+        html("button", { type: "button", onclick: () => this.sortBy(column), title: column.help }, html("span", {}, (narrow() && column.brief) || column.label), column.below ? html("small", {}, column.below) : null));
     });
     const body = html("tbody", {}, rows.map((row) => this.row(row, columns)));
     if (!rows.length) body.append(html("tr", {}, html("td", { colspan: columns.length }, "Nothing matches.")));
@@ -258,7 +258,7 @@ function columns(table) {
       [" ", html("span", { class: row.standing === "verified" ? "tag checked" : "tag plain" }, row.standing)],
       narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[row.backbone].name)) : null, row.error ? html("small", {}, row.error) : null)] },
     { key: "backbone", label: "Backbone", rank: 1, of: (row) => data.backbones[row.backbone].name, cell: (row) => [name(data.backbones[row.backbone].name), data.backbones[row.backbone].pretrained ? null : [" ", html("span", { class: "tag" }, "untrained backbone")]] },
-    { key: "score", label: table.metric, number: true, core: 2, rank: 0, first, of: (row) => row.score, cell: (row) => (row.score === null ? NONE : [
+    { key: "score", label: table.metric, brief: table.metric_short, number: true, core: 2, rank: 0, first, of: (row) => row.score, cell: (row) => (row.score === null ? NONE : [
       html("b", {}, score(row.score)), row.deviation === null ? null : html("small", {}, `± ${score(row.deviation)} (${new Set(row.runs.map((run) => run[1])).size} seeds)`),
       html("small", {}, row.low === null ? "no interval" : `${score(row.low)} – ${score(row.high)}`)]) },
     { key: "difference", label: "To the first", number: true, rank: 2, first, of: (row) => row.difference?.[0] ?? null, cell: (row) => (row.difference ? [

@@ -19,6 +19,13 @@ SCREENS = {
     "phone": {"scheme": "light", "width": 390, "height": 800, "phone": True},
 }
 
+# The section of the table of the most entries.
+_LARGEST = """
+    const { tables } = JSON.parse(document.getElementById("data").textContent);
+    const [largest] = tables.sort((one, other) => other.entries.path.length - one.entries.path.length);
+    return document.getElementById(largest.id);
+"""
+
 
 def main(board="out/demo/leaderboard", folder="leaderboard/screenshots"):
     board, folder = Path(board), Path(folder)
@@ -31,17 +38,13 @@ def main(board="out/demo/leaderboard", folder="leaderboard/screenshots"):
             emulate(driver, **screen)
             _open(driver, index.resolve().as_uri())
             _save(driver, folder / f"page-{name}.webp", screen)
-            # A table is drawn when it comes near.
-            driver.execute_script("document.querySelector('section:not(#overview)').scrollIntoView()")
+            table = driver.execute_script(_LARGEST)
+            driver.execute_script("arguments[0].scrollIntoView()", table)
+            # It is drawn when it comes near.
             time.sleep(0.5)
-            entry = driver.execute_script("return document.querySelector('section:not(#overview) tbody th a').href")
-            driver.execute_script(
-                """
-                const section = document.querySelector("section:not(#overview)");
-                section.querySelector("details").open = true;
-                section.querySelector(".chart-tools").scrollIntoView();
-                """
-            )
+            entry = driver.execute_script("return arguments[0].querySelector('tbody th a').href", table)
+            driver.execute_script("arguments[0].querySelector('details').open = true", table)
+            driver.execute_script("arguments[0].querySelector('.chart-tools').scrollIntoView()", table)
             _save(driver, folder / f"comparison-{name}.webp", screen)
             _open(driver, entry)
             _save(driver, folder / f"entry-{name}.webp", screen)

@@ -327,6 +327,7 @@ def test_nothing_is_cut_from_a_phone_to_a_wide_screen(driver, made, quiet):
     for width in (320, 390, 700, 1024, 1400):
         emulate(driver, width=width, height=3000, phone=width < 700)
         show(driver, made[1])
+        driver.execute_script("document.querySelector('section:nth-of-type(2)').scrollIntoView()")
         wait_for(driver, "section:nth-of-type(2) tbody tr", count=25)
         wide = driver.execute_script(
             "return [document.documentElement, ...document.querySelectorAll('.scroll')]"
