@@ -42,6 +42,8 @@ COLOURS = (
 SHAPES = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down", "triangle-right", "triangle-left")
 
 _WIDTH, _HEIGHT = 560, 320
+# Of larger tables, a plot has the best and the front; more would hide one another.
+_MOST_DRAWN = 200
 _PARAMETERS = (
     altair.X("parameters:Q", title="trainable parameters (log)").scale(type="log").axis(format="~s", grid=False)
 )
@@ -248,8 +250,11 @@ def plots(entries: Iterable[Entry]) -> dict[str, str]:
 
 def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
     """Test score with its 95 % interval against trainable parameters, and the Pareto front."""
-    points = [_point(entry) for entry in group if entry.score]
-    front = [_point(entry) for entry in pareto_front(group)]
+    scored = [entry for entry in group if entry.score]
+    on_front = pareto_front(group)
+    names = {entry.submission for entry in on_front}
+    drawn = scored[:_MOST_DRAWN] + [entry for entry in scored[_MOST_DRAWN:] if entry.submission in names]
+    points, front = [_point(entry) for entry in drawn], [_point(entry) for entry in on_front]
     # Names of methods and backbones come from records: they are data here, never part of an expression.
     shown = [name for name in methods if any(point["method"] == name for point in points)]
     numbers = [methods.index(name) for name in shown]
@@ -273,7 +278,10 @@ def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
         .scale(domain=shown, range=[SHAPES[number % len(SHAPES)] for number in numbers])
         .legend(**legend),
     )
-    heading = altair.Title(title(group), subtitle="bars: 95 % intervals; dashed: Pareto front", anchor="start")
+    subtitle = "bars: 95 % intervals; dashed: Pareto front"
+    if len(drawn) < len(scored):
+        subtitle += f"; the best {_MOST_DRAWN} of {len(scored):,} entries and the front"
+    heading = altair.Title(title(group), subtitle=subtitle, anchor="start")
     return (line + bars + marks).properties(
         width=_WIDTH, height=_HEIGHT, title=heading, view=altair.ViewBackground(stroke=None)
     )

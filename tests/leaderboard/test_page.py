@@ -83,6 +83,16 @@ def test_a_method_has_one_colour_and_shape_whatever_else_is_drawn():
     assert len(looks) == len(methods) == 56
 
 
+def test_a_plot_of_many_has_the_best_and_the_front():
+    best, *_, smallest = (one for one in boards.board(("esd_emotion",)) if one.score)
+    costs = [best.cost.model_copy(update={"trainable_parameters": 10**8 + number}) for number in range(300)]
+    many = [best.model_copy(update={"submission": str(number), "cost": cost}) for number, cost in enumerate(costs)]
+    drawn = page.plot([*many, smallest], [best.method.name, smallest.method.name]).to_dict()
+    assert "the best 200 of 301 entries and the front" in str(drawn["title"])
+    points = drawn["datasets"][drawn["layer"][2]["data"]["name"]]
+    assert {point["method"] for point in points} == {best.method.name, smallest.method.name}
+
+
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     if not (CHROMIUM and CHROMEDRIVER):
