@@ -24,7 +24,7 @@ const svg = (tag, attributes, ...children) => fill(document.createElementNS("htt
 const hidden = (text) => html("span", { class: "hidden" }, text);
 
 // A name may break after what joins its words.
-const name = (text) => text.split(/(?<=[_/])/).flatMap((part) => [html("wbr", {}), part]);
+const name = (text) => text.split(/(?<=[_/])/).flatMap((part, place) => [place ? html("wbr", {}) : null, part]);
 
 // Numbers
 
@@ -516,17 +516,17 @@ class Overview {
     };
     const number = (key, label, format, rank, first, help) => ({ key, label, number: true, rank, first, help, of: (system) => this.overall(system, key), cell: (system) => format(this.overall(system, key)) });
     const over_all = data.overall.length ? [
-      number("tasks", "Tasks", whole, 130, -1), number("mean_rank", "Mean rank", fixed(2), 20, 1), number("superb_score", "SUPERB's score", whole, 25, -1),
+      number("tasks", "Tasks", whole, 130, -1), number("mean_rank", "Mean rank", fixed(2), 12, 1), number("superb_score", "SUPERB's score", whole, 18, -1),
       ...data.budgets.map(([name], place) => number(`budget${place}`, name === "unlimited" ? "any budget" : `up to ${name.replace(" ", "\u00a0")}`, whole, 122 - place, -1, "SUPERB's score within that share of trainable parameters")),
       number("area", "Area", whole, 110, -1),
     ] : [];
     return [
       { key: "method", label: "Method", head: true, core: 1, rank: 0, of: (system) => data.methods[system.method], cell: (system) => [
         swatch(system.method), html("div", {}, name(data.methods[system.method]), narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[system.backbone].name)) : null)] },
-      { key: "backbone", label: "Backbone", rank: 15, of: (system) => data.backbones[system.backbone].name, cell: (system) => name(data.backbones[system.backbone].name) },
-      { key: "trained", label: "Trained", below: "share without head", number: true, rank: 16, of: (system) => Math.max(...shares(system)), cell: range },
+      { key: "backbone", label: "Backbone", rank: 4, of: (system) => data.backbones[system.backbone].name, cell: (system) => name(data.backbones[system.backbone].name) },
+      { key: "trained", label: "Trained", below: "share without head", number: true, rank: 13, of: (system) => Math.max(...shares(system)), cell: range },
       ...tables.map((table, place) => ({
-        key: table.id, label: table.short, below: table.metric_short, number: true, core: 2 + place, rank: 30 + place, first: table.lower ? 1 : -1, help: table.title, saved: table.title,
+        key: table.id, label: table.short, below: table.metric_short, number: true, core: 2 + place, rank: 5 + place, first: table.lower ? 1 : -1, help: table.title, saved: table.title,
         of: (system) => system.of.get(table)?.score ?? null,
         kind: (system) => (system.of.has(table) ? `heat${system.of.get(table).heat}` : null),
         cell: (system) => {
