@@ -612,8 +612,8 @@ function go() {
   const id = decodeURIComponent(location.hash.slice(1));
   const section = sections.find(({ table }) => table.id === id || table.rows.some((row) => row.id === id));
   if (!section) return;
-  if (!section.rows.some((row) => row.id === id) && section.table.id !== id) {
-    filters.reset();
+  if (section.element.hidden || (section.table.id !== id && !section.rows.some((row) => row.id === id))) {
+    for (const field of filters.elements) if (field.name) field.value = "";
     update();
   }
   draw_all();

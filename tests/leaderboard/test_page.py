@@ -272,6 +272,12 @@ def test_the_address_of_an_entry_leads_to_it_and_a_row_opens(shown, made):
     assert line.find_element("css selector", "a").get_attribute("href").endswith(f"/entries/{last.submission}.html")
     shown.switch_to.active_element.send_keys(" ")
     assert shown.switch_to.active_element.get_attribute("aria-expanded") == "false"
+    # Whatever the filters hide.
+    failed = next(one for one in entries if one.status == "failed" and one.task == "esd_emotion")
+    fill(shown, "task", "asr_fleurs")
+    shown.execute_script("location.hash = arguments[0]", failed.submission)
+    wait_until(shown, lambda: texts(shown, f"tr[id='{failed.submission}'].target"))
+    assert texts(shown, "output") == [f"{len(entries)} entries"]
 
 
 def test_the_chart_draws_what_is_chosen(shown, made):
@@ -334,7 +340,7 @@ def test_csv_has_all_columns_and_no_formulas(shown, made):
 
 
 def test_nothing_is_cut_from_a_phone_to_a_wide_screen(driver, made, quiet):
-    for width in (320, 390, 700, 1024, 1400):
+    for width in (320, 700, 1400):
         emulate(driver, width=width, height=3000, phone=width < 700)
         show(driver, made[1])
         driver.execute_script("document.querySelector('section:nth-of-type(2)').scrollIntoView()")
