@@ -58,7 +58,11 @@ def _build(arguments: argparse.Namespace) -> None:
 def _writing(board: Path) -> Iterator[None]:
     """One command at a time changes a board; others wait."""
     what = f"--board {board}"
+    from sure.leaderboard import remove_unfinished
+
     with locked(board, what, wait=True), writing(what):
+        # Nobody else is adding now.
+        remove_unfinished(board)
         yield
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -18,6 +20,8 @@ from sure.leaderboard.submission import folders, naming, read, rows_of, score, t
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
 from sure.task.scoring import TAILS, Prepared, interval, over_seeds, paired_draws
+
+_log = logging.getLogger(__name__)
 
 
 class _Submitted(NamedTuple):
@@ -35,16 +39,24 @@ class _Submitted(NamedTuple):
 def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
     """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
 
-    Raises `SureError` for a record or predictions that cannot be read, and where plug-ins that score them are not
-    there.
+    A submission that cannot be read, or whose plug-ins are not there, is left out with a warning: one does not take a
+    board from all others. Raises `SureError` for a task that has none.
     """
-    results = {folder: read(folder / RESULT) for folder in folders(board)}
+    results = {}
+    for folder in folders(board):
+        with _left_out():
+            results[folder] = read(folder / RESULT)
     refuse_unknown(task, (result.run.task for result in results.values()))
-    submitted = [
-        _Submitted(folder, result, task_of(folder / RESULT, result) if result.status == "complete" else None)
-        for folder, result in results.items()
-        if task in (None, result.run.task)
-    ]
+    submitted = []
+    for folder, result in results.items():
+        if task in (None, result.run.task):
+            with _left_out():
+                of_task = task_of(folder / RESULT, result) if result.status == "complete" else None
+                one = _Submitted(folder, result, of_task)
+                if result.made_earlier:
+                    _scores(one)
+                Checks.of(folder)
+                submitted.append(one)
     of_submission = {runs[0].folder.name: runs for runs in _configurations(submitted)}
     entries = [_entry(runs) for runs in of_submission.values()]
     ranked = []
@@ -54,6 +66,15 @@ def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
         failed = [entry for entry in group if not entry.score]
         ranked += rank([entry for entry, _ in samples] + failed, {entry.submission: one for entry, one in samples})
     return ranked
+
+
+@contextmanager
+def _left_out() -> Iterator[None]:
+    """Names what is wrong with a submission and goes on without it."""
+    try:
+        yield
+    except SureError as error:
+        _log.warning("Left out: %s", error)
 
 
 def _configurations(submitted: Iterable[_Submitted]) -> Iterator[list[_Submitted]]:
@@ -171,14 +192,19 @@ def _samples(scored: list[tuple[Entry, list[_Submitted]]]) -> list[tuple[Entry, 
     # Other rows should not be: `disagreements` refuses them.
     of_rows = defaultdict(list)
     for entry, runs in scored:
-        prepared = []
-        for folder, result, task in runs:
-            rows = rows_of(folder / RESULT, result, task, "test")
-            with naming(folder):
-                prepared.append(Prepared.of(task, rows, entry.test if len(runs) > 1 else [entry.metric]))
-        for run, one in zip(runs, prepared, strict=True):
-            if one.sha256 != prepared[0].sha256:
-                raise SureError(f"{run.folder}: other utterances than {runs[0].folder}, of the same corpus.")
+        prepared, whole = [], []
+        for run in runs:
+            with _left_out(), naming(run.folder):
+                rows = rows_of(run.folder / RESULT, run.result, run.task, "test")
+                one = Prepared.of(run.task, rows, entry.test if len(runs) > 1 else [entry.metric])
+                if prepared and one.sha256 != prepared[0].sha256:
+                    raise SureError(f"other utterances than {whole[0].folder}, of the same corpus.")
+                prepared.append(one)
+                whole.append(run)
+        if not whole:
+            continue
+        if len(whole) < len(runs):
+            entry = _entry(whole)
         of_rows[prepared[0].sha256].append((entry, prepared))
     samples = []
     for rows, members in of_rows.items():

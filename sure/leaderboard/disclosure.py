@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sure.errors import SureError
 from sure.files import write_atomically
+from sure.record import untrusted
 
 # Beside the record, in a submission's folder.
 SUBMISSION = "submission.json"
@@ -15,6 +16,8 @@ SCHEMA_VERSION = 1
 
 # No paragraph: these stand in the cells of a table.
 _LONGEST = 500
+
+_MOST = 64 << 10
 
 
 class _Strict(BaseModel):
@@ -58,15 +61,20 @@ class Checks(_Strict):
         Raises `SureError` naming the file and every wrong field.
         """
         path = folder / SUBMISSION
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+        if not path.is_symlink() and not path.exists():
             return cls(unchecked=[f"anything but scores: there is no {SUBMISSION}"])
-        except OSError as error:
-            raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
+        content = untrusted.contents(path, _MOST, "description of a submission")
+        try:
+            values = untrusted.parsed(untrusted.text(path, content))
+        except ValueError as error:
+            raise SureError(f"{path}: not JSON ({error}).") from None
+        faults = [f"{path}: {field}: {what}." for field, what in untrusted.odd_values(values)]
+        try:
+            if not faults:
+                return cls.model_validate(values)
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-            raise SureError(f"{path} does not describe a submission: {wrong}.") from None
+            faults = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}." for e in error.errors()]
+        raise SureError("\n".join(untrusted.first_of(faults, path)))
 
     def write(self, folder: Path) -> None:
         """Beside the record."""
