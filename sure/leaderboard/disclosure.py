@@ -1,7 +1,8 @@
 """What a submission says of itself beside its record, and what a board has found out about it: `submission.json`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -42,6 +43,18 @@ class Disclosure(_Strict):
     run_by: str | None = Field(
         default=None, max_length=_LONGEST, description="Who ran it: the method's authors, or others."
     )
+
+
+def disclosed(given: Mapping[str, Any]) -> Disclosure:
+    """From flags of these names. Raises `SureError` naming each that cannot be so."""
+    try:
+        disclosure = Disclosure.model_validate({name: given[name] for name in Disclosure.model_fields})
+    except ValidationError as error:
+        wrong = [f"--{e['loc'][0]}: {e['msg']}." for e in error.errors()]
+        raise SureError("\n".join(wrong)) from None
+    if faults := [f"--{field}: {what}." for field, what in untrusted.odd_values(disclosure.model_dump())]:
+        raise SureError("\n".join(faults))
+    return disclosure
 
 
 class Checks(_Strict):

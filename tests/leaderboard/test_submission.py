@@ -227,15 +227,18 @@ def cut_to_three(folder):
 
 def one_label(folder):
     record(lambda r: r["run"]["task_options"].update(labels=["angry"]))(folder)
-    for split in ("validation", "test"):
-        rows(lambda found: [row | {"reference": "angry", "prediction": "angry"} for row in found], split=split)(folder)
+    for rescored in (False, True):
+        for split in ("validation", "test"):
+            rows(
+                lambda found: [row | {"reference": "angry", "prediction": "angry"} for row in found],
+                split=split,
+                rescored=rescored,
+            )(folder)
 
 
 def without(found):
     return found[1:]
 
-
-METHOD = ("run", "method")
 
 TAMPERED = {
     # What came out.
@@ -263,7 +266,7 @@ TAMPERED = {
     "metric dropped": (record(lambda r: r["scores"]["test"].pop("accuracy")), "test has the metrics"),
     "another metric ranks": (
         record(lambda r: r.update(metric="accuracy")),
-        "metric: accuracy does not rank three_emotions",
+        "metric: accuracy does not rank",
     ),
     "evaluation dropped": (
         record(lambda r: [r["predictions"].pop("validation"), r["scores"].pop("validation")]),
