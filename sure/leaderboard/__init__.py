@@ -145,23 +145,23 @@ def validate(board: Path = BOARD) -> int:
     if _built_earlier(board):
         logger.warning("%s was built by an earlier SURE: run `sure leaderboard build --board %s`.", board, board)
     else:
-        problems += _not_as_built(board, problems)
+        problems += _not_as_built(board, sound=not problems)
     if problems:
         raise SureError("\n".join(problems))
     return len(sound)
 
 
-def _not_as_built(board: Path, problems: list[str]) -> Iterator[str]:
-    """Files that are not what the submissions make; where these have problems, the schema alone can be told."""
+def _not_as_built(board: Path, sound: bool) -> Iterator[str]:
+    """Files that are not what the submissions make; where these have problems, of the schema alone."""
     built = {"schema.json": schema()}
-    if not problems:
+    if sound:
         entries = read_entries(board)
         built = _built(entries)
     for name, text in built.items():
         path = Path(board) / name
         if not path.is_file() or path.read_bytes() != text.encode():
             yield f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`."
-    if not problems:
+    if sound:
         from sure.leaderboard import entry_page
 
         for path in entry_page.changed_pages(entries, board):

@@ -78,7 +78,7 @@ def compared(result: Result, task: Task, folder: Path) -> Compared:
         return Compared([], unchecked, False)
     faults += _differences(cost, counted, result.run.method.name)
     if (folder / WEIGHTS).exists():
-        faults += _of_weights(folder / WEIGHTS, counted, cost)
+        faults += _of_weights(folder / WEIGHTS, counted, cost, shapes=not _loses_ranks(result.run.method.name))
     return Compared(faults, unchecked, True)
 
 
@@ -216,14 +216,18 @@ def _differences(cost: Cost, counted: _Counted, method: str) -> Iterator[str]:
             yield f"cost.{name}: {said:,}; its configuration has {found:,}."
     if cost.part_parameters and cost.part_parameters != counted.part_parameters:
         yield f"cost.part_parameters: {cost.part_parameters}; its configuration has {counted.part_parameters}."
-    # AdaLoRA saves the ranks that it has left.
-    least = 0 if method == "adalora" else counted.adapter_bytes
+    least = 0 if _loses_ranks(method) else counted.adapter_bytes
     most = counted.adapter_bytes + _HEADER + _OF_A_TENSOR * len(counted.tensors)
     if not least <= cost.adapter_bytes <= most:
         yield f"cost.adapter_bytes: {cost.adapter_bytes:,}; its tensors have {counted.adapter_bytes:,}."
 
 
-def _of_weights(path: Path, counted: _Counted, cost: Cost) -> Iterator[str]:
+def _loses_ranks(method: str) -> bool:
+    """Whether it saves the ranks that training has left of it, and of which no configuration knows."""
+    return "adalora" in method.split("+")
+
+
+def _of_weights(path: Path, counted: _Counted, cost: Cost, *, shapes: bool) -> Iterator[str]:
     """In what the tensors of a file are not those of the configuration; the values are not read."""
     if fault := untrusted.file_fault(path, untrusted.MOST_WEIGHTS, "file of weights"):
         yield fault
@@ -249,5 +253,5 @@ def _of_weights(path: Path, counted: _Counted, cost: Cost) -> Iterator[str]:
         if names:
             yield f"{path.name}: it {what} {len(names):,} tensors, such as {min(names)[:120]!r}."
     for name in sorted(found.keys() & counted.tensors.keys()):
-        if found[name] != counted.tensors[name]:
+        if shapes and found[name] != counted.tensors[name]:
             yield f"{path.name}, {name}: shape {found[name]}; its configuration has {counted.tensors[name]}."
