@@ -41,11 +41,15 @@ def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
     """
     results = {folder: read(folder / RESULT) for folder in folders(board)}
     refuse_unknown(task, (result.run.task for result in results.values()))
-    submitted = [
-        _Submitted(folder, result, task_of(folder / RESULT, result) if result.status == "complete" else None)
-        for folder, result in results.items()
-        if task in (None, result.run.task)
-    ]
+    tasks, submitted = {}, []
+    for folder, result in results.items():
+        if task not in (None, result.run.task):
+            continue
+        # Of thousands of submissions there are few tasks.
+        said = result.run.model_dump_json(include={"task", "task_options", "plugins"})
+        if result.status == "complete" and said not in tasks:
+            tasks[said] = task_of(folder / RESULT, result)
+        submitted.append(_Submitted(folder, result, tasks[said] if result.status == "complete" else None))
     of_submission = {runs[0].folder.name: runs for runs in _configurations(submitted)}
     entries = [_entry(runs) for runs in of_submission.values()]
     ranked = []
