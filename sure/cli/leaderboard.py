@@ -46,8 +46,9 @@ def _add(arguments: argparse.Namespace) -> None:
     for record in records:
         # What is no record makes no board.
         leaderboard.read(record)
-    with changing(arguments.board):
-        for record in records:
+    for record in records:
+        # Each locks the board for as long as it is copied.
+        with writing(f"--board {arguments.board}"):
             print(leaderboard.add(record, arguments.board))
 
 
@@ -78,11 +79,7 @@ def _manifest(arguments: argparse.Namespace) -> None:
 def changing(board: Path) -> Iterator[None]:
     """One command at a time changes a board; others wait."""
     what = f"--board {board}"
-    from sure.leaderboard import remove_unfinished
-
     with locked(board, what, wait=True), writing(what):
-        # Nobody else is adding now.
-        remove_unfinished(board)
         yield
 
 

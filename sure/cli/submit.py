@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sure.cli.leaderboard import changing
+from sure.files import writing
 
 # What nobody can compute (`sure.leaderboard.disclosure`).
 _DISCLOSED = {
@@ -44,11 +44,11 @@ def _submit(arguments: argparse.Namespace) -> None:
     for run in runs:
         # What is no record makes no board.
         leaderboard.read(run / leaderboard.RESULT)
-    with changing(arguments.board):
-        for run in runs:
+    for run in runs:
+        with writing(f"--board {arguments.board}"):
             folder = leaderboard.add(run, arguments.board, disclosure, weights=arguments.weights)
-            checks = leaderboard.Checks.of(folder)
-            print(f"{folder}: {'verified' if checks.verified else 'self-reported'}")
-            for what in checks.unchecked:
-                print(f"  not checked: {what}")
+        checks = leaderboard.Checks.of(folder)
+        print(f"{folder}: {'verified' if checks.verified else 'self-reported'}")
+        for what in checks.unchecked:
+            print(f"  not checked: {what}")
     print(f"Commit what is new in {arguments.board / 'submissions'} and open a pull request.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from sure.errors import SureError
-from sure.files import write_atomically
+from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.disclosure import Checks, Disclosure
 from sure.leaderboard.entries import (
@@ -38,7 +38,7 @@ from sure.leaderboard.submission import (
     file_name,
     folders,
     read,
-    same_run,
+    runs_like,
     strays,
     submission_name,
 )
@@ -71,40 +71,46 @@ def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None,
         else:
             Checks.of(target).model_copy(update={"disclosure": disclosure}).write(target)
         return target
-    before = {}
-    for folder in folders(board):
-        try:
-            before[folder] = read(folder / RESULT)
-        except SureError:
-            # `validate` says what is wrong with it.
-            continue
-    before = {folder: other for folder, other in before.items() if same_run(result, other)}
-    for folder, other in before.items():
-        if other.status == "complete":
-            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
     if weights and not (record.parent / WEIGHTS).is_file():
         raise SureError(f"{record.parent / WEIGHTS}: no such file; the run's folder has its weights.")
+    _refuse_again(record, result, board)
+    # What takes its time is done before others have to wait.
     _, checks = examine(record, result, board, disclosure)
-    submissions.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=submissions) as temporary:
-        # Whole or not at all: the folder gets its name when everything is in it.
-        whole = Path(temporary) / "whole"
-        whole.mkdir()
-        shutil.copyfile(record, whole / RESULT)
-        for file in (*result.predictions.values(), *result.samples):
-            shutil.copyfile(record.parent / file.path, whole / file.path)
-        if weights:
-            shutil.copyfile(record.parent / WEIGHTS, whole / WEIGHTS)
-        checks.write(whole)
-        whole.rename(target)
-    for folder in before:
-        # A failed run that has now been completed.
-        shutil.rmtree(folder)
+    with locked(board, f"--board {board}", wait=True):
+        _remove_unfinished(board)
+        if target.exists():
+            logger.warning("%s is on the board already; nothing was changed.", target)
+            return target
+        failed = _refuse_again(record, result, board)
+        submissions.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=submissions) as temporary:
+            # Whole or not at all: the folder gets its name when everything is in it.
+            whole = Path(temporary) / "whole"
+            whole.mkdir()
+            shutil.copyfile(record, whole / RESULT)
+            for file in (*result.predictions.values(), *result.samples):
+                shutil.copyfile(record.parent / file.path, whole / file.path)
+            if weights:
+                shutil.copyfile(record.parent / WEIGHTS, whole / WEIGHTS)
+            checks.write(whole)
+            for number, folder in enumerate(failed):
+                # A failed run that has now been completed: at no time are both there.
+                folder.rename(Path(temporary) / str(number))
+            whole.rename(target)
     return target
 
 
-def remove_unfinished(board: Path) -> None:
-    """What an `add` has left that was killed. Only for who has locked the board."""
+def _refuse_again(record: Path, result: Result, board: Path) -> list[Path]:
+    """Raises `SureError` where the board has this run, complete; gives where it has it failed."""
+    before = runs_like(result, board)
+    for folder, other in before.items():
+        if other.status == "complete":
+            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    return list(before)
+
+
+def _remove_unfinished(board: Path) -> None:
+    """What an `add` has left that was killed; nobody else adds while the board is locked."""
     for folder in (Path(board) / "submissions").glob(f"{UNFINISHED}*"):
         shutil.rmtree(folder, ignore_errors=True)
 

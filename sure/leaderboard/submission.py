@@ -5,9 +5,10 @@ All that is wrong with one is said at once, each fault with file, line and field
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ TOLERANCE = 1e-6
 UNFINISHED = ".adding-"
 
 Rows = list[dict[str, Any]]
+
+_log = logging.getLogger(__name__)
 
 
 class Submission(NamedTuple):
@@ -219,6 +222,15 @@ def naming(path: Path) -> Iterator[None]:
         raise SureError(f"{path}: {error}") from None
 
 
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Names what is wrong with a submission, which does not take a board from all others, and goes on."""
+    try:
+        yield
+    except SureError as error:
+        _log.warning("Left out: %s", error)
+
+
 def disagreements(submissions: list[Submission]) -> Iterator[str]:
     """The same run twice, and submissions that were scored on other utterances or references of the same corpus."""
     for number, one in enumerate(submissions):
@@ -264,6 +276,17 @@ def submission_name(result: Result) -> str:
     content = json.dumps(result.model_dump(mode="json"), sort_keys=True)
     parts = [run.task, run.backbone.name, run.method.name, f"seed{run.seed}"]
     return "--".join([*map(file_name, parts), hashlib.sha256(content.encode()).hexdigest()[:8]])
+
+
+def runs_like(result: Result, board: Path) -> dict[Path, Result]:
+    """The submissions of the same run, by folder: only those whose names say as much of it are read."""
+    said, _, _ = submission_name(result).rpartition("--")
+    alike = {}
+    for folder in sorted((Path(board) / "submissions").glob(f"{said}--*")):
+        # `validate` says what is wrong with one that cannot be read.
+        with suppress(SureError):
+            alike[folder] = read(folder / RESULT)
+    return {folder: other for folder, other in alike.items() if same_run(other, result)}
 
 
 def file_name(text: str) -> str:
