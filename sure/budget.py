@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
 from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
@@ -134,7 +134,8 @@ class Budgets:
         )
         with torch.device("meta"):
             config = applying.configure(method, self._backbone, options)
-        merged = self._flops_without_method if applying.can_be_merged(method) else counts.flops
+        # What replaces the backbone, such as the transformation module, stays as small as it is.
+        merged = min(counts.flops, self._flops_without_method) if applying.can_be_merged(method) else counts.flops
         memory = {}
         if method not in _ASK_FOR_VALUES:
             memory = {
@@ -395,6 +396,13 @@ def _inference_flops(model: PeftModel) -> int:
         base.run_example(math.ceil(_heard(MACS_SECONDS, base.source)))
     model.train(training)
     return counter.get_total_flops()
+
+
+@register_flop_formula([torch.ops.aten.mkldnn_rnn_layer, torch.ops.aten._cudnn_rnn])
+def _fused_lstm(frames: torch.Size, *arguments: Any, **unused: Any) -> int:
+    """Operations of the matrix products of a fused LSTM, which PyTorch counts only where it is none."""
+    shapes = [arguments[0], arguments[1]] if isinstance(arguments[0], torch.Size) else arguments[0]
+    return 2 * math.prod(frames[:2]) * sum(math.prod(shape) for shape in shapes if len(shape) == 2)
 
 
 def _macs_per_second(flops: int, backbone: Backbone) -> int:
