@@ -334,7 +334,7 @@ def _finish(
         selection=selection,
         provenance=provenance(started),
     )
-    write_card(output_dir, result, task.speaks)
+    write_card(output_dir, result, task.hub_task, task.voices if task.speaks else ())
     result.write(output_dir / RESULT)
     return result
 

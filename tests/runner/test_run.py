@@ -137,8 +137,12 @@ def test_early_stopping_is_remembered_and_the_best_checkpoint_is_tested(command,
     assert json.loads(kept.read_text()) == rows
     kept.unlink()
     (tmp_path / "result.json").unlink()
-    again = main(command(tmp_path, "--learning_rate", "0", "--early_stopping_patience", "2", epochs=20))
+    words = ("--learning_rate", "0", "--early_stopping_patience", "2", "--report_to", "tensorboard")
+    again = main(command(tmp_path, *words, epochs=20))
     assert again.cost.epochs == 3
+    # Of a run that had nothing left to train too.
+    (events,) = (tmp_path / "runs").rglob("events.out.tfevents*")
+    assert EventAccumulator(str(events)).Reload().Scalars("test/weighted_f1")
     assert again.scores == result.scores
     assert predictions(tmp_path, "validation") == rows
 
