@@ -19,6 +19,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, HfApi, eval_result_entries_to_yaml
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import save_file
 from transformers import MODEL_MAPPING
 
@@ -40,16 +41,29 @@ EVAL_RESULTS = ".eval_results"
 _ARGUMENTS = (*DECISIVE, "seed", "max_seconds", "backbone_revision")
 _OPTIONS = ("task_options", "method_options", "backbone_options")
 
+# Where transformers has its models.
+_MODELS = "transformers.models."
+
 _MERGED = """\
 A backbone with an adapter merged into its weights, trained by SURE, the Speech UndeRstanding Evaluation benchmark
 suite."""
+
+_DOWNLOAD = """\
+```bash
+hf download {repository} --local-dir {folder}
+```
+
+"""
 
 _PLAIN = """\
 ```python
 from {module} import {kind}
 
 backbone = {kind}.from_pretrained("{folder}")
-```"""
+```
+
+One utterance at a time it gives what it gave with SURE; in a padded batch some families of `transformers` let the
+padding change what they give, which SURE prevents."""
 
 _WITH_HEAD = """
 
@@ -97,11 +111,13 @@ def export(
     merge: bool = False,
     licence: str | None = None,
     benchmark: Benchmark | None = None,
+    repository: str | None = None,
 ) -> list[Path]:
     """Write what of a run's folder can be published into an empty folder; gives the files, relative to it.
 
     `merge`: a checkpoint with the adapter in the backbone's weights instead of the adapter. `licence` is the hub's id
-    of one. `benchmark`: where on the hub the test split is a benchmark, so that the score counts there.
+    of one. `benchmark`: where on the hub the test split is a benchmark, so that the score counts there. `repository`:
+    where the folder will be.
     Raises `SureError` for a run that is not complete, a method that does not merge, and a folder that is not empty.
     """
     result = _complete(folder)
@@ -114,23 +130,24 @@ def export(
         )
     task = make_task(result.run.task, result.run.task_options)
     before, result = result.run, portable(result, task)
+    name, trained = output_dir.resolve().name, TrainedModel.load(folder) if merge else None
     with _new(output_dir) as whole:
         write_atomically(whole / RUN, result.run.model_dump_json(indent=2) + "\n")
-        if merge:
-            what, use = _MERGED, _merged(TrainedModel.load(folder), whole, output_dir.name)
+        if trained:
+            what, use = _MERGED, _merged(trained, whole, name)
         else:
-            what, use = (
-                ADAPTER + _lacking(before, result.run),
-                usage(output_dir.name, task.voices if task.speaks else ()),
-            )
+            what = ADAPTER + _lacking(before, result.run)
+            use = usage(name, task.voices if task.speaks else ())
             shutil.copyfile(folder / applying.WEIGHTS, whole / applying.WEIGHTS)
             config = _without_paths(json.loads((folder / applying.CONFIG).read_text(encoding="utf-8")))
             write_atomically(whole / applying.CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+        if repository:
+            use = _DOWNLOAD.format(repository=repository, folder=name) + use
         licensed = f"`{licence}`; the backbone's and the corpus' own licences hold besides." if licence else _NO_LICENCE
         text = card(
             result,
             task.hub_task,
-            output_dir.name,
+            name,
             what=what,
             use=use + _LICENCE.format(licensed),
             dataset=benchmark and benchmark.dataset,
@@ -263,20 +280,28 @@ def _merged(trained: TrainedModel, whole: Path, name: str) -> str:
         model = trained.model.cpu().merge_and_unload()
     except (ValueError, NotImplementedError) as error:
         raise SureError(f"--merge: {str(error).splitlines()[0]}") from None
-    kind = type(model.backbone)
-    if not kind.__module__.startswith("transformers."):
+    # Some classes here compute as those of transformers do, with the same weights.
+    kind = next((base for base in type(model.backbone).__mro__ if base.__module__.startswith(_MODELS)), None)
+    if kind is None:
         raise SureError(
             f"--merge: {trained.backbone.family()} models are none of transformers, which could not load one. Without "
             "--merge the adapter is exported."
         )
+    model.backbone.__class__ = kind
     model.backbone.save_pretrained(whole)
-    if trained.backbone.processor is not None:
-        trained.backbone.processor.save_pretrained(whole)
+    processor = trained.backbone.processor
+    for part in (processor, getattr(processor, "tokenizer", None)):
+        # What reads characters for FastSpeech2Conformer is this project's own, and transformers has none.
+        if hasattr(part, "save_pretrained"):
+            part.save_pretrained(whole)
+            break
     found_by_itself = MODEL_MAPPING.get(type(model.backbone.config), None) is kind
     module, loader = ("transformers", "AutoModel") if found_by_itself else (kind.__module__, kind.__name__)
     use = _PLAIN.format(module=module, kind=loader, folder=name)
     if (head := getattr(model, "head", None)) is None:
         return use
+    # LN-tuning leaves the wrapper of what trains besides.
+    head = head.modules_to_save[head.active_adapters[0]] if isinstance(head, ModulesToSaveWrapper) else head
     save_file({key: tensor.contiguous() for key, tensor in head.state_dict().items()}, whole / HEAD)
     return use + (_WITH_HEAD.format(folder=name) if found_by_itself else _HEAD_ALONE)
 

@@ -122,6 +122,7 @@ def test_it_is_pushed_whole_or_refused_with_what_is_missing(machine, tmp_path, m
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(export.huggingface_hub, "get_token", lambda: "hf_token")
     sure(*words, "me/adapter")
+    assert "hf download me/adapter --local-dir out" in (tmp_path / "out" / "README.md").read_text()
     assert uploaded == {"me/adapter": ["README.md", "adapter_config.json", "adapter_model.safetensors", "run.json"]}
 
 

@@ -46,7 +46,12 @@ def _export(arguments: argparse.Namespace) -> None:
     if arguments.push_to_hub:
         export.refuse_unpublishable(arguments.push_to_hub)
     files = export.export(
-        arguments.trained, output_dir, merge=arguments.merge, licence=arguments.license, benchmark=benchmark
+        arguments.trained,
+        output_dir,
+        merge=arguments.merge,
+        licence=arguments.license,
+        benchmark=benchmark,
+        repository=arguments.push_to_hub,
     )
     print(f"Wrote {output_dir}: {', '.join(map(str, files))}.")
     if not benchmark:
