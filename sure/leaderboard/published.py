@@ -20,6 +20,9 @@ from sure.leaderboard.entries import BOARD, words
 
 FOLDER = "published"
 
+# Beside trainable parameters, by whether the head's are counted.
+_HEADS = {False: "", True: "+", None: "?"}
+
 # Of a hundred parts in print, the decimals of a share that say as much.
 _DECIMALS = 6
 
@@ -39,6 +42,8 @@ class Published(BaseModel):
     # As printed after ±.
     deviation: float | None
     trainable_parameters: int | None
+    # Whether those of the task's head are among them; None where that is not known.
+    head_counted: bool | None
     paper: str
     arxiv: str
     table: str
@@ -70,7 +75,9 @@ def published_table(task: str, board: Path = BOARD, options: str | None = None) 
     for row in rows:
         said = f"{row.paper}, arXiv {row.arxiv} ({row.read_in}). Differs: {row.differs}."
         note = notes.setdefault(said, len(notes) + 1)
-        trainable = "" if row.trainable_parameters is None else f"{row.trainable_parameters:,}"
+        trainable = (
+            "" if row.trainable_parameters is None else f"{row.trainable_parameters:,}{_HEADS[row.head_counted]}"
+        )
         score = f"{row.value:g}" + ("" if row.deviation is None else f" ± {row.deviation:g}")
         chosen = " ".join(row.options)
         cells.append([row.method, row.backbone, words(row.metric), score, trainable, chosen, f"[{note}] {row.table}"])
@@ -80,6 +87,10 @@ def published_table(task: str, board: Path = BOARD, options: str | None = None) 
         textwrap.fill(f"[{note}] {said}", width=119, subsequent_indent="    ", break_on_hyphens=False)
         for said, note in notes.items()
     ]
+    if any(row.trainable_parameters for row in rows):
+        footnotes.append(
+            "Trainable parameters as they are printed: without heads, + with them, ? where it is not said."
+        )
     return "\n".join([f"{task}, in print: not ranked, for other code made it", table, *footnotes])
 
 
@@ -104,6 +115,8 @@ class _Row(_Strict):
     method: str
     ours: str | None
     parameters: int | None = Field(gt=0)
+    # None: as in the rest of the table.
+    head_counted: bool | None = None
     values: list[float | None]
     deviations: list[float | None] = []
 
@@ -111,6 +124,7 @@ class _Row(_Strict):
 class _Table(_Strict):
     table: str
     backbone: str
+    head_counted: bool | None = None
     columns: list[_Column] = Field(min_length=1)
     rows: list[_Row] = Field(min_length=1)
 
@@ -141,6 +155,7 @@ class _Paper(_Strict):
                 value=_in_unit(value, column),
                 deviation=None if deviation is None else _in_unit(deviation, column),
                 trainable_parameters=row.parameters,
+                head_counted=table.head_counted if row.head_counted is None else row.head_counted,
                 paper=self.paper,
                 arxiv=self.arxiv,
                 table=table.table,

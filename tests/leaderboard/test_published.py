@@ -55,6 +55,9 @@ def test_the_table_says_what_differs_and_ranks_nothing():
     text = published_table("fluent_speech_commands", BOARD)
     assert "0.9967 ± 0.00041" in text
     assert "what ± covers is not said" in text
+    # Of a linear probe nothing but the head trains, which this paper counts of no other.
+    assert "24,000+" in text
+    assert "272,000 " in text
     assert "rank" not in text.splitlines()[1]
     assert published_table("asr_fleurs", BOARD) == ""
 
