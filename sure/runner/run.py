@@ -40,7 +40,9 @@ from sure.record import (
     write_predictions,
 )
 from sure.record.card import write_card
+from sure.record.learning_curve import learning_curve
 from sure.record.provenance import device_name, now, provenance
+from sure.record.samples import write_samples
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
 from sure.runner.folder import (
@@ -331,6 +333,8 @@ def _finish(
             split: write_predictions(output_dir / f"predictions-{split}.jsonl", members)
             for split, members in rows.items()
         },
+        learning_curve=learning_curve(trainer.state.log_history, task.metric),
+        samples=write_samples(output_dir, rows["test"]) if task.speaks else [],
         selection=selection,
         provenance=provenance(started),
     )

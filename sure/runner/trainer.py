@@ -153,6 +153,15 @@ class StopAtNaN(TrainerCallback):
             )
 
 
+class LogAtCheckpoints(TrainerCallback):
+    """Logs the training loss at every evaluation and checkpoint: a resumed run knows nothing of what was not logged."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        control.should_log |= control.should_evaluate or control.should_save
+
+    on_epoch_end = on_step_end
+
+
 class BenchmarkTrainer(Trainer):
     """Trains an adapted model on one task; scores every evaluation with the task's own metrics.
 
@@ -377,4 +386,4 @@ def refuse_unusable(args: TrainingArguments) -> None:
 
 def callbacks(patience: int) -> list[TrainerCallback]:
     """The callbacks of every run."""
-    return [CostMeter(), StopAtNaN(), *([EarlyStoppingCallback(patience)] if patience else [])]
+    return [CostMeter(), StopAtNaN(), LogAtCheckpoints(), *([EarlyStoppingCallback(patience)] if patience else [])]

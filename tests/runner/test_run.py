@@ -122,6 +122,7 @@ def test_killed_and_run_again_it_ends_as_if_it_had_not_been(command, tmp_path, c
     assert "Resuming from" in caplog.text
     first, second = (Result.read(tmp_path / name / "result.json") for name in ("whole", "killed"))
     assert first.scores == second.scores
+    assert first.learning_curve == second.learning_curve
     assert first.cost.steps == second.cost.steps == 30
     weights = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "killed")]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
@@ -144,6 +145,11 @@ def test_early_stopping_is_remembered_and_the_best_checkpoint_is_tested(command,
     (events,) = (tmp_path / "runs").rglob("events.out.tfevents*")
     assert EventAccumulator(str(events)).Reload().Scalars("test/weighted_f1")
     assert again.scores == result.scores
+    assert again.learning_curve == result.learning_curve
+    assert [(point.step, point.epoch) for point in result.learning_curve] == [(5, 1), (10, 2), (15, 3)]
+    # Nothing learns.
+    assert {point.validation for point in result.learning_curve} == {result.scores["validation"][result.metric].value}
+    assert all(point.training_loss == pytest.approx(1.6, abs=0.1) for point in result.learning_curve)
     assert predictions(tmp_path, "validation") == rows
 
 
