@@ -151,6 +151,9 @@ def test_pefts_comparison_gets_its_own_fields(machine, tmp_path):
     last = content["train_info"]["metrics"][-1]
     assert last["test accuracy"] == result.scores["test"]["accuracy"].value
     assert last["train samples"] == 12
+    assert last["train loss"] == content["train_info"]["metrics"][-2]["train loss"] > 0
+    selected = result.scores["validation"]["weighted_f1"].value
+    assert selected in {point["valid weighted f1"] for point in content["train_info"]["metrics"][:-1]}
     assert content["train_info"]["num_trainable_params"] == result.cost.trainable_parameters
     assert content["run_info"]["peft_config"]["peft_type"] == "LORA"
     assert content["meta_info"]["package_info"]["peft-version"] == result.provenance.versions["peft"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 from tabulate import tabulate
 
 from sure import registry
@@ -50,6 +50,7 @@ class Published(BaseModel):
     read_in: str
     differs: str
 
+    @computed_field
     @property
     def link(self) -> str:
         return f"https://arxiv.org/abs/{self.arxiv}"

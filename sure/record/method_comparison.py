@@ -64,19 +64,7 @@ def method_comparison(result: Result) -> dict[str, Any]:
             "num_trainable_params": cost.trainable_parameters,
             "num_total_params": cost.total_parameters,
             "status": "success",
-            "metrics": [
-                {"step": cost.steps}
-                | {
-                    f"{'valid' if evaluation == 'validation' else evaluation} {name.replace('_', ' ')}": score.value
-                    for evaluation, scores in result.scores.items()
-                    for name, score in scores.items()
-                }
-                | {
-                    "train loss": None,
-                    "train samples": round(cost.samples_per_second * cost.training_seconds),
-                    "train total tokens": None,
-                }
-            ],
+            "metrics": [*_learning(result), _tested(result)],
         },
         "meta_info": {
             "model_info": {"sha": run.backbone.revision if on_hub(run) else None, "created_at": None},
@@ -104,6 +92,35 @@ def method_comparison(result: Result) -> dict[str, Any]:
             },
         },
     }
+
+
+def _learning(result: Result) -> list[dict[str, Any]]:
+    """What was known at each step; earlier records do not say it."""
+    return [
+        {"step": point.step, f"valid {_words(result.metric)}": point.validation, "train loss": point.training_loss}
+        for point in result.learning_curve
+    ]
+
+
+def _tested(result: Result) -> dict[str, Any]:
+    """Their last one, with the scores on test."""
+    losses = [point.training_loss for point in result.learning_curve if point.training_loss is not None]
+    return {
+        "step": result.cost.steps,
+        **{
+            f"{evaluation} {_words(name)}": score.value
+            for evaluation, scores in result.scores.items()
+            if evaluation != "validation"
+            for name, score in scores.items()
+        },
+        "train loss": losses[-1] if losses else None,
+        "train samples": round(result.cost.samples_per_second * result.cost.training_seconds),
+        "train total tokens": None,
+    }
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")
 
 
 def experiment_name(result: Result) -> str:
