@@ -1,8 +1,8 @@
 """A record as the results of PEFT's method comparison are written, for its Space.
 
-The form is that of `log_results` in method_comparison/MetaMathQA/utils.py of github.com/huggingface/peft, read in July
-2026. What a record does not know is null. Their memory is what an accelerator has reserved; a record has what was
-allocated, which `meta_info` says, and of a CPU nothing is comparable.
+The form is that of `log_results` in method_comparison/MetaMathQA/utils.py of github.com/huggingface/peft, at commit
+0134244 (2026). What a record does not know is null. Their memory is what an accelerator has reserved; a record has what
+was allocated, which `meta_info` says, and of a CPU nothing is comparable.
 """
 
 from datetime import datetime
