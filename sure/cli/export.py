@@ -27,7 +27,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--format",
         choices=("hub", "peft_method_comparison"),
         default="hub",
-        help="peft_method_comparison: one JSON file as the Space of PEFT's method comparison reads it",
+        help="peft_method_comparison: one JSON file in the form of the results of PEFT's method comparison",
     )
     export.set_defaults(run=_export)
 
