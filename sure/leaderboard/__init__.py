@@ -63,7 +63,7 @@ def add(record: Path, board: Path = BOARD) -> Path:
         whole = Path(temporary) / "whole"
         whole.mkdir()
         shutil.copyfile(record, whole / RESULT)
-        for file in result.predictions.values():
+        for file in (*result.predictions.values(), *result.samples):
             shutil.copyfile(record.parent / file.path, whole / file.path)
         whole.rename(target)
     for folder in before:
@@ -101,11 +101,12 @@ def validate(board: Path = BOARD) -> int:
 
 
 def build(board: Path = BOARD) -> list[Path]:
-    """Write `leaderboard.json`, `schema.json`, `index.html` and `<task>.svg`; the same submissions give the same bytes.
+    """Write `leaderboard.json`, `schema.json`, `index.html`, `<task>.svg` and, where it has changed, a page per entry.
 
-    Raises `SureError` for a record that cannot be read; scores are checked by `add` and `validate`.
+    The same submissions give the same bytes. Gives what was written. Raises `SureError` for a record that cannot be
+    read; scores are checked by `add` and `validate`.
     """
-    from sure.leaderboard import page
+    from sure.leaderboard import entry_page, page
 
     entries = read_entries(board)
     files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
@@ -113,7 +114,7 @@ def build(board: Path = BOARD) -> list[Path]:
     files["index.html"] = page.page(entries)
     for name, text in files.items():
         write_atomically(Path(board) / name, text)
-    return [Path(board) / name for name in files]
+    return [*(Path(board) / name for name in files), *entry_page.write_pages(entries, board)]
 
 
 def show(board: Path = BOARD, task: str | None = None) -> str:

@@ -96,6 +96,11 @@ class Entry(BaseModel):
         return not (better and self.to_probe.significant)
 
 
+def entry_path(entry: Entry) -> str:
+    """Where its page is, relative to the board."""
+    return f"entries/{entry.submission}.html"
+
+
 def title(group: list[Entry]) -> str:
     """What the entries of one group were compared on."""
     first = group[0]

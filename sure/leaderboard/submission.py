@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sure.errors import SureError
 from sure.record import RESULT, Result, Score, plugins, read_predictions
+from sure.record.samples import read_sample
 from sure.task import Task, make_task
 from sure.task.scoring import Scored, interval, score_with_intervals
 
@@ -57,7 +58,8 @@ def check(folder: Path) -> Submission:
         if path.is_symlink():
             raise SureError(f"{path}: a submission holds files, not links.")
     result = read(folder / RESULT)
-    extra = {path.name for path in folder.glob("*")} - {RESULT} - {file.path for file in result.predictions.values()}
+    named = {file.path for file in (*result.predictions.values(), *result.samples)}
+    extra = {path.name for path in folder.glob("*")} - {RESULT} - named
     if extra:
         raise SureError(f"{folder}: files that the record does not name: {', '.join(sorted(extra))}.")
     if folder.name != submission_name(result):
@@ -84,6 +86,11 @@ def rescore(record: Path, result: Result) -> dict[str, Rows]:
         _compare(record, name, result.scores[name], of.scores, with_intervals=not result.made_earlier)
     if not result.made_earlier and result.interval != interval(scored):
         raise SureError(f"{record}: interval is {result.interval!r}; its predictions give {interval(scored)!r}.")
+    said = {str(row["id"]) for row in predictions["test"]}
+    for sample in result.samples:
+        read_sample(record.parent, sample)
+        if sample.id not in said:
+            raise SureError(f"{record}: the sample {sample.id!r} is of no test utterance.")
     return predictions
 
 

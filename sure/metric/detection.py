@@ -100,6 +100,10 @@ class DetectionMetric(CountedMetric):
         The rates are as for `of_rates`, the first and the last threshold among theirs.
         """
 
+    @abstractmethod
+    def operating_point(self, miss: np.ndarray, false_alarm: np.ndarray) -> tuple[float, float]:
+        """P_miss and P_fa where the metric is read off, from rates at every threshold, (thresholds,)."""
+
 
 def errors(ranks: np.ndarray, targets: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of misses and of false alarms of trials that count as often as `counts` says, (draws, trials).
@@ -143,19 +147,34 @@ def _sums_of_blocks(
     return sums[0], sums[1]
 
 
-def minimum_cost(miss: np.ndarray, false_alarm: np.ndarray, target_prior: float) -> np.ndarray:
+class MinimumCost(DetectionMetric):
     """The least detection cost over all thresholds, with C_miss = C_fa = 1, normalised.
 
     C_det = P_miss P_target + P_fa (1 - P_target), divided by what the better of accepting all and accepting nothing
     costs, min(P_target, 1 - P_target): C_norm of NIST's Speaker Recognition Evaluations (plan of 2010, section 3).
     """
-    cost = miss * target_prior + false_alarm * (1 - target_prior)
-    return cost.min(axis=-1) / min(target_prior, 1 - target_prior)
+
+    uninformed = 1.0
+
+    target_prior: float
+
+    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        return self._costs(miss, false_alarm).min(axis=-1) / min(self.target_prior, 1 - self.target_prior)
+
+    def may_hold(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        # No threshold between two misses fewer targets than the lower, and accepts fewer non-targets than the higher.
+        least = self._costs(miss[:, 1:], false_alarm[:, :-1])
+        return least <= self._costs(miss, false_alarm).min(axis=-1, keepdims=True)
+
+    def operating_point(self, miss: np.ndarray, false_alarm: np.ndarray) -> tuple[float, float]:
+        cheapest = self._costs(miss, false_alarm).argmin()
+        return float(miss[cheapest]), float(false_alarm[cheapest])
+
+    def _costs(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        return miss * self.target_prior + false_alarm * (1 - self.target_prior)
 
 
-def may_hold_minimum(miss: np.ndarray, false_alarm: np.ndarray, target_prior: float) -> np.ndarray:
-    """As `DetectionMetric.may_hold` for `minimum_cost`: where it may be as low as at one of these thresholds."""
-    cost = miss * target_prior + false_alarm * (1 - target_prior)
-    # No threshold between two misses fewer targets than the lower, and accepts fewer non-targets than the higher.
-    least = miss[:, 1:] * target_prior + false_alarm[:, :-1] * (1 - target_prior)
-    return least <= cost.min(axis=-1, keepdims=True)
+def rates(ranks: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """P_miss, falling from 1 to 0, and P_fa, rising from 0 to 1, both (thresholds,), of trials that were prepared."""
+    (misses,), (false_alarms,) = errors(ranks, targets, np.ones((1, len(ranks)), dtype=np.int64))
+    return misses / misses[0], false_alarms / false_alarms[-1]

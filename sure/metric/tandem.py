@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sure.errors import SureError
-from sure.metric.detection import DetectionMetric, may_hold_minimum, minimum_cost
+from sure.metric.detection import MinimumCost
 
 # Priors and costs of both challenges; those of a miss are 1.
 SPOOF_PRIOR, FALSE_ALARM_COST = 0.05, 10
@@ -78,26 +78,21 @@ class VerificationErrors:
         return weights
 
 
-class TandemMetric(DetectionMetric):
+class TandemMetric(MinimumCost):
     """A metric of bona fide speech (1) and spoofed speech (0) before a verification with these `errors`."""
-
-    uninformed = 1.0
 
     def __init__(self, errors: VerificationErrors = VerificationErrors(), **arguments: object) -> None:
         self.constants = errors.constants()
         super().__init__(**arguments)
 
     def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-        return self.normalised(minimum_cost(miss, false_alarm, self._prior))
-
-    def may_hold(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-        return may_hold_minimum(miss, false_alarm, self._prior)
+        return self.normalised(super().of_rates(miss, false_alarm))
 
     @abstractmethod
     def normalised(self, cost: np.ndarray) -> np.ndarray:
         """The metric, from (C1 P_miss + C2 P_fa) / min(C1, C2)."""
 
     @property
-    def _prior(self) -> float:
+    def target_prior(self) -> float:
         """The prior that, with both costs 1, weighs errors in the proportion of C1 and C2."""
         return self.constants.miss / (self.constants.miss + self.constants.false_alarm)

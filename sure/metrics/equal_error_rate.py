@@ -27,3 +27,7 @@ class EqualErrorRate(DetectionMetric):
     def may_hold(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
         gap = miss - false_alarm
         return (gap[:, :-1] > 0) & (gap[:, 1:] <= 0)
+
+    def operating_point(self, miss: np.ndarray, false_alarm: np.ndarray) -> tuple[float, float]:
+        rate = float(self.of_rates(miss[np.newaxis], false_alarm[np.newaxis])[0])
+        return rate, rate

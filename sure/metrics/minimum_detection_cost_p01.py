@@ -5,17 +5,9 @@ of 2016 and 2018 (telephone) and in most papers on VoxCeleb.
 0 is perfect; 1 is what accepting nothing costs, so it is never more.
 """
 
-import numpy as np
-
-from sure.metric.detection import DetectionMetric, may_hold_minimum, minimum_cost
+from sure.metric.detection import MinimumCost
 
 
-class MinimumDetectionCostP01(DetectionMetric):
+class MinimumDetectionCostP01(MinimumCost):
     description = "Least normalised detection cost with C_miss = C_fa = 1 and P_target = 0.01."
-    uninformed = 1.0
-
-    def of_rates(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-        return minimum_cost(miss, false_alarm, target_prior=0.01)
-
-    def may_hold(self, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-        return may_hold_minimum(miss, false_alarm, target_prior=0.01)
+    target_prior = 0.01

@@ -261,6 +261,23 @@ class Selection(_Strict):
     tried: list[Tried]
 
 
+class LearningPoint(_Strict):
+    """What was known of a run when it had made so many steps."""
+
+    epoch: float
+    step: int
+    training_loss: float | None = Field(description="The mean since the point before that has one; null where unknown.")
+    validation: float | None = Field(description="The metric that ranks; null where nothing was evaluated.")
+
+
+class Sample(_Strict):
+    """Speech that was generated for a test utterance, beside the record."""
+
+    id: str = Field(description="That of the utterance's row among the test predictions, which has its text.")
+    path: str = Field(description="A FLAC file, relative to the record's folder.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class Result(_Strict):
     """One run."""
 
@@ -275,6 +292,17 @@ class Result(_Strict):
     )
     interval: Interval | None
     predictions: dict[str, PredictionsFile] = Field(description="By evaluation.")
+    learning_curve: list[LearningPoint] = Field(
+        default_factory=list,
+        exclude_if=lambda points: not points,
+        description="By step; absent in earlier records.",
+    )
+    samples: list[Sample] = Field(
+        default_factory=list,
+        max_length=8,
+        exclude_if=lambda samples: not samples,
+        description="Some of what was said, where speech is generated; absent otherwise.",
+    )
     selection: Selection | None = Field(
         default=None,
         exclude_if=lambda selection: selection is None,

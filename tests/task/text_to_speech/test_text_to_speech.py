@@ -17,6 +17,7 @@ from sure.errors import SureError
 from sure.leaderboard import submission
 from sure.predict import predict, speak
 from sure.record import Result, read_predictions
+from sure.record.samples import read_sample
 from sure.runner.folder import newest_checkpoint
 from sure.runner.run import main
 from sure.task import make_task
@@ -135,6 +136,23 @@ class TestRun:
                 measured["mel_cepstral_distortion"], rel=0.02
             )
             assert row["reference"] == "liquor"
+
+    def test_the_record_names_samples_of_it(self, run, tmp_path):
+        result = Result.read(run / "result.json")
+        assert [(sample.id, sample.path) for sample in result.samples] == [
+            ("ABA_a9", "sample_1.flac"),
+            ("YBAA_a9", "sample_2.flac"),
+        ]
+        for sample in result.samples:
+            said, _ = soundfile.read(run / "audio" / f"{sample.id}.wav", dtype="float32")
+            assert read_sample(run, sample) == pytest.approx(said[: 12 * 16_000])
+        changed = tmp_path / "sample_1.flac"
+        changed.write_bytes((run / "sample_1.flac").read_bytes() + b" ")
+        with pytest.raises(SureError, match=r"sample_1\.flac: its SHA-256 is not the one in the record"):
+            read_sample(tmp_path, result.samples[0])
+        for path in ("../sample_1.flac", "index.html"):
+            with pytest.raises(SureError, match=r"must be a \.flac file beside its record"):
+                read_sample(tmp_path, result.samples[0].model_copy(update={"path": path}))
 
     def test_its_scores_are_those_of_its_rows(self, run):
         result = Result.read(run / "result.json")
