@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sure.audio import SAMPLE_RATE
-from sure.backbone import loading
+from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
 from sure.method import applying
 from sure.model import ModelWithHead
@@ -31,7 +31,7 @@ def main(words: list[str] | None = None) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     figures = {}
     for method in arguments.methods:
-        step = training_step(method, device)
+        step = training_step(loading.load("wav2vec2:base", head=True), method, device, SECONDS, BATCH_SIZE)
         taken = {precise: [] for precise in (True, False)}
         for number in range(arguments.rounds + 1):
             for precise, seconds in taken.items():
@@ -44,16 +44,16 @@ def main(words: list[str] | None = None) -> dict[str, float]:
     return figures
 
 
-def training_step(method: str, device: torch.device):
-    backbone = loading.load("wav2vec2:base", head=True)
+def training_step(backbone: Backbone, method: str, device: torch.device, seconds: float, utterances: int):
+    """A step on noise, which gives how long it took."""
     model = ModelWithHead(backbone, ClassificationHead(backbone.width, CLASSES))
     model = applying.apply(model, applying.configure(method, backbone)).to(device).train()
-    noise = np.random.default_rng(0).normal(scale=0.1, size=(BATCH_SIZE, SECONDS * SAMPLE_RATE)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(utterances, int(seconds * SAMPLE_RATE))).astype(np.float32)
     inputs = {name: tensor.to(device) for name, tensor in backbone.inputs(list(noise)).items()}
-    labels = torch.arange(BATCH_SIZE, device=device)
+    labels = torch.arange(utterances, device=device)
     optimiser = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=1e-4)
 
-    def step(precise: bool) -> float:
+    def step(precise: bool = True) -> float:
         # Of the processor, which others may use too; a GPU is this process's alone.
         clock = time.process_time if device.type == "cpu" else time.perf_counter
         started = clock()
