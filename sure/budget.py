@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -109,7 +109,7 @@ class Budgets:
         backbone_options: dict[str, Any] | None = None,
         batch: Batch | None = None,
     ) -> None:
-        with torch.device("meta"):
+        with loading.WithoutValues():
             self._backbone = loading.load(backbone, weights=False, options=backbone_options, head=True)
         self._build_head, self._batch = build_head, batch or Batch()
         # A backbone that takes no head is refused before anything is counted.
@@ -132,7 +132,7 @@ class Budgets:
         counts = _Counts(
             *applying.of_every_layer(self._backbone, options, functools.partial(self._counts, method, options))
         )
-        with torch.device("meta"):
+        with loading.WithoutValues():
             config = applying.configure(method, self._backbone, options)
         merged = self._flops_without_method if applying.can_be_merged(method) else counts.flops
         memory = {}
@@ -196,7 +196,7 @@ class Budgets:
     @functools.cached_property
     def _flops_without_method(self) -> int:
         def flops(layers: int | None) -> tuple[int]:
-            with torch.device("meta"):
+            with loading.WithoutValues():
                 model = self._with_head(applying.backbone_without_weights(self._backbone, layers))
             return (_train_forward(model, MACS_SECONDS).flops,)
 
@@ -414,9 +414,9 @@ def _train_forward(model: SpeechModel, seconds: int) -> _Forward:
         return _forward(model, seconds)
 
 
-def _without_weights(method: str) -> torch.device:
+def _without_weights(method: str) -> AbstractContextManager:
     """Where models without weights are made for a method: on the meta device, if it can start there."""
-    return torch.device("cpu" if method in _FROM_VALUES else "meta")
+    return torch.device("cpu") if method in _FROM_VALUES else loading.WithoutValues()
 
 
 @contextmanager

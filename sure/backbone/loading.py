@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._device import DeviceContext
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import resolve_revision
 
@@ -22,6 +23,26 @@ SHIPPED = {name: Path(__file__).parent / name.replace("-", "_") for name in ("su
 # Names of named sizes.
 ALIASES = {"tiny": "wav2vec2:tiny", "wav2vec2-large-untrained": "wav2vec2:large"}
 _SEED = 0
+
+# How parameters start.
+_FILLS = {
+    *(Tensor.fill_, Tensor.normal_, Tensor.uniform_, Tensor.zero_),
+    *(nn.init.constant_, nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_),
+}
+
+
+class WithoutValues(DeviceContext):
+    """`torch.device("meta")`, where no tensor is filled: PyTorch would work out in Python what comes to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("meta")
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function in _FILLS:
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return super().__torch_function__(function, types, args, kwargs)
 
 
 def load(

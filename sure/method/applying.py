@@ -448,7 +448,7 @@ def fit(
 def _sizes(name: str, backbone: Backbone, options: dict[str, Any]) -> tuple[Sequence[int], Callable[[int], int]]:
     """The values of a method's one dimension, and what counts its trainable parameters with each of them."""
     (chosen,) = dimensions(name)
-    with torch.device("meta"):
+    with loading.WithoutValues():
         config = configure(name, backbone, options)
     step = _STEPS.get(name, 1)
     sizes = config.sizes(backbone.width) if isinstance(config, MethodConfig) else range(step, backbone.width + 1, step)
@@ -492,7 +492,7 @@ def _trainable(name: str, backbone: Backbone, options: dict[str, Any]) -> int:
     """Trainable parameters of a method, those of a task's head not counted."""
 
     def of(layers: int | None) -> tuple[int]:
-        with torch.device("meta"):
+        with loading.WithoutValues():
             twin = backbone_without_weights(backbone, layers)
             config = configure(name, twin, options)
             config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]

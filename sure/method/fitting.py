@@ -62,20 +62,25 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
 
 
 def interpolated(sizes: Sequence[int], count: Callable[[int], int]) -> Callable[[int], int]:
-    """`count`, which is asked of no further size once four have shown that it is a polynomial of the second degree.
+    """`count`, which is asked of no further size once three have shown that it grows in a straight line, or four that
+    it is a polynomial of the second degree.
 
-    It is for most methods: a dimension has its own parameters, and at most so many for each pair of its values. Others
-    bend otherwise, and are counted size by size.
+    It is one for most methods: a dimension has its own parameters, and at most so many for each pair of its values.
+    Others bend otherwise, and are counted size by size.
     """
     count, last = functools.cache(count), len(sizes) - 1
-    first, *inner, test = 0, last // 3, last, last // 2
     if last < 6:
         return count
 
     @functools.cache
     def known() -> list[tuple[int, int]] | None:
-        points = [(place, count(sizes[place])) for place in (first, *inner)]
-        return points if _through(points, test) == count(sizes[test]) else None
+        points = [(place, count(sizes[place])) for place in (0, last)]
+        for test in (last // 2, last // 3):
+            found = test, count(sizes[test])
+            if _through(points, test) == found[1]:
+                return points
+            points.append(found)
+        return None
 
     def counted(size: int) -> int:
         if size in (sizes[0], sizes[-1]) or (points := known()) is None:
