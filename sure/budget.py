@@ -156,7 +156,7 @@ class Budgets:
 
     def _counts(self, method: str, options: dict[str, Any], layers: int | None) -> tuple[int, ...]:
         with _without_weights(method), _undecomposed():
-            twin = applying.backbone_without_weights(self._backbone, layers)
+            twin = loading.twin(self._backbone, layers)
             model = applying.apply(self._with_head(twin), applying.configure(method, twin, options))
         counted = _parameters_and_bytes(model)
         if method in _ASK_FOR_VALUES:
@@ -174,7 +174,7 @@ class Budgets:
         """Peak memory of the second step of AdamW on the GPU, which has its moments; None where it does not fit."""
         try:
             with _GPU, _undecomposed():
-                twin = applying.backbone_without_weights(self._backbone)
+                twin = loading.twin(self._backbone)
                 model = applying.apply(self._with_head(twin), applying.configure(method, twin, options)).to(_GPU)
             seconds = math.ceil(_heard(self._batch.seconds, twin))
             inputs = {
@@ -197,7 +197,7 @@ class Budgets:
     def _flops_without_method(self) -> int:
         def flops(layers: int | None) -> tuple[int]:
             with loading.WithoutValues():
-                model = self._with_head(applying.backbone_without_weights(self._backbone, layers))
+                model = self._with_head(loading.twin(self._backbone, layers))
             return (_train_forward(model, MACS_SECONDS).flops,)
 
         return applying.of_every_layer(self._backbone, {}, flops)[0]

@@ -493,19 +493,13 @@ def _trainable(name: str, backbone: Backbone, options: dict[str, Any]) -> int:
 
     def of(layers: int | None) -> tuple[int]:
         with loading.WithoutValues():
-            twin = backbone_without_weights(backbone, layers)
+            twin = loading.twin(backbone, layers)
             config = configure(name, twin, options)
             config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
             adapted = apply(SpeechModel(twin), config)
         return (sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad),)
 
     return of_every_layer(backbone, options, of)[0]
-
-
-def backbone_without_weights(backbone: Backbone, layers: int | None = None) -> Backbone:
-    """A twin of a backbone from its configuration, with so many layers, where `torch.device` has been set to."""
-    options = backbone.options_given()
-    return loading.load(backbone.name, weights=False, options=options, head=backbone.head, layers=layers)
 
 
 def of_every_layer(
