@@ -162,7 +162,8 @@ class Budgets:
         if method in _ASK_FOR_VALUES:
             return (*counted, _inference_flops(model), 0, 0, 0)
         # Where only shapes matter, values need not be computed.
-        model.to("meta")
+        if method in _FROM_VALUES:
+            model.to("meta")
         forward = _train_forward(model.get_base_model(), MACS_SECONDS)
         longer = forward
         if self._batch.seconds != MACS_SECONDS:

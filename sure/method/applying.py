@@ -246,18 +246,16 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     Raises `SureError` where the method cannot adapt a module of the parts it was given, or not with its options.
     """
     name = bare_type(config.peft_type).lower()
-    parts = config.parts.values() if isinstance(config, Composition) else [config]
-    chosen = {
-        model.get_submodule(place)
-        for part in parts
-        for place in targeting.modules_named(model.source, part.target_modules)
-    }
-    unusual = sorted({type(module).__name__.strip("_") for module in chosen if not isinstance(module, nn.Linear)})
+    # Only of PEFT's methods what they cannot adapt is said better here.
+    unusual = []
+    if not isinstance(config, MethodConfig):
+        chosen = {model.get_submodule(place) for place in targeting.modules_named(model.source, config.target_modules)}
+        unusual = sorted({type(module).__name__.strip("_") for module in chosen if not isinstance(module, nn.Linear)})
     try:
         with _wrong_options(name):
             adapted = peft.get_peft_model(model, config)
     except (SureError, KeyError) as error:
-        if isinstance(config, MethodConfig) or not unusual:
+        if not unusual:
             raise
         raise SureError(
             f"--method {name} adapts linear maps; not every {', '.join(unusual)} of the parts chosen can be adapted by "
