@@ -268,10 +268,12 @@ class _Forward(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if _gives_views(function):
+            # Of what was heard already, or was not.
+            return function(*args, **kwargs)
         given = _tensors((args, kwargs))
-        result = _run(function, args, kwargs, given)
-        if count := flop_registry.get(function._overloadpacket):
-            self.flops += count(*args, **kwargs, out_val=result)
+        result, flops = _run(function, args, kwargs, given)
+        self.flops += flops
         if not self._heard.isdisjoint(_storages(given)):
             self._heard |= _storages(result)
         return result
@@ -319,22 +321,31 @@ def _fused_dropout(inputs: Tensor, p: float = 0.5, training: bool = True, inplac
     return torch.native_dropout(inputs, p, True)[0] if training and p else inputs
 
 
-# By operation and what it was given, shape, strides and type of each tensor that it gave.
-_GIVEN: dict[Hashable, tuple] = {}
+# By operation and what it was given, shape, strides and type of each tensor that it gave, and its operations.
+_GIVEN: dict[Hashable, tuple[tuple, int]] = {}
 
 
-def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]) -> Any:
-    """What an operation gives on the meta device, worked out once for the same shapes: PyTorch does so in Python.
+@functools.cache
+def _gives_views(function: Any) -> bool:
+    """Whether an operation gives parts of what it is given, and changes nothing."""
+    return not function._schema.is_mutable and any(one.alias_info is not None for one in function._schema.returns)
 
-    Operations that change what they are given, or give parts of it, are run; as are those of other devices.
+
+def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]) -> tuple[Any, int]:
+    """What an operation gives on the meta device, and its floating-point operations if they are counted.
+
+    Worked out once for the same shapes: PyTorch does so in Python. Operations that change what they are given are run;
+    as are those of other devices.
     """
     if function._schema.is_mutable or not all(tensor.is_meta and tensor.layout == torch.strided for tensor in given):
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        return result, _flops(function, args, kwargs, result)
     key = function, _described(args), _described(kwargs)
     if known := _GIVEN.get(key):
-        made = [_empty(*one) for one in known]
-        return made[0] if len(made) == 1 else tuple(made)
+        made = [_empty(*one) for one in known[0]]
+        return made[0] if len(made) == 1 else tuple(made), known[1]
     result = function(*args, **kwargs)
+    flops = _flops(function, args, kwargs, result)
     results = result if isinstance(result, tuple) and len(result) > 1 else (result,)
     if all(isinstance(one, Tensor) for one in results):
         described = tuple((one.shape, one.stride(), one.dtype) for one in results)
@@ -344,8 +355,13 @@ def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]
             one.is_meta and one.untyped_storage().nbytes() == _empty(*like).untyped_storage().nbytes()
             for one, like in zip(results, described, strict=True)
         ):
-            _GIVEN[key] = described
-    return result
+            _GIVEN[key] = described, flops
+    return result, flops
+
+
+def _flops(function: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> int:
+    count = flop_registry.get(function._overloadpacket)
+    return count(*args, **kwargs, out_val=result) if count else 0
 
 
 def _empty(shape: torch.Size, strides: tuple[int, ...], kind: torch.dtype) -> Tensor:
