@@ -71,15 +71,15 @@ def _budget(arguments: argparse.Namespace) -> None:
         from sure.method.fitting import OutOfReach
         from sure.runner.arguments import parse_options
 
-    labels = tuple(arguments.labels or (() if arguments.task else (_LABELS,)))
-    build_head, head = _head(arguments.task, parse_options(arguments.task_options, "--task_options"), labels)
+        labels = tuple(arguments.labels or (() if arguments.task else (_LABELS,)))
+        build_head, head = _head(arguments.task, parse_options(arguments.task_options, "--task_options"), labels)
+        counting = Budgets(
+            arguments.backbone,
+            build_head,
+            parse_options(arguments.backbone_options, "--backbone_options"),
+            Batch(arguments.batch, arguments.seconds),
+        )
     methods = arguments.methods or registry.names("method")
-    counting = Budgets(
-        arguments.backbone,
-        build_head,
-        parse_options(arguments.backbone_options, "--backbone_options"),
-        Batch(arguments.batch, arguments.seconds),
-    )
     # Heads of other tasks have other sizes.
     counted = (ALIASES.get(arguments.backbone, arguments.backbone), *labels, None) if not arguments.task else None
     rows, beyond = [], []
