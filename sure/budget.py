@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from peft.tuners.frod import model as frod
+from peft.tuners.frod.layer import FrodLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -438,13 +439,17 @@ def _without_weights(method: str) -> AbstractContextManager:
 
 @contextmanager
 def _undecomposed() -> Iterator[None]:
-    """Without PEFT's decomposition of all weights for FRoD, which takes a minute: of random ones any basis will do."""
-    decompose = frod._projection_from_weights
+    """Without PEFT's decomposition of all weights for FRoD, which takes a minute: of random ones any basis will do.
+
+    In that of unit vectors a weight is what it is, without solving for it.
+    """
+    decompose, solve = frod._projection_from_weights, FrodLayer._calculate_frod_u_and_lambda
     frod._projection_from_weights = lambda matrices, _: torch.eye(matrices[0].shape[1], dtype=matrices[0].dtype)
+    FrodLayer._calculate_frod_u_and_lambda = lambda self, basis, weight: (weight.float(), weight.float().norm(dim=0))
     try:
         yield
     finally:
-        frod._projection_from_weights = decompose
+        frod._projection_from_weights, FrodLayer._calculate_frod_u_and_lambda = decompose, solve
 
 
 def _adapted(
