@@ -9,7 +9,6 @@ import difflib
 import functools
 import importlib
 import importlib.util
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
@@ -152,8 +151,7 @@ def _files(kind: Kind) -> dict[str, Path]:
     tell names apart, neither for PEFT nor on every disk.
     """
     folder = _folder(kind)
-    # Asked for again and again; `glob` would take ten times as long.
-    files = {file.removesuffix(".py"): folder / file for file in os.listdir(folder) if file.endswith(".py")}
+    files = {path.stem: path for path in folder.iterdir() if path.suffix == ".py"}
     taken = {name.lower(): str(path) for name, path in files.items()}
     if kind == "method":
         taken |= {name: f"PEFT's own {name}" for name in from_peft()}

@@ -117,7 +117,7 @@ def _budget(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _importing() -> Iterator[None]:
-    """Leave what is imported to the end of the process: looking it through for garbage takes a fifth of this command."""
+    """Leave what is imported to the end of the process: else the search for garbage takes a fifth of this command."""
     gc.disable()
     try:
         yield
