@@ -67,7 +67,9 @@ def test_a_run_is_recorded_predicts_and_is_scored_again_by_the_leaderboard(comma
     leaderboard.add(tmp_path / "run" / "result.json", tmp_path / "board")
     leaderboard.build(tmp_path / "board")
     leaderboard.validate(tmp_path / "board")
-    assert f"{values(result)['word_error_rate']:.3f}"[:4] in leaderboard.show(tmp_path / "board", "asr_fleurs")
+    assert f"{values(result)['word_error_rate']:.3f}"[:4] in leaderboard.show(
+        tmp_path / "board", leaderboard.Filters(task=["asr_fleurs"])
+    )
 
 
 def test_a_model_learns_what_it_trains_on_and_the_best_checkpoint_has_the_lowest_error(command, tmp_path):
