@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sure.cli.shared import subcommands
+from sure.cli.shared import positive, subcommands
+from sure.errors import SureError
 from sure.files import locked, writing
+
+_FORMATS = ("table", "csv", "json", "markdown", "latex")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -24,13 +27,45 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         if name == "add":
             command.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="result.json files")
         if name == "show":
-            command.add_argument("--task", help="only this task")
+            _add_filters(command)
+
+
+def _add_filters(command: argparse.ArgumentParser) -> None:
+    for name, plural in (
+        *(("task", "tasks"), ("backbone", "backbones")),
+        *(("family", "families of backbones"), ("method", "methods")),
+    ):
+        command.add_argument(f"--{name}", nargs="+", default=[], metavar="NAME", help=f"only entries of these {plural}")
+    command.add_argument(
+        "--budget",
+        nargs="+",
+        metavar="SIZE",
+        help="only entries whose trainable parameters, without head, are at most this share of all (1%%) or this "
+        "number (0.9M); of two, from the first to the second",
+    )
+    command.add_argument(
+        "--shots", nargs="+", default=[], metavar="NUMBER", help="only entries that learnt from so many shots, or all"
+    )
+    command.add_argument("--seeds", type=positive, metavar="NUMBER", help="only entries of at least so many seeds")
+    command.add_argument("--format", choices=_FORMATS, default="table", help="what is printed (default: table)")
 
 
 def _show(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
 
-    print(leaderboard.show(arguments.board, arguments.task))
+    least_and_most = arguments.budget
+    if least_and_most and len(least_and_most) > 2:
+        raise SureError(f"--budget {' '.join(least_and_most)}: give the most, or the least and the most.")
+    filters = leaderboard.Filters(
+        task=arguments.task,
+        backbone=arguments.backbone,
+        family=arguments.family,
+        method=arguments.method,
+        budget=(None, *least_and_most)[-2:] if least_and_most else None,
+        shots=arguments.shots,
+        seeds=arguments.seeds,
+    )
+    print(leaderboard.show(arguments.board, filters, arguments.format))
 
 
 def _add(arguments: argparse.Namespace) -> None:

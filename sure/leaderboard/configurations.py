@@ -12,6 +12,7 @@ import numpy as np
 
 from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
+from sure.leaderboard.disclosure import Checks
 from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
 from sure.leaderboard.submission import folders, naming, read, rows_of, score, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
@@ -108,6 +109,7 @@ def _entry(runs: list[_Submitted]) -> Entry:
             for name in ("training_seconds", "evaluation_seconds")
         }
         cost = cost.model_copy(update=seconds)
+    checks = [Checks.of(one.folder) for one in runs]
     # A record comes from anyone.
     given = run.arguments.get("task_options")
     given = [str(option) for option in given] if isinstance(given, list) else []
@@ -141,6 +143,9 @@ def _entry(runs: list[_Submitted]) -> Entry:
         status=result.status,
         error=result.error,
         submission=folder.name,
+        verified=all(one.verified for one in checks),
+        unchecked=list(dict.fromkeys(what for one in checks for what in one.unchecked)),
+        disclosure=next((one.disclosure for one in checks if one.disclosure), None),
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from sure import registry
 from sure.leaderboard.comparison import Difference, Sample, compare
+from sure.leaderboard.disclosure import Disclosure
 from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score
 
 BOARD = Path("leaderboard")
@@ -72,6 +73,12 @@ class Entry(BaseModel):
     error: str | None
     # Of the first run.
     submission: str
+    # Of all runs: references are those of the task's manifest, and the budget was counted again; else self-reported.
+    verified: bool = False
+    # What could not be checked, in words, of any run.
+    unchecked: list[str] = []
+    # Of the first run that says anything.
+    disclosure: Disclosure | None = None
 
     @property
     def score(self) -> EntryScore | None:

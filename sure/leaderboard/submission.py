@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sure.errors import SureError
+from sure.leaderboard.disclosure import SUBMISSION
 from sure.record import RESULT, Result, Score, plugins, read_predictions
 from sure.record.samples import read_sample
 from sure.task import Task, make_task
@@ -59,7 +60,7 @@ def check(folder: Path) -> Submission:
             raise SureError(f"{path}: a submission holds files, not links.")
     result = read(folder / RESULT)
     named = {file.path for file in (*result.predictions.values(), *result.samples)}
-    extra = {path.name for path in folder.glob("*")} - {RESULT} - named
+    extra = {path.name for path in folder.glob("*")} - {RESULT, SUBMISSION} - named
     if extra:
         raise SureError(f"{folder}: files that the record does not name: {', '.join(sorted(extra))}.")
     if folder.name != submission_name(result):

@@ -26,13 +26,11 @@ from sure.leaderboard.entries import (
 )
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
 
-FORMATS = ("table", "csv", "json", "markdown", "latex")
-
 # Of a table without shots, in a filter.
 ALL_SHOTS = "all"
 
 # Bold, and marks that plain text has as they are.
-_MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)_|_(?!\w)")
+_MARKDOWN_SPECIAL = re.compile(r"[\\`*<>|~]|\](?=\()|(?<!\w)_|_(?!\w)")
 _LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -140,9 +138,9 @@ class _Markup(NamedTuple):
 
 
 def render(entries: Iterable[Entry], filters: Filters | None = None, form: str = "table") -> str:
-    """Ranked entries, all of a board or those of a task, in one of the `FORMATS`; of them what passes the filters.
+    """Of ranked entries, all of a board or those of a task, what passes the filters.
 
-    Raises `SureError` where nothing does.
+    `form` is table, csv, json, markdown or latex. Raises `SureError` where nothing passes.
     """
     filters, entries = filters or Filters(), list(entries)
     passed = {entry.submission for entry in filters.of(entries)}
@@ -161,6 +159,11 @@ def render(entries: Iterable[Entry], filters: Filters | None = None, form: str =
     return "\n\n".join(parts)
 
 
+def claims(entry: Entry) -> str:
+    """Whether references and budget of an entry were checked, or are what its submitter says."""
+    return "verified" if entry.verified else "self-reported"
+
+
 def printable(text: str) -> str:
     """A record comes from anyone; its text must not steer the terminal, nor swap what is read first."""
     return "".join(character if character.isprintable() else "?" for character in text)
@@ -177,8 +180,8 @@ def _note(table: _Table, filters: Filters) -> str:
 
 def _table(table: _Table, markup: _Markup, note: str) -> str:
     headers = ["rank", "method", "backbone", "score [95 %]", "to the first [95 %]", "trainable", "share", "seconds"]
-    headers += ["seeds"]
-    sides = ["left"] * 5 + ["right"] * 4
+    headers += ["seeds", "claims"]
+    sides = ["left"] * 5 + ["right"] * 4 + ["left"]
     rows = [_row(entry, markup) for entry in table.shown]
     if options_differ(table.group):
         headers, sides = [*headers, "task options"], [*sides, "left"]
@@ -202,6 +205,7 @@ def _row(entry: Entry, markup: _Markup) -> list[str]:
         f"{cost.trainable_share:.2%}" if cost else "",
         f"{cost.training_seconds:.0f}" if cost else "",
         ", ".join(map(str, entry.seeds)),
+        claims(entry),
     ]
     cells = [markup.escape(cell) for cell in cells]
     cells[3] = markup.bold(score) if entry.rank == 1 else score
@@ -316,6 +320,8 @@ def _flat(entry: Entry, group: list[Entry]) -> dict[str, Any]:
         "seeds": " ".join(map(str, entry.seeds)),
         "folds": " ".join(map(str, entry.folds or ())),
         "status": entry.status,
+        "claims": claims(entry),
+        "unchecked": "; ".join(entry.unchecked),
         "submission": entry.submission,
     }
 
