@@ -59,8 +59,8 @@ def check(folder: Path) -> Submission:
         if path.is_symlink():
             raise SureError(f"{path}: a submission holds files, not links.")
     result = read(folder / RESULT)
-    named = {file.path for file in (*result.predictions.values(), *result.samples)}
-    extra = {path.name for path in folder.glob("*")} - {RESULT, SUBMISSION} - named
+    named = {RESULT, SUBMISSION, *(file.path for file in (*result.predictions.values(), *result.samples))}
+    extra = {path.name for path in folder.glob("*")} - named
     if extra:
         raise SureError(f"{folder}: files that the record does not name: {', '.join(sorted(extra))}.")
     if folder.name != submission_name(result):
