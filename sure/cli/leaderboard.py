@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sure.cli.shared import positive, subcommands
@@ -20,6 +20,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         ("add", "check records, score their predictions again and add them", _add),
         ("build", "write leaderboard.json, index.html and plots from the submissions", _build),
         ("validate", "check every submission and leaderboard.json", _validate),
+        ("serve", "show the board, and runs as they go, in a browser on this machine", _serve),
     ):
         command = board.add_parser(name, help=text)
         command.add_argument("--board", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
@@ -28,6 +29,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
             command.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="result.json files")
         if name == "show":
             _add_filters(command)
+        if name == "serve":
+            command.add_argument("--runs", type=Path, default=Path("out"), help="folder of runs (default: out)")
+            command.add_argument("--port", type=positive, default=8000, help="on 127.0.0.1 (default: 8000)")
 
 
 def _add_filters(command: argparse.ArgumentParser) -> None:
@@ -102,3 +106,16 @@ def _validate(arguments: argparse.Namespace) -> None:
 
     leaderboard.validate(arguments.board)
     print(f"{arguments.board}: every submission is valid.")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from sure.leaderboard.server import ADDRESS, server
+    from sure.runner.watching import watch
+
+    with (
+        server(arguments.board, lambda: [run.as_json() for run in watch(arguments.runs)], arguments.port) as serving,
+        suppress(KeyboardInterrupt),
+    ):
+        address = f"http://{ADDRESS}:{serving.server_port}"
+        print(f"{address}/ has {arguments.board}, {address}/runs has {arguments.runs}. Stop with Ctrl-C.", flush=True)
+        serving.serve_forever()

@@ -45,14 +45,8 @@ from sure.record.provenance import device_name, now, provenance
 from sure.record.samples import write_samples
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
-from sure.runner.folder import (
-    as_json,
-    complete_or_prepared,
-    failure_recorded,
-    newest_checkpoint,
-    refuse_other_plugins,
-    stopped_early,
-)
+from sure.runner.checkpoints import newest_checkpoint, stopped_early
+from sure.runner.folder import as_json, complete_or_prepared, failure_recorded, refuse_other_plugins
 from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, Pause, Paused, callbacks, refuse_unusable, steps
 from sure.task import Task

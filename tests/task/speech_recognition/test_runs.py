@@ -9,7 +9,7 @@ from sure import cli, leaderboard
 from sure.errors import SureError
 from sure.predict import predict
 from sure.record import Result, read_predictions
-from sure.runner.folder import newest_checkpoint
+from sure.runner.checkpoints import newest_checkpoint
 from sure.runner.run import main
 from sure.task import speech_recognition
 from tests.factories.corpora import WORDS, noise_in_fleurs_layout, write
