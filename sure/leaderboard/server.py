@@ -28,10 +28,10 @@ _TYPES = {
 _SUBMITTED = {".json": "application/json", ".flac": "audio/flac"}
 _TEXT = "text/plain; charset=utf-8"
 
-# Nothing remote; charts of a board's pages are compiled from their descriptions, which is evaluation of text.
+# Nothing remote; the libraries of a page are parts of it, and compile charts from what describes these.
 _BOARD_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src 'self' data:; "
-    "font-src data:; media-src 'self'; connect-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src data:; media-src 'self'; connect-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; sandbox"
