@@ -21,7 +21,7 @@ from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
 # paired differences; in 4 an entry is all runs of a configuration, and there are scores over all tasks; 5 says whether
-# it is verified, what could not be checked, and what its submitter discloses.
+# it is verified, what could not be checked, what its submitter discloses, and which entries it is better than.
 SCHEMA_VERSION = 5
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def validate(board: Path = BOARD) -> int:
 
     Raises one `SureError` that lists every problem, each with its file; warns where an earlier SURE built the board.
     """
+    from sure.leaderboard import entry_page
+
     problems = []
     sound = []
     for folder in folders(board):
@@ -76,14 +78,18 @@ def validate(board: Path = BOARD) -> int:
     problems += disagreements(sound)
     built = {"schema.json": schema()}
     if not problems:
-        built["leaderboard.json"] = leaderboard_json(read_entries(board))
+        entries = read_entries(board)
+        built["leaderboard.json"] = leaderboard_json(entries)
     if _built_earlier(board):
         logger.warning("%s was built by an earlier SURE: run `sure leaderboard build --board %s`.", board, board)
         built = {}
-    for name, text in built.items():
-        path = Path(board) / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            problems.append(f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`.")
+    paths = [Path(board) / name for name in built]
+    others = [path for path in paths if not path.is_file() or path.read_text(encoding="utf-8") != built[path.name]]
+    if "leaderboard.json" in built:
+        others += entry_page.changed_pages(entries, board)
+    problems += [
+        f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`." for path in others
+    ]
     if problems:
         raise SureError("\n".join(problems))
     return len(sound)

@@ -8,10 +8,13 @@ import numpy as np
 
 # Of the whole drawing, and of the margins that its axes' numbers need.
 WIDTH, HEIGHT = 420, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 12, 44
 
 # Rates of the axes of a detection error tradeoff that may be labelled.
 _RATES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
+
+# How much of an axis a number on it takes.
+_NUMBER = 0.065
 
 # To how much of a drawing's width a point is told apart from the one before.
 _RESOLUTION = 1 / 300
@@ -45,8 +48,11 @@ class Axis(NamedTuple):
         # Here, since SciPy takes a while to import.
         from scipy.special import ndtri
 
-        ticks = [(rate, f"{100 * rate:g}") for rate in _RATES if low <= rate <= high]
-        return cls(title, low, high, ticks, ndtri)
+        axis, ticks = cls(title, low, high, [], ndtri), []
+        for rate, share in zip(_RATES, axis.share(_RATES), strict=True):
+            if low <= rate <= high and (not ticks or share - axis.share([ticks[-1][0]])[0] >= _NUMBER):
+                ticks.append((rate, f"{100 * rate:g}"))
+        return axis._replace(ticks=ticks)
 
     def share(self, values: Iterable[float]) -> np.ndarray:
         """How far along the axis they lie, from 0 to 1; what is outside lies at its end."""

@@ -28,11 +28,10 @@ _TYPES = {
 _SUBMITTED = {".json": "application/json", ".flac": "audio/flac"}
 _TEXT = "text/plain; charset=utf-8"
 
-# Nothing remote; the libraries of a page are parts of it, and compile charts from what describes these.
+# Nothing remote. A board's pages have policies of their own, which say more.
 _BOARD_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src data:; media-src 'self'; connect-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; sandbox"
 

@@ -455,7 +455,9 @@ def test_a_rebuild_is_byte_identical(tmp_path):
         leaderboard.add(write_record(tmp_path / method, method=method, right=right), board)
     leaderboard.add(write_record(tmp_path / "failed", method="ia3", failed=True), board)
     files = leaderboard.build(board)
-    assert {file.name for file in files} == {"leaderboard.json", "schema.json", "index.html", "three_emotions.svg"}
+    beside = {"leaderboard.json", "schema.json", "index.html", "three_emotions.svg"}
+    assert {file.name for file in files if file.parent == board} == beside
+    assert sum(file.parent == board / "entries" for file in files) == 3
     before = {file: file.read_bytes() for file in files}
     leaderboard.build(board)
     assert {file: file.read_bytes() for file in files} == before
