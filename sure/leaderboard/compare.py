@@ -26,7 +26,7 @@ from sure.leaderboard.submission import folders, naming, read, rows_of, task_of
 from sure.metric.ratio import RatioMetric
 from sure.record import DECISIVE, RESULT, Result
 from sure.task import Task
-from sure.task.scoring import NOISE, Prepared, by_id, paired_draws
+from sure.task.scoring import NOISE, Prepared, Sampling, by_id, paired_draws
 
 Rows = list[dict[str, Any]]
 
@@ -177,14 +177,18 @@ def _number(value: float) -> str:
 
 
 def _scores(one: Compared, other: Compared, of_evaluations: Mapping[str, tuple[Rows, Rows]]) -> Table:
-    rows, reasons = [], {}
+    rows, notes = [], []
     for evaluation, both in of_evaluations.items():
         ours, theirs = one.result.scores[evaluation], other.result.scores[evaluation]
         names = [name for name in ours if name in theirs]
         reason = _apart(*both)
-        differences = {} if reason else paired(one.task, other.task, *both, names)
-        if reason:
-            reasons[evaluation] = reason
+        differences = {}
+        if reason is None:
+            sampling, differences = paired(one.task, other.task, *both, names)
+            reason = f"draws of {sampling.drawn}s"
+            if sampling.only_speakers:
+                reason += f", for these {sampling.only_speakers} speakers only"
+        notes.append(f"{words(evaluation)}: {reason}")
         for name in names:
             difference = differences.get(name)
             verdict = ""
@@ -198,13 +202,14 @@ def _scores(one: Compared, other: Compared, of_evaluations: Mapping[str, tuple[R
     about = "A - B: paired difference on the same rows with its 95 % interval; p as for this line alone. "
     about += f"Seed {one.result.run.seed} against seed {other.result.run.seed}: what other seeds would give is not in "
     about += "the intervals."
-    for evaluation, reason in reasons.items():
-        about += f" {words(evaluation)}: {reason}."
+    about += f" {'. '.join(notes)}." if notes else ""
     return Table("Scores", ("", "metric", "A [95 %]", "B [95 %]", "A - B [95 %]", "p", ""), rows, about)
 
 
-def paired(task: Task, other_task: Task, rows: Rows, other_rows: Rows, metrics: Iterable[str]) -> dict[str, Difference]:
-    """By metric, how much higher the first predictions score than the other ones of the same rows."""
+def paired(
+    task: Task, other_task: Task, rows: Rows, other_rows: Rows, metrics: Iterable[str]
+) -> tuple[Sampling, dict[str, Difference]]:
+    """What was drawn of the same rows, and by metric how much higher the first predictions score than the others."""
     metrics = list(metrics)
     runs = [Prepared.of(task, rows, metrics), Prepared.of(other_task, other_rows, metrics)]
     sampling, draws = paired_draws(runs)
@@ -216,7 +221,7 @@ def paired(task: Task, other_task: Task, rows: Rows, other_rows: Rows, metrics: 
             for drawn, score in zip(draws, scores, strict=True)
         ]
         differences[name] = compare_samples(scores, samples).of(0, 1)
-    return differences
+    return sampling, differences
 
 
 def _apart(ours: Rows, theirs: Rows) -> str | None:

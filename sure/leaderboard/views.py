@@ -38,7 +38,6 @@ _LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
     "†": r"$^\dagger$",
     "±": r"$\pm$",
 }
@@ -187,7 +186,9 @@ def _table(table: _Table, markup: _Markup, note: str) -> str:
         headers, sides = [*headers, "task options"], [*sides, "left"]
         rows = [[*row, markup.escape(printable(entry.options))] for row, entry in zip(rows, table.shown, strict=True)]
     lines = [line for line in (footnote(table.group), note) if line]
-    return _whole(title(table.group), table.group[0].task, headers, rows, sides, lines, markup)
+    # Of several tables of one task, each has a label of its own.
+    label = f"{table.group[0].task}-{table.group[0].fingerprint[:8]}"
+    return _whole(title(table.group), label, headers, rows, sides, lines, markup)
 
 
 def _row(entry: Entry, markup: _Markup) -> list[str]:

@@ -70,6 +70,7 @@ def test_two_classifiers_are_compared_row_by_row(tmp_path, capsys):
     assert (value, low, high) == pytest.approx((0.1, 0.1 - 1.96 * error, 0.1 + 1.96 * error), abs=0.004)
     assert float(accuracy[5]) == pytest.approx(2 * norm.sf(0.1 / error), abs=0.003)
     assert accuracy[6] == "A is better"
+    assert tables["Scores"].about.endswith(" validation: draws of utterances. test: draws of utterances.")
     rows = {row["id"]: row for row in prediction_rows("test", 0.9)}
     others = {row["id"]: row for row in prediction_rows("test", 0.8)}
     table = tables["Utterances of"]
