@@ -14,6 +14,10 @@ from sure.errors import SureError
 
 _LOCK = ".lock"
 
+# Seconds between two looks at a lock that is waited for: of many who wait for a moment's work each, some one is about
+# to look when it is free.
+_LOOKS = 0.01
+
 
 class InUse(SureError):
     """A folder that somebody else has locked."""
@@ -69,7 +73,7 @@ def locked(folder: Path, what: object, wait: bool) -> Iterator[None]:
     with writing(what):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            held = lock.acquire(blocking=wait)
+            held = lock.acquire(blocking=wait, poll_interval=_LOOKS)
         except Timeout:
             raise InUse(f"{what} is in use by another run. Wait until it ends, or choose another folder.") from None
     with held:
@@ -86,6 +90,11 @@ def is_locked(folder: Path) -> bool:
     # The device that stands before the inode is another than `stat` gives on some file systems. A line that begins with
     # an arrow waits.
     return any(line.split()[-3].endswith(f":{inode}") for line in locks.splitlines() if "->" not in line)
+
+
+def default_folder() -> Path:
+    """Where a cache is that nobody names."""
+    return Path(os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
 
 
 def is_number(value: Any) -> bool:

@@ -80,8 +80,9 @@ def _add(arguments: argparse.Namespace) -> None:
     for record in records:
         # What is no record makes no board.
         leaderboard.read(record)
-    with _writing(arguments.board):
-        for record in records:
+    for record in records:
+        # Each locks the board for as long as it is copied.
+        with writing(f"--board {arguments.board}"):
             print(leaderboard.add(record, arguments.board))
 
 

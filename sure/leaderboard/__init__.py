@@ -11,11 +11,20 @@ import tempfile
 from pathlib import Path
 
 from sure.errors import SureError
-from sure.files import write_atomically
+from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.entries import BOARD, Entry
 from sure.leaderboard.overall import overall
-from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
+from sure.leaderboard.submission import (
+    check,
+    disagreements,
+    file_name,
+    folders,
+    read,
+    rescore,
+    runs_like,
+    submission_name,
+)
 from sure.leaderboard.views import Filters, render
 from sure.record import RESULT, Result
 
@@ -41,24 +50,36 @@ def add(record: Path, board: Path = BOARD) -> Path:
     if target.exists():
         logger.warning("%s is on the board already; nothing was changed.", target)
         return target
-    before = [folder for folder in folders(board) if read(folder / RESULT).run == result.run]
-    for folder in before:
-        if read(folder / RESULT).status == "complete":
-            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    _refuse_again(record, result, board)
+    # What takes its time is done before others have to wait.
     rescore(record, result)
-    submissions.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
-        # Whole or not at all: the folder gets its name when everything is in it.
-        whole = Path(temporary) / "whole"
-        whole.mkdir()
-        shutil.copyfile(record, whole / RESULT)
-        for file in (*result.predictions.values(), *result.samples):
-            shutil.copyfile(record.parent / file.path, whole / file.path)
-        whole.rename(target)
-    for folder in before:
-        # A failed run that has now been completed.
-        shutil.rmtree(folder)
+    with locked(board, f"--board {board}", wait=True):
+        if target.exists():
+            logger.warning("%s is on the board already; nothing was changed.", target)
+            return target
+        failed = _refuse_again(record, result, board)
+        submissions.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
+            # Whole or not at all: the folder gets its name when everything is in it.
+            whole = Path(temporary) / "whole"
+            whole.mkdir()
+            shutil.copyfile(record, whole / RESULT)
+            for file in (*result.predictions.values(), *result.samples):
+                shutil.copyfile(record.parent / file.path, whole / file.path)
+            for number, folder in enumerate(failed):
+                # A failed run that has now been completed: at no time are both there.
+                folder.rename(Path(temporary) / str(number))
+            whole.rename(target)
     return target
+
+
+def _refuse_again(record: Path, result: Result, board: Path) -> list[Path]:
+    """Raises `SureError` where the board has this run, complete; gives where it has it failed."""
+    before = runs_like(result, board)
+    for folder, other in before.items():
+        if other.status == "complete":
+            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    return list(before)
 
 
 def validate(board: Path = BOARD) -> int:

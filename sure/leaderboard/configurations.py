@@ -13,11 +13,12 @@ import numpy as np
 from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
 from sure.leaderboard.disclosure import Checks
+from sure.leaderboard.draws import Run, drawn
 from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
-from sure.leaderboard.submission import folders, naming, read, rows_of, score, task_of
+from sure.leaderboard.submission import folders, read, rows_of, score, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
-from sure.task.scoring import TAILS, Prepared, interval, over_seeds, paired_draws
+from sure.task.scoring import TAILS, interval, over_seeds
 
 
 class _Submitted(NamedTuple):
@@ -168,39 +169,35 @@ def _samples(scored: list[tuple[Entry, list[_Submitted]]]) -> list[tuple[Entry, 
     """Entries of one group with what says how far their scores would vary; of several runs, with the scores of all."""
     if scored and scored[0][0].over_folds:
         return [_of_folds(entry, runs) for entry, runs in scored]
-    # Other rows should not be: `disagreements` refuses them.
-    of_rows = defaultdict(list)
-    for entry, runs in scored:
-        prepared = []
-        for folder, result, task in runs:
-            rows = rows_of(folder / RESULT, result, task, "test")
-            with naming(folder):
-                prepared.append(Prepared.of(task, rows, entry.test if len(runs) > 1 else [entry.metric]))
-        for run, one in zip(runs, prepared, strict=True):
-            if one.sha256 != prepared[0].sha256:
-                raise SureError(f"{run.folder}: other utterances than {runs[0].folder}, of the same corpus.")
-        of_rows[prepared[0].sha256].append((entry, prepared))
+    runs_of = [
+        [Run(*run, metrics=tuple(entry.test) if len(runs) > 1 else (entry.metric,)) for run in runs]
+        for entry, runs in scored
+    ]
+    following = iter(drawn([run for runs in runs_of for run in runs]))
     samples = []
-    for rows, members in of_rows.items():
-        sampling, draws = paired_draws([run for _, prepared in members for run in prepared])
-        following = iter(draws)
-        for entry, prepared in members:
-            drawn = [next(following) for _ in prepared]
-            of_mean = {name: np.mean([one[name] for one in drawn], axis=0) for name in drawn[0]}
-            values = {
-                name: [run.metrics[name][0].score(*run.metrics[name][1:]) for run in prepared] for name in of_mean
+    for (entry, _), runs in zip(scored, runs_of, strict=True):
+        of_runs = [next(following) for _ in runs]
+        first = of_runs[0]
+        # Other rows should not be: `disagreements` refuses them.
+        for run, one in zip(runs, of_runs, strict=True):
+            if one.rows != first.rows:
+                raise SureError(f"{run.folder}: other utterances than {runs[0].folder}, of the same corpus.")
+        of_mean = {name: np.mean([one.draws[name] for one in of_runs], axis=0) for name in first.draws}
+        values = {name: [one.values[name] for one in of_runs] for name in of_mean}
+        if len(runs) > 1:
+            test = {
+                name: EntryScore(
+                    **over_seeds(
+                        runs[0].task.metric_named(name), values[name], of_mean[name], first.sampling
+                    ).model_dump(),
+                    deviation=stdev(values[name]),
+                )
+                for name in entry.test
             }
-            if len(prepared) > 1:
-                test = {
-                    name: EntryScore(
-                        **over_seeds(prepared[0].metrics[name][0], values[name], of_mean[name], sampling).model_dump(),
-                        deviation=stdev(values[name]),
-                    )
-                    for name in entry.test
-                }
-                entry = entry.model_copy(update={"test": test})
-            sample = Sample.of_draws(rows, sampling, of_mean[entry.metric], values[entry.metric])
-            samples.append((entry, sample))
+            entry = entry.model_copy(update={"test": test})
+        samples.append(
+            (entry, Sample.of_draws(first.rows, first.sampling, of_mean[entry.metric], values[entry.metric]))
+        )
     return samples
 
 

@@ -1,6 +1,7 @@
 """Entries of a board: grouped with what they may be compared with, ranked, and in words."""
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -220,14 +221,15 @@ def rank(group: list[Entry], samples: Mapping[str, Sample]) -> list[Entry]:
     worse = compared.value < 0 if scored[0].score.higher_is_better else compared.value > 0
     worse &= compared.significant
     ranks = [1 + int(row.sum()) if row[0] else 1 for row in worse]
+    of_rank, probes = Counter(ranks), _probes(scored)
     ranked = []
     for place, entry in enumerate(scored):
-        probe = _probe(entry, scored)
+        probe = None if entry.method.name in PROBES else probes.get(entry.backbone.model_dump_json())
         ranked.append(
             entry.model_copy(
                 update={
                     "rank": ranks[place],
-                    "tied": ranks.count(ranks[place]) > 1,
+                    "tied": of_rank[ranks[place]] > 1,
                     "difference": compared.of(place, 0) if place else None,
                     "to_probe": None if probe is None else compared.of(place, probe),
                     "better_than": [scored[other].submission for other in worse[:, place].nonzero()[0]]
@@ -250,12 +252,16 @@ def better_on_validation(entry: Entry) -> tuple[float, str]:
     return -value if entry.score.higher_is_better else value, entry.submission
 
 
-def _probe(entry: Entry, scored: list[Entry]) -> int | None:
-    """Where among the entries the frozen probe of its backbone is, of several the best on validation."""
-    if entry.method.name in PROBES:
-        return None
-    probes = [place for place, one in enumerate(scored) if one.method.name in PROBES and one.backbone == entry.backbone]
-    return min(probes, key=lambda place: better_on_validation(scored[place]), default=None)
+def _probes(scored: list[Entry]) -> dict[str, int]:
+    """By backbone, as JSON, where its frozen probe is among the entries, of several the best on validation."""
+    of_backbones = defaultdict(list)
+    for place, entry in enumerate(scored):
+        if entry.method.name in PROBES:
+            of_backbones[entry.backbone.model_dump_json()].append(place)
+    return {
+        backbone: min(places, key=lambda place: better_on_validation(scored[place]))
+        for backbone, places in of_backbones.items()
+    }
 
 
 def _comparable(entry: Entry) -> tuple[str, str, str]:

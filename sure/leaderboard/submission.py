@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,6 +142,17 @@ def submission_name(result: Result) -> str:
     content = json.dumps(result.model_dump(mode="json"), sort_keys=True)
     parts = [run.task, run.backbone.name, run.method.name, f"seed{run.seed}"]
     return "--".join([*map(file_name, parts), hashlib.sha256(content.encode()).hexdigest()[:8]])
+
+
+def runs_like(result: Result, board: Path) -> dict[Path, Result]:
+    """The submissions of the same run, by folder: only those whose names say as much of it are read."""
+    said, _, _ = submission_name(result).rpartition("--")
+    alike = {}
+    for folder in sorted((Path(board) / "submissions").glob(f"{said}--*")):
+        # `validate` says what is wrong with one that cannot be read.
+        with suppress(SureError):
+            alike[folder] = read(folder / RESULT)
+    return {folder: other for folder, other in alike.items() if other.run == result.run}
 
 
 def file_name(text: str) -> str:
