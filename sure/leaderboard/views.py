@@ -15,21 +15,13 @@ from tabulate import DataRow, Line, TableFormat, tabulate
 
 from sure import registry
 from sure.errors import SureError
-from sure.leaderboard.entries import (
-    Entry,
-    footnote,
-    groups,
-    options_differ,
-    rank_label,
-    score_words,
-    title,
-)
+from sure.leaderboard.entries import Entry, footnote, groups, options_differ, rank_label, score_words, title
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
 
 # Of a table without shots, in a filter.
 ALL_SHOTS = "all"
 
-# Bold, and marks that plain text has as they are.
+# What Markdown and LaTeX take for more than text.
 _MARKDOWN_SPECIAL = re.compile(r"[\\`*<>|~]|\](?=\()|(?<!\w)_|_(?!\w)")
 _LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -71,9 +63,6 @@ class Filters:
     # How many an entry has at least.
     seeds: int | None = None
 
-    def __bool__(self) -> bool:
-        return any(getattr(self, field.name) for field in fields(self))
-
     def __str__(self) -> str:
         """As they are given on the command line."""
         return " ".join(self._said(field.name) for field in fields(self) if getattr(self, field.name))
@@ -88,7 +77,7 @@ class Filters:
                 if value not in known:
                     raise registry.unknown(f"{name} on this board", value, known)
             if wanted:
-                left = self._passing(left, name, lambda entry: value_of(entry) in wanted, value_of)  # noqa: B023
+                left = self._passing(left, name, lambda one, of=value_of, any_of=wanted: of(one) in any_of, value_of)
         if self.budget:
             within = _within(*self.budget)
             left = self._passing(left, "budget", within, _budget)
@@ -100,7 +89,7 @@ class Filters:
         self, entries: list[Entry], name: str, passes: Callable[[Entry], bool], said: Callable[[Entry], str]
     ) -> list[Entry]:
         left = [entry for entry in entries if passes(entry)]
-        if entries and not left:
+        if not left:
             before = [self._said(field.name) for field in fields(self) if getattr(self, field.name)]
             others = " ".join(before[: before.index(self._said(name))])
             there = list(dict.fromkeys(map(said, sorted(entries, key=_size))))
@@ -285,7 +274,7 @@ _MARKUPS = {
 }
 
 
-def _flat(entry: Entry, group: list[Entry]) -> dict[str, Any]:
+def _flat(entry: Entry, ranked: int) -> dict[str, Any]:
     """An entry as a row of a spreadsheet: what it is, its marks, its numbers, unrounded."""
     score, cost, difference = entry.score, entry.cost, entry.difference
     return {
@@ -297,7 +286,7 @@ def _flat(entry: Entry, group: list[Entry]) -> dict[str, Any]:
         "higher_is_better": score.higher_is_better if score else None,
         # Among how many, whatever of them is shown.
         "rank": entry.rank,
-        "ranked_entries": sum(one.rank is not None for one in group),
+        "ranked_entries": ranked,
         "tied": entry.tied,
         "no_better_than_probe": entry.no_better_than_probe,
         "method": entry.method.name,
@@ -328,7 +317,10 @@ def _flat(entry: Entry, group: list[Entry]) -> dict[str, Any]:
 
 
 def _csv(tables: list[_Table]) -> str:
-    rows = [_flat(entry, table.group) for table in tables for entry in table.shown]
+    rows = []
+    for table in tables:
+        ranked = sum(entry.rank is not None for entry in table.group)
+        rows += [_flat(entry, ranked) for entry in table.shown]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
