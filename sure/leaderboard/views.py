@@ -17,6 +17,7 @@ from sure import registry
 from sure.errors import SureError
 from sure.leaderboard.entries import Entry, footnote, groups, options_differ, rank_label, score_words, title
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
+from sure.record.allowance import parameters_of
 
 # Of a table without shots, in a filter.
 ALL_SHOTS = "all"
@@ -370,8 +371,6 @@ _FILTERED: dict[str, Callable[[Entry], str]] = {
 
 
 def _within(least: str | None, most: str) -> Callable[[Entry], bool]:
-    from sure.method.fitting import parameters_of
-
     def passes(entry: Entry) -> bool:
         if entry.cost is None:
             return False

@@ -28,6 +28,7 @@ from sure.method.composition import PLUS, ComposedTuner, Composition, refuse_par
 from sure.method.linear import LINEAR_ROLES
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
+from sure.record.allowance import parameters_of
 
 # What PEFT calls its two files.
 CONFIG, WEIGHTS = CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -408,7 +409,7 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
     """Options with the largest values of the method's dimensions that a budget allows."""
-    allowed = fitting.parameters_of(budget, _size(backbone))
+    allowed = parameters_of(budget, _size(backbone))
     if not dimensions(name):
         _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
         return options
@@ -436,7 +437,7 @@ def fit(
     sizes, count = _sizes(name, backbone, options)
     fitted: list[dict[str, int] | fitting.OutOfReach] = []
     for budget in budgets:
-        allowed = fitting.parameters_of(budget, _size(backbone))
+        allowed = parameters_of(budget, _size(backbone))
         try:
             size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
             fitted.append({chosen: size})
@@ -467,7 +468,7 @@ def _fit_parts(
     )
 
     def fitted(budget: str | float) -> dict[str, int] | fitting.OutOfReach:
-        allowed = fitting.parameters_of(budget, _size(backbone))
+        allowed = parameters_of(budget, _size(backbone))
         left, found = allowed - taken, {}
         for turn, (part, chosen) in enumerate(free.items()):
             share = left // (len(free) - turn)
