@@ -19,7 +19,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         ("show", "print a ranked table per task", _show),
         ("add", "check records, score their predictions again and add them", _add),
         ("build", "write leaderboard.json, index.html and plots from the submissions", _build),
-        ("validate", "check every submission and leaderboard.json", _validate),
+        ("validate", "check every submission and all that was built from them", _validate),
+        ("manifest", "pin a corpus' test rows and references, by which submissions are held", _manifest),
         ("serve", "show the board, and runs as they go, in a browser on this machine", _serve),
     ):
         command = board.add_parser(name, help=text)
@@ -27,6 +28,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         command.set_defaults(run=run)
         if name == "add":
             command.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="result.json files")
+        if name == "manifest":
+            command.add_argument("--task", required=True, help="the task, as for `sure train`")
+            command.add_argument("--task_options", nargs="*", default=[], metavar="NAME=VALUE", help="its options")
+            command.add_argument("--data_dir", type=Path, required=True, help="folder of the corpus, in its own layout")
         if name == "show":
             _add_filters(command)
         if name == "serve":
@@ -89,13 +94,28 @@ def _add(arguments: argparse.Namespace) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
 
-    with _writing(arguments.board):
+    with changing(arguments.board):
         leaderboard.build(arguments.board)
     print(f"Wrote {arguments.board / 'leaderboard.json'} and {arguments.board / 'index.html'}.")
 
 
+def _manifest(arguments: argparse.Namespace) -> None:
+    from sure import leaderboard
+    from sure.leaderboard.manifest import Manifest
+    from sure.runner.arguments import parse_options
+    from sure.task import task_with_options
+
+    task = task_with_options(arguments.task, parse_options(arguments.task_options, "--task_options"))
+    manifest = Manifest.of(task, arguments.data_dir)
+    with changing(arguments.board):
+        print(f"Wrote {manifest.write(arguments.board)}.")
+        checked = leaderboard.check_again(arguments.board, task.name)
+    if checked:
+        print(f"Checked {len(checked)} submissions again: run `sure leaderboard build --board {arguments.board}`.")
+
+
 @contextmanager
-def _writing(board: Path) -> Iterator[None]:
+def changing(board: Path) -> Iterator[None]:
     """One command at a time changes a board; others wait."""
     what = f"--board {board}"
     with locked(board, what, wait=True), writing(what):

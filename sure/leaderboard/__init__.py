@@ -8,21 +8,26 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from sure.errors import SureError
 from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
+from sure.leaderboard.disclosure import Checks, Disclosure
 from sure.leaderboard.entries import BOARD, Entry
 from sure.leaderboard.overall import overall
+from sure.leaderboard.recount import WEIGHTS
 from sure.leaderboard.submission import (
+    UNFINISHED,
     check,
     disagreements,
+    examine,
     file_name,
     folders,
     read,
-    rescore,
     runs_like,
+    strays,
     submission_name,
 )
 from sure.leaderboard.views import Filters, render
@@ -36,11 +41,13 @@ SCHEMA_VERSION = 5
 logger = logging.getLogger(__name__)
 
 
-def add(record: Path, board: Path = BOARD) -> Path:
-    """Check a record, rescore its predictions, and copy both to the board; gives the submission's folder.
+def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None, *, weights: bool = False) -> Path:
+    """Check a record as `validate` does and copy it to the board with its predictions; gives the submission's folder.
 
-    A record that is there already is left alone, with a warning. Raises `SureError` for a record that does not hold,
-    or where the board has another complete result of the very same run; a failed one gives way.
+    What could be checked stands beside it in `submission.json`, with what the submitter discloses; with `weights` the
+    adapter comes along, of which names and shapes are checked. A record that is
+    there already is left alone, with a warning, but for a disclosure. Raises `SureError` for a record that does not
+    hold, or where the board has another complete result of the very same run; a failed one gives way.
     """
     record = Path(record)
     record = record / RESULT if record.is_dir() else record
@@ -48,24 +55,33 @@ def add(record: Path, board: Path = BOARD) -> Path:
     submissions = Path(board) / "submissions"
     target = submissions / submission_name(result)
     if target.exists():
-        logger.warning("%s is on the board already; nothing was changed.", target)
+        if disclosure is None:
+            logger.warning("%s is on the board already; nothing was changed.", target)
+        else:
+            Checks.of(target).model_copy(update={"disclosure": disclosure}).write(target)
         return target
+    if weights and not (record.parent / WEIGHTS).is_file():
+        raise SureError(f"{record.parent / WEIGHTS}: no such file; the run's folder has its weights.")
     _refuse_again(record, result, board)
     # What takes its time is done before others have to wait.
-    rescore(record, result)
+    _, checks = examine(record, result, board, disclosure)
     with locked(board, f"--board {board}", wait=True):
+        _remove_unfinished(board)
         if target.exists():
             logger.warning("%s is on the board already; nothing was changed.", target)
             return target
         failed = _refuse_again(record, result, board)
         submissions.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=submissions) as temporary:
             # Whole or not at all: the folder gets its name when everything is in it.
             whole = Path(temporary) / "whole"
             whole.mkdir()
             shutil.copyfile(record, whole / RESULT)
             for file in (*result.predictions.values(), *result.samples):
                 shutil.copyfile(record.parent / file.path, whole / file.path)
+            if weights:
+                shutil.copyfile(record.parent / WEIGHTS, whole / WEIGHTS)
+            checks.write(whole)
             for number, folder in enumerate(failed):
                 # A failed run that has now been completed: at no time are both there.
                 folder.rename(Path(temporary) / str(number))
@@ -82,38 +98,69 @@ def _refuse_again(record: Path, result: Result, board: Path) -> list[Path]:
     return list(before)
 
 
+def _remove_unfinished(board: Path) -> None:
+    """What an `add` has left that was killed; nobody else adds while the board is locked."""
+    for folder in (Path(board) / "submissions").glob(f"{UNFINISHED}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_again(board: Path, task: str) -> list[Path]:
+    """Write anew what is known of the submissions of a task, such as when there is a manifest; gives their folders.
+
+    Raises one `SureError` that names those which do not hold.
+    """
+    problems, checked = [], []
+    for folder in folders(board):
+        try:
+            if (result := read(folder / RESULT)).run.task != task:
+                continue
+            _, checks = examine(folder / RESULT, result, board, Checks.of(folder).disclosure)
+            checks.write(folder)
+            checked.append(folder)
+        except SureError as error:
+            problems.append(str(error))
+    if problems:
+        raise SureError("\n".join(problems))
+    return checked
+
+
 def validate(board: Path = BOARD) -> int:
     """Check every submission and the files built from them; gives the number of submissions.
 
     Raises one `SureError` that lists every problem, each with its file; warns where an earlier SURE built the board.
     """
-    from sure.leaderboard import entry_page
-
-    problems = []
+    problems = list(strays(board))
     sound = []
     for folder in folders(board):
         try:
-            sound.append(check(folder))
+            sound.append(check(folder, board))
         except SureError as error:
             problems.append(str(error))
     problems += disagreements(sound)
-    built = {"schema.json": schema()}
-    if not problems:
-        entries = read_entries(board)
-        built["leaderboard.json"] = leaderboard_json(entries)
     if _built_earlier(board):
         logger.warning("%s was built by an earlier SURE: run `sure leaderboard build --board %s`.", board, board)
-        built = {}
-    paths = [Path(board) / name for name in built]
-    others = [path for path in paths if not path.is_file() or path.read_text(encoding="utf-8") != built[path.name]]
-    if "leaderboard.json" in built:
-        others += entry_page.changed_pages(entries, board)
-    problems += [
-        f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`." for path in others
-    ]
+    else:
+        problems += _not_as_built(board, sound=not problems)
     if problems:
         raise SureError("\n".join(problems))
     return len(sound)
+
+
+def _not_as_built(board: Path, sound: bool) -> Iterator[str]:
+    """Files that are not what the submissions make; where these have problems, of the schema alone."""
+    built = {"schema.json": schema()}
+    if sound:
+        entries = read_entries(board)
+        built = _built(entries)
+    for name, text in built.items():
+        path = Path(board) / name
+        if not path.is_file() or path.read_bytes() != text.encode():
+            yield f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`."
+    if sound:
+        from sure.leaderboard import entry_page
+
+        for path in entry_page.changed_pages(entries, board):
+            yield f"{path} is not what its submissions make: run `sure leaderboard build --board {board}`."
 
 
 def build(board: Path = BOARD) -> list[Path]:
@@ -122,15 +169,22 @@ def build(board: Path = BOARD) -> list[Path]:
     The same submissions give the same bytes. Gives what was written. Raises `SureError` for a record that cannot be
     read; scores are checked by `add` and `validate`.
     """
-    from sure.leaderboard import entry_page, page
+    from sure.leaderboard import entry_page
 
     entries = read_entries(board)
-    files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
-    files |= {f"{file_name(task)}.svg": svg for task, svg in page.plots(entries).items()}
-    files["index.html"] = page.page(entries)
+    files = _built(entries)
     for name, text in files.items():
         write_atomically(Path(board) / name, text)
     return [*(Path(board) / name for name in files), *entry_page.write_pages(entries, board)]
+
+
+def _built(entries: list[Entry]) -> dict[str, str]:
+    """By name the text of the files that are of all entries."""
+    from sure.leaderboard import page
+
+    files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
+    files |= {f"{file_name(task)}.svg": svg for task, svg in page.plots(entries).items()}
+    return files | {"index.html": page.page(entries)}
 
 
 def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table") -> str:

@@ -15,7 +15,7 @@ from sure.leaderboard.comparison import Sample
 from sure.leaderboard.disclosure import Checks
 from sure.leaderboard.draws import Run, drawn
 from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
-from sure.leaderboard.submission import folders, read, rows_of, score, task_of
+from sure.leaderboard.submission import folders, left_out, read, rows_of, score, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
 from sure.task.scoring import TAILS, interval, over_seeds
@@ -26,6 +26,7 @@ class _Submitted(NamedTuple):
     result: Result
     # None of a failed run.
     task: Task | None
+    checks: Checks
 
     @property
     def fold(self) -> int | None:
@@ -36,16 +37,28 @@ class _Submitted(NamedTuple):
 def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
     """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
 
-    Raises `SureError` for a record or predictions that cannot be read, and where plug-ins that score them are not
-    there.
+    A submission that cannot be read, or whose plug-ins are not there, is left out with a warning: one does not take a
+    board from all others. Raises `SureError` for a task that has none.
     """
-    results = {folder: read(folder / RESULT) for folder in folders(board)}
+    results = {}
+    for folder in folders(board):
+        with left_out():
+            results[folder] = read(folder / RESULT)
     refuse_unknown(task, (result.run.task for result in results.values()))
-    submitted = [
-        _Submitted(folder, result, task_of(folder / RESULT, result) if result.status == "complete" else None)
-        for folder, result in results.items()
-        if task in (None, result.run.task)
-    ]
+    tasks, submitted = {}, []
+    for folder, result in results.items():
+        if task not in (None, result.run.task):
+            continue
+        # Of thousands of submissions there are few tasks.
+        said = result.run.model_dump_json(include={"task", "task_options", "plugins"})
+        with left_out():
+            if result.status == "complete" and said not in tasks:
+                tasks[said] = task_of(folder / RESULT, result)
+            of_task = tasks[said] if result.status == "complete" else None
+            one = _Submitted(folder, result, of_task, Checks.of(folder))
+            if result.made_earlier:
+                _scores(one)
+            submitted.append(one)
     of_submission = {runs[0].folder.name: runs for runs in _configurations(submitted)}
     entries = [_entry(runs) for runs in of_submission.values()]
     ranked = []
@@ -91,7 +104,7 @@ def _configuration(one: _Submitted) -> str:
 
 def _entry(runs: list[_Submitted]) -> Entry:
     """What its records say, with the scores of the first: those of several are `_samples`'."""
-    (folder, result, task), run, cost = runs[0], runs[0].result.run, runs[0].result.cost
+    (folder, result, task, _), run, cost = runs[0], runs[0].result.run, runs[0].result.cost
     scores = {one.folder.name: _scores(one) for one in runs}
     of_runs = [
         EntryRun(
@@ -110,7 +123,7 @@ def _entry(runs: list[_Submitted]) -> Entry:
             for name in ("training_seconds", "evaluation_seconds")
         }
         cost = cost.model_copy(update=seconds)
-    checks = [Checks.of(one.folder) for one in runs]
+    checks = [one.checks for one in runs]
     # A record comes from anyone.
     given = run.arguments.get("task_options")
     given = [str(option) for option in given] if isinstance(given, list) else []
@@ -170,21 +183,31 @@ def _samples(scored: list[tuple[Entry, list[_Submitted]]]) -> list[tuple[Entry, 
     if scored and scored[0][0].over_folds:
         return [_of_folds(entry, runs) for entry, runs in scored]
     runs_of = [
-        [Run(*run, metrics=tuple(entry.test) if len(runs) > 1 else (entry.metric,)) for run in runs]
+        [Run(*run[:3], metrics=tuple(entry.test) if len(runs) > 1 else (entry.metric,)) for run in runs]
         for entry, runs in scored
     ]
     following = iter(drawn([run for runs in runs_of for run in runs]))
     samples = []
-    for (entry, _), runs in zip(scored, runs_of, strict=True):
-        of_runs = [next(following) for _ in runs]
+    for (entry, all_runs), runs in zip(scored, runs_of, strict=True):
+        of_runs, whole = [], []
+        for run, submitted in zip(runs, all_runs, strict=True):
+            # None where predictions cannot be read.
+            if (one := next(following)) is None:
+                continue
+            with left_out():
+                # Other rows should not be: `disagreements` refuses them.
+                if of_runs and one.rows != of_runs[0].rows:
+                    raise SureError(f"{run.folder}: other utterances than {whole[0].folder}, of the same corpus.")
+                of_runs.append(one)
+                whole.append(submitted)
+        if not whole:
+            continue
+        if len(whole) < len(runs):
+            entry = _entry(whole)
         first = of_runs[0]
-        # Other rows should not be: `disagreements` refuses them.
-        for run, one in zip(runs, of_runs, strict=True):
-            if one.rows != first.rows:
-                raise SureError(f"{run.folder}: other utterances than {runs[0].folder}, of the same corpus.")
         of_mean = {name: np.mean([one.draws[name] for one in of_runs], axis=0) for name in first.draws}
         values = {name: [one.values[name] for one in of_runs] for name in of_mean}
-        if len(runs) > 1:
+        if len(whole) > 1:
             test = {
                 name: EntryScore(
                     **over_seeds(

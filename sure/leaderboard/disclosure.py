@@ -1,12 +1,14 @@
 """What a submission says of itself beside its record, and what a board has found out about it: `submission.json`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sure.errors import SureError
 from sure.files import write_atomically
+from sure.record import untrusted
 
 # Beside the record, in a submission's folder.
 SUBMISSION = "submission.json"
@@ -15,6 +17,8 @@ SCHEMA_VERSION = 1
 
 # No paragraph: these stand in the cells of a table.
 _LONGEST = 500
+
+_MOST = 64 << 10
 
 
 class _Strict(BaseModel):
@@ -41,6 +45,18 @@ class Disclosure(_Strict):
     )
 
 
+def disclosed(given: Mapping[str, Any]) -> Disclosure:
+    """From flags of these names. Raises `SureError` naming each that cannot be so."""
+    try:
+        disclosure = Disclosure.model_validate({name: given[name] for name in Disclosure.model_fields})
+    except ValidationError as error:
+        wrong = [f"--{e['loc'][0]}: {e['msg']}." for e in error.errors()]
+        raise SureError("\n".join(wrong)) from None
+    if faults := [f"--{field}: {what}." for field, what in untrusted.odd_values(disclosure.model_dump())]:
+        raise SureError("\n".join(faults))
+    return disclosure
+
+
 class Checks(_Strict):
     """What a board has found out; `sure leaderboard validate` finds it out again, and refuses what claims more."""
 
@@ -58,15 +74,20 @@ class Checks(_Strict):
         Raises `SureError` naming the file and every wrong field.
         """
         path = folder / SUBMISSION
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+        if not path.is_symlink() and not path.exists():
             return cls(unchecked=[f"anything but scores: there is no {SUBMISSION}"])
-        except OSError as error:
-            raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
+        content = untrusted.contents(path, _MOST, "description of a submission")
+        try:
+            values = untrusted.parsed(untrusted.text(path, content))
+        except ValueError as error:
+            raise SureError(f"{path}: not JSON ({error}).") from None
+        faults = [f"{path}: {field}: {what}." for field, what in untrusted.odd_values(values)]
+        try:
+            if not faults:
+                return cls.model_validate(values)
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-            raise SureError(f"{path} does not describe a submission: {wrong}.") from None
+            faults = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}." for e in error.errors()]
+        raise SureError("\n".join(untrusted.first_of(faults, path)))
 
     def write(self, folder: Path) -> None:
         """Beside the record."""

@@ -23,7 +23,7 @@ import numpy as np
 import sure
 from sure import registry
 from sure.files import default_folder
-from sure.leaderboard.submission import naming, rows_of
+from sure.leaderboard.submission import left_out, naming, rows_of
 from sure.record import RESULT, Result
 from sure.task import Task
 from sure.task.scoring import RESAMPLES, Prepared, Sampling, paired_draws
@@ -62,11 +62,14 @@ class Drawn(NamedTuple):
         return self.rows, *_said(self.sampling), self.sides
 
 
-def drawn(runs: Sequence[Run]) -> list[Drawn]:
-    """Of each run, those of the same rows in the same draws. Raises `SureError` for predictions that are none."""
+def drawn(runs: Sequence[Run]) -> list[Drawn | None]:
+    """Of each run, those of the same rows in the same draws; None, with a warning, for predictions that are none."""
     keys = [_key(run) for run in runs]
     known = [_kept(key, run.metrics) for key, run in zip(keys, runs, strict=True)]
-    new = {place: _prepared(runs[place]) for place, one in enumerate(known) if one is None}
+    new = {}
+    for place in (place for place, one in enumerate(known) if one is None):
+        with left_out():
+            new[place] = _prepared(runs[place])
     alike = defaultdict(list)
     for place, one in new.items():
         alike[one.sha256, *_said(one.sampling), _sides(one.sampling)].append(place)
@@ -78,7 +81,8 @@ def drawn(runs: Sequence[Run]) -> list[Drawn]:
     # Where some name more speakers than others of the same rows, theirs hold for all.
     of_rows = defaultdict(list)
     for place, one in enumerate(known):
-        of_rows[one.rows].append(place)
+        if one is not None:
+            of_rows[one.rows].append(place)
     for places in of_rows.values():
         if len({known[place].drawn_from for place in places}) > 1:
             prepared = [new.get(place) or _prepared(runs[place]) for place in places]

@@ -71,6 +71,9 @@ class Filters:
     def of(self, entries: Iterable[Entry]) -> list[Entry]:
         """Those of the entries that pass. Raises `SureError` where none does, naming what there is."""
         left = everything = list(entries)
+        # Nothing can be read.
+        if not everything:
+            return []
         for name, value_of in _FILTERED.items():
             wanted = [str(value) for value in getattr(self, name)]
             known = sorted({value_of(entry) for entry in everything})
@@ -323,7 +326,7 @@ def _csv(tables: list[_Table]) -> str:
         ranked = sum(entry.rank is not None for entry in table.group)
         rows += [_flat(entry, ranked) for entry in table.shown]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue().rstrip("\n")

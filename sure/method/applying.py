@@ -151,6 +151,11 @@ def setting(name: str, config: peft.PeftConfig) -> str | None:
     return ", ".join(said) or None
 
 
+def tensors(model: peft.PeftModel) -> dict[str, torch.Tensor]:
+    """What is saved of an adapter, by the names that it has in the file."""
+    return peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+
+
 def part_parameters(model: peft.PeftModel) -> dict[str, int]:
     """Of a model with several methods, by method its trainable parameters; empty where it has one."""
     tuner = model.base_model
@@ -320,9 +325,8 @@ def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None
 def read_config(folder: Path) -> peft.PeftConfig:
     """The configuration of an adapter that was saved. Raises `SureError` where there is none that PEFT can read."""
     path = Path(folder) / CONFIG
-    registry.import_all("method")
     try:
-        config = _from_json(json.loads(path.read_text(encoding="utf-8")), path)
+        config = config_of(json.loads(path.read_text(encoding="utf-8")), path)
     except OSError as error:
         raise SureError(f"{path}: {error.strerror}. An adapter's folder has it.") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -331,8 +335,13 @@ def read_config(folder: Path) -> peft.PeftConfig:
     return config
 
 
-def _from_json(values: dict[str, Any], path: Path) -> peft.PeftConfig:
-    """A configuration as PEFT writes it; of a composition its parts are such ones too."""
+def config_of(values: dict[str, Any], path: Path) -> peft.PeftConfig:
+    """A configuration as PEFT writes it into files and SURE into records; of a composition its parts are such ones too.
+
+    `path` is where it says so. Raises `SureError`, and `KeyError` and the like for what is no configuration.
+    """
+    registry.import_all("method")
+    values = dict(values)
     kind = values.pop("peft_type")
     # Ours had their bare names in 0.1.0, and the prefixes that PEFT has are of another kind.
     if f"{TYPE_PREFIX}{kind}" in PEFT_TYPE_TO_CONFIG_MAPPING and "target_modules" in values:
@@ -342,7 +351,7 @@ def _from_json(values: dict[str, Any], path: Path) -> peft.PeftConfig:
     if kind.startswith(TYPE_PREFIX):
         values = {name: registry.checked(f"{path}: {name}", value, kinds[name]) for name, value in values.items()}
     if issubclass(chosen, Composition):
-        values["parts"] = {name: _from_json(part, path) for name, part in values["parts"].items()}
+        values["parts"] = {name: config_of(part, path) for name, part in values["parts"].items()}
     return chosen.from_peft_type(peft_type=kind, **values)
 
 

@@ -20,7 +20,7 @@ from transformers import set_seed
 from sure import budget, registry
 from sure.backbone import loading
 from sure.corpus import cache
-from sure.corpus.folders import SYNTHETIC_MARKER
+from sure.corpus.folders import is_synthetic
 from sure.errors import SureError
 from sure.files import locked, write_atomically, writing
 from sure.method import applying
@@ -336,11 +336,9 @@ def _finish(
 
 
 def _data(run: RunArguments, task: Task, splits: DatasetDict, fingerprint: str) -> Data:
-    folder = Path(run.data_dir)
     return Data(
         fingerprint=fingerprint,
-        # Some tasks take a part of a corpus too, such as one language.
-        synthetic=any((place / SYNTHETIC_MARKER).exists() for place in (folder, folder.resolve().parent)),
+        synthetic=is_synthetic(Path(run.data_dir)),
         splits={
             name: SplitSize(
                 utterances=len(split),
