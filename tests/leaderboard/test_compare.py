@@ -87,7 +87,7 @@ def test_two_classifiers_are_compared_row_by_row(tmp_path, capsys):
     assert tables["Confusions of"].rows[0][:2] == ("angry", f"{right[0]} / {right[1]}")
     main(["compare", str(tmp_path / "a"), submission, "--board", str(board)])
     text = capsys.readouterr().out
-    assert f"B: {submission}: houlsby on tiny, three_emotions, seed 1" in text
+    assert f"B: {submission}: houlsby on lab/tiny, three_emotions, seed 1" in text
     assert all(table.title in text for table in tables.values())
 
 

@@ -44,7 +44,7 @@ def shown(board, **filters):
 
 def test_entries_are_filtered_and_keep_the_ranks_of_the_whole_table(board):
     assert methods(board, method=["houlsby", "lora"]) == ["lora", "houlsby"]
-    assert methods(board, backbone=["tiny"], seeds=2) == ["lora"]
+    assert methods(board, backbone=["lab/tiny"], seeds=2) == ["lora"]
     assert methods(board, family=["wav2vec2"], shots=["5"]) == ["bitfit"]
     assert methods(board, shots=["all"], budget=(None, "0.6%")) == ["lora", "linear_probe"]
     # 500, 1,500 and 200 of 99,900, head left out.
