@@ -31,7 +31,7 @@ from sure.model import ModelWithHead, SpeechModel
 MACS_SECONDS = 10
 
 # Methods of PEFT's that start from the values of weights; here those are random.
-_FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
+FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
 
 # Methods of PEFT's that ask for values as they train, and for which memory is not estimated.
 _ASK_FOR_VALUES = {"frod", "shira", "vblora", "waveft"}
@@ -160,11 +160,11 @@ class Budgets:
         with _without_weights(method), _undecomposed():
             twin = loading.twin(self._backbone, layers)
             model = applying.apply(self._with_head(twin), applying.configure(method, twin, options))
-        counted = _parameters_and_bytes(model)
+        counted = parameters_and_bytes(model)
         if method in _ASK_FOR_VALUES:
             return (*counted, _inference_flops(model), 0, 0, 0)
         # Where only shapes matter, values need not be computed.
-        if method in _FROM_VALUES:
+        if method in FROM_VALUES:
             model.to("meta")
         forward = _train_forward(model.get_base_model(), MACS_SECONDS)
         longer = forward
@@ -235,7 +235,7 @@ def count(method: str, backbone: str, options: dict[str, Any] | None = None, lab
 
 def measure(model: PeftModel) -> Budget:
     """The budget of an adapted model as it stands, on any device."""
-    trainable, head, total, size = _parameters_and_bytes(model)
+    trainable, head, total, size = parameters_and_bytes(model)
     return Budget(
         trainable, head, total, size, _macs_per_second(_inference_flops(model), model.get_base_model().source)
     )
@@ -442,7 +442,7 @@ def _train_forward(model: SpeechModel, seconds: int) -> _Forward:
 
 def _without_weights(method: str) -> AbstractContextManager:
     """Where models without weights are made for a method: on the meta device, if it can start there."""
-    return torch.device("cpu") if method in _FROM_VALUES else loading.WithoutValues()
+    return torch.device("cpu") if method in FROM_VALUES else loading.WithoutValues()
 
 
 @contextmanager
@@ -471,7 +471,7 @@ def _adapted(
     return applying.apply(ModelWithHead(loaded, build_head(loaded.width)), config)
 
 
-def _parameters_and_bytes(model: PeftModel) -> tuple[int, int, int, int]:
+def parameters_and_bytes(model: PeftModel) -> tuple[int, int, int, int]:
     """Trainable parameters, those of them that are the head's, all, and the bytes of what is saved."""
     trainable, head = _trainable(model)
     total = _count(model)

@@ -14,6 +14,10 @@ from sure.errors import SureError
 
 _LOCK = ".lock"
 
+# Seconds between two looks at a lock that is waited for: of many who wait for a moment's work each, some one is about
+# to look when it is free.
+_LOOKS = 0.01
+
 
 class InUse(SureError):
     """A folder that somebody else has locked."""
@@ -69,11 +73,28 @@ def locked(folder: Path, what: object, wait: bool) -> Iterator[None]:
     with writing(what):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            held = lock.acquire(blocking=wait)
+            held = lock.acquire(blocking=wait, poll_interval=_LOOKS)
         except Timeout:
             raise InUse(f"{what} is in use by another run. Wait until it ends, or choose another folder.") from None
     with held:
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether somebody on this machine has a folder `locked`, seen without locking it, as far as Linux tells."""
+    try:
+        inode = (folder / _LOCK).stat().st_ino
+        locks = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return False
+    # The device that stands before the inode is another than `stat` gives on some file systems. A line that begins with
+    # an arrow waits.
+    return any(line.split()[-3].endswith(f":{inode}") for line in locks.splitlines() if "->" not in line)
+
+
+def default_folder() -> Path:
+    """Where a cache is that nobody names."""
+    return Path(os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
 
 
 def is_number(value: Any) -> bool:

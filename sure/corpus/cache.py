@@ -26,7 +26,7 @@ from tqdm import tqdm
 from sure import audio
 from sure.audio import SAMPLE_RATE
 from sure.errors import SureError
-from sure.files import write_atomically
+from sure.files import default_folder, write_atomically
 
 # Counted up when decoding changes, so that older caches are not read.
 _FORMAT = 3
@@ -216,11 +216,6 @@ def _batched(items: Iterable) -> Iterator[list]:
     iterator = iter(items)
     while batch := list(islice(iterator, _ROWS_AT_A_TIME)):
         yield batch
-
-
-def default_folder() -> Path:
-    """Where a cache is that nobody names."""
-    return Path(os.environ.get("SURE_CACHE") or Path.home() / ".cache" / "sure")
 
 
 def locked_for(folder: Path) -> FileLock:

@@ -8,6 +8,11 @@ from sure import audio
 SYNTHETIC_MARKER = "SYNTHETIC.json"
 
 
+def is_synthetic(data_dir: Path) -> bool:
+    """Whether a corpus was spoken by a synthesiser. Some tasks take a part of one too, such as one language."""
+    return any((place / SYNTHETIC_MARKER).exists() for place in (data_dir, data_dir.resolve().parent))
+
+
 def audio_files(folder: Path) -> list[Path]:
     """The audio files directly in `folder`, sorted; hidden ones (macOS leaves `._name.wav`) do not count."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES and not is_hidden(path))

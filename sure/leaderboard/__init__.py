@@ -8,41 +8,46 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
-from tabulate import tabulate
-
 from sure.errors import SureError
-from sure.files import write_atomically
+from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
-from sure.leaderboard.entries import (
-    BOARD,
-    Entry,
-    footnote,
-    groups,
-    options_differ,
-    rank_label,
-    refuse_unknown,
-    score_words,
-    title,
+from sure.leaderboard.disclosure import Checks, Disclosure
+from sure.leaderboard.entries import BOARD, Entry
+from sure.leaderboard.overall import overall
+from sure.leaderboard.recount import WEIGHTS
+from sure.leaderboard.submission import (
+    UNFINISHED,
+    check,
+    disagreements,
+    examine,
+    file_name,
+    folders,
+    read,
+    runs_like,
+    strays,
+    submission_name,
 )
-from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
-from sure.leaderboard.submission import check, disagreements, file_name, folders, read, rescore, submission_name
+from sure.leaderboard.views import Filters, render
 from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
-# paired differences; in 4 an entry is all runs of a configuration, and there are scores over all tasks.
-SCHEMA_VERSION = 4
+# paired differences; in 4 an entry is all runs of a configuration, and there are scores over all tasks; 5 says whether
+# it is verified, what could not be checked, what its submitter discloses, and which entries it is better than.
+SCHEMA_VERSION = 5
 
 logger = logging.getLogger(__name__)
 
 
-def add(record: Path, board: Path = BOARD) -> Path:
-    """Check a record, rescore its predictions, and copy both to the board; gives the submission's folder.
+def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None, *, weights: bool = False) -> Path:
+    """Check a record as `validate` does and copy it to the board with its predictions; gives the submission's folder.
 
-    A record that is there already is left alone, with a warning. Raises `SureError` for a record that does not hold,
-    or where the board has another complete result of the very same run; a failed one gives way.
+    What could be checked stands beside it in `submission.json`, with what the submitter discloses; with `weights` the
+    adapter comes along, of which names and shapes are checked. A record that is
+    there already is left alone, with a warning, but for a disclosure. Raises `SureError` for a record that does not
+    hold, or where the board has another complete result of the very same run; a failed one gives way.
     """
     record = Path(record)
     record = record / RESULT if record.is_dir() else record
@@ -50,26 +55,73 @@ def add(record: Path, board: Path = BOARD) -> Path:
     submissions = Path(board) / "submissions"
     target = submissions / submission_name(result)
     if target.exists():
-        logger.warning("%s is on the board already; nothing was changed.", target)
+        if disclosure is None:
+            logger.warning("%s is on the board already; nothing was changed.", target)
+        else:
+            Checks.of(target).model_copy(update={"disclosure": disclosure}).write(target)
         return target
-    before = [folder for folder in folders(board) if read(folder / RESULT).run == result.run]
-    for folder in before:
-        if read(folder / RESULT).status == "complete":
-            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
-    rescore(record, result)
-    submissions.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=submissions) as temporary:
-        # Whole or not at all: the folder gets its name when everything is in it.
-        whole = Path(temporary) / "whole"
-        whole.mkdir()
-        shutil.copyfile(record, whole / RESULT)
-        for file in (*result.predictions.values(), *result.samples):
-            shutil.copyfile(record.parent / file.path, whole / file.path)
-        whole.rename(target)
-    for folder in before:
-        # A failed run that has now been completed.
-        shutil.rmtree(folder)
+    if weights and not (record.parent / WEIGHTS).is_file():
+        raise SureError(f"{record.parent / WEIGHTS}: no such file; the run's folder has its weights.")
+    _refuse_again(record, result, board)
+    # What takes its time is done before others have to wait.
+    _, checks = examine(record, result, board, disclosure)
+    with locked(board, f"--board {board}", wait=True):
+        _remove_unfinished(board)
+        if target.exists():
+            logger.warning("%s is on the board already; nothing was changed.", target)
+            return target
+        failed = _refuse_again(record, result, board)
+        submissions.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=submissions) as temporary:
+            # Whole or not at all: the folder gets its name when everything is in it.
+            whole = Path(temporary) / "whole"
+            whole.mkdir()
+            shutil.copyfile(record, whole / RESULT)
+            for file in (*result.predictions.values(), *result.samples):
+                shutil.copyfile(record.parent / file.path, whole / file.path)
+            if weights:
+                shutil.copyfile(record.parent / WEIGHTS, whole / WEIGHTS)
+            checks.write(whole)
+            for number, folder in enumerate(failed):
+                # A failed run that has now been completed: at no time are both there.
+                folder.rename(Path(temporary) / str(number))
+            whole.rename(target)
     return target
+
+
+def _refuse_again(record: Path, result: Result, board: Path) -> list[Path]:
+    """Raises `SureError` where the board has this run, complete; gives where it has it failed."""
+    before = runs_like(result, board)
+    for folder, other in before.items():
+        if other.status == "complete":
+            raise SureError(f"{record}: {folder} holds this run already; remove that folder to replace it.")
+    return list(before)
+
+
+def _remove_unfinished(board: Path) -> None:
+    """What an `add` has left that was killed; nobody else adds while the board is locked."""
+    for folder in (Path(board) / "submissions").glob(f"{UNFINISHED}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_again(board: Path, task: str) -> list[Path]:
+    """Write anew what is known of the submissions of a task, such as when there is a manifest; gives their folders.
+
+    Raises one `SureError` that names those which do not hold.
+    """
+    problems, checked = [], []
+    for folder in folders(board):
+        try:
+            if (result := read(folder / RESULT)).run.task != task:
+                continue
+            _, checks = examine(folder / RESULT, result, board, Checks.of(folder).disclosure)
+            checks.write(folder)
+            checked.append(folder)
+        except SureError as error:
+            problems.append(str(error))
+    if problems:
+        raise SureError("\n".join(problems))
+    return checked
 
 
 def validate(board: Path = BOARD) -> int:
@@ -77,27 +129,38 @@ def validate(board: Path = BOARD) -> int:
 
     Raises one `SureError` that lists every problem, each with its file; warns where an earlier SURE built the board.
     """
-    problems = []
+    problems = list(strays(board))
     sound = []
     for folder in folders(board):
         try:
-            sound.append(check(folder))
+            sound.append(check(folder, board))
         except SureError as error:
             problems.append(str(error))
     problems += disagreements(sound)
-    built = {"schema.json": schema()}
-    if not problems:
-        built["leaderboard.json"] = leaderboard_json(read_entries(board))
     if _built_earlier(board):
         logger.warning("%s was built by an earlier SURE: run `sure leaderboard build --board %s`.", board, board)
-        built = {}
-    for name, text in built.items():
-        path = Path(board) / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            problems.append(f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`.")
+    else:
+        problems += _not_as_built(board, sound=not problems)
     if problems:
         raise SureError("\n".join(problems))
     return len(sound)
+
+
+def _not_as_built(board: Path, sound: bool) -> Iterator[str]:
+    """Files that are not what the submissions make; where these have problems, of the schema alone."""
+    built = {"schema.json": schema()}
+    if sound:
+        entries = read_entries(board)
+        built = _built(entries)
+    for name, text in built.items():
+        path = Path(board) / name
+        if not path.is_file() or path.read_bytes() != text.encode():
+            yield f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`."
+    if sound:
+        from sure.leaderboard import entry_page
+
+        for path in entry_page.changed_pages(entries, board):
+            yield f"{path} is not what its submissions make: run `sure leaderboard build --board {board}`."
 
 
 def build(board: Path = BOARD) -> list[Path]:
@@ -106,34 +169,37 @@ def build(board: Path = BOARD) -> list[Path]:
     The same submissions give the same bytes. Gives what was written. Raises `SureError` for a record that cannot be
     read; scores are checked by `add` and `validate`.
     """
-    from sure.leaderboard import entry_page, page
+    from sure.leaderboard import entry_page
 
     entries = read_entries(board)
-    files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
-    files |= {f"{file_name(task)}.svg": svg for task, svg in page.plots(entries).items()}
-    files["index.html"] = page.page(entries)
+    files = _built(entries)
     for name, text in files.items():
         write_atomically(Path(board) / name, text)
     return [*(Path(board) / name for name in files), *entry_page.write_pages(entries, board)]
 
 
-def show(board: Path = BOARD, task: str | None = None) -> str:
-    """The board, or one task of it, as text: as it was built, or ranked anew where submissions came or went since.
+def _built(entries: list[Entry]) -> dict[str, str]:
+    """By name the text of the files that are of all entries."""
+    from sure.leaderboard import page
 
-    Raises `SureError` for a task that has no submission, and as `read_entries`.
+    files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
+    files |= {f"{file_name(task)}.svg": svg for task, svg in page.plots(entries).items()}
+    return files | {"index.html": page.page(entries)}
+
+
+def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table") -> str:
+    """The board, or of it what passes filters, as text: as it was built, or ranked anew where submissions have changed.
+
+    Raises `SureError` where nothing passes, and as `read_entries`.
     """
     if not folders(board):
         return f"{board} has no submissions yet: `sure leaderboard add out/result.json --board {board}` adds one."
-    built = _built_entries(board)
-    if built:
-        refuse_unknown(task, (entry.task for entry in built))
-    entries = [entry for entry in built if task in (None, entry.task)] or read_entries(board, task)
-    return table(entries) + (f"\n\n{_overall_table(overall(entries))}" if tasks(entries) > 1 else "")
-
-
-def table(entries: Iterable[Entry]) -> str:
-    """A plain text table per task and corpus, with a line about its intervals below."""
-    return "\n\n".join(f"{title(group)}\n{_text_table(group)}\n{footnote(group)}".rstrip() for group in groups(entries))
+    filters = filters or Filters()
+    entries = _built_entries(board)
+    if not entries:
+        # What is not asked for need not be ranked.
+        entries = read_entries(board, filters.task[0] if len(filters.task) == 1 else None)
+    return render(entries, filters, form)
 
 
 def schema() -> str:
@@ -167,55 +233,3 @@ def _built_earlier(board: Path) -> bool:
         return json.loads((Path(board) / "leaderboard.json").read_bytes()).get("schema_version", 0) < SCHEMA_VERSION
     except (OSError, ValueError, TypeError, AttributeError):
         return False
-
-
-def _text_table(group: list[Entry]) -> str:
-    headers = ["rank", "method", "backbone", "score [95 %]", "to the first [95 %]", "trainable", "share", "seconds"]
-    headers += ["seeds"]
-    rows = [_text_row(entry) for entry in group]
-    sides = ["left"] * 5 + ["right"] * 4
-    if options_differ(group):
-        headers, sides = [*headers, "task options"], [*sides, "left"]
-        rows = [[*row, entry.options] for row, entry in zip(rows, group, strict=True)]
-    rows = [[_printable(cell) for cell in row] for row in rows]
-    return tabulate(rows, headers, disable_numparse=True, colalign=sides)
-
-
-def _text_row(entry: Entry) -> list[str]:
-    cost = entry.cost
-    return [
-        rank_label(entry),
-        entry.method.name + ("†" if entry.no_better_than_probe else ""),
-        entry.backbone.name + ("" if entry.backbone.pretrained else " (untrained backbone)"),
-        score_words(entry),
-        str(entry.difference or ""),
-        f"{cost.trainable_parameters:,}" if cost else "",
-        f"{cost.trainable_share:.2%}" if cost else "",
-        f"{cost.training_seconds:.0f}" if cost else "",
-        ", ".join(map(str, entry.seeds)),
-    ]
-
-
-def _overall_table(rows: list[Overall]) -> str:
-    headers = ["method", "backbone", "tasks", "mean rank", "SUPERB's score", *BUDGETS, "area"]
-    cells = [
-        [
-            _printable(row.method),
-            _printable(row.backbone.name),
-            str(row.tasks),
-            f"{row.mean_rank:.2f}",
-            *(
-                "-" if score is None else f"{score:.0f}"
-                for score in (row.superb_score, *row.at_budget.values(), row.area)
-            ),
-        ]
-        for row in rows
-    ]
-    sides = ["left"] * 2 + ["right"] * (len(headers) - 2)
-    text = tabulate(cells, headers, disable_numparse=True, colalign=sides)
-    return f"over all tasks\n{text}\n{OVERALL_FOOTNOTE}"
-
-
-def _printable(text: str) -> str:
-    # A record comes from anyone; its text must not steer the terminal.
-    return "".join(character if character.isprintable() else "?" for character in text)

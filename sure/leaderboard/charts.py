@@ -8,7 +8,7 @@ import numpy as np
 
 # Of the whole drawing, and of the margins that its axes' numbers need.
 WIDTH, HEIGHT = 420, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 12, 44
 
 # Rates of the axes of a detection error tradeoff that may be labelled.
 _RATES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)

@@ -8,6 +8,9 @@ from pydantic import BaseModel
 
 from sure.task.scoring import LEVEL, NOISE, TAILS, Sampling
 
+# A little less than the normal distribution's quantile of 97.5 %, than which Student's t has none smaller.
+_WITHIN = 1.95
+
 
 class Sample(NamedTuple):
     """What says how far a score would vary: draws of the test rows, the same for all that are compared, or folds."""
@@ -59,24 +62,33 @@ class Difference(BaseModel):
 
 
 class Comparisons(NamedTuple):
-    """Of every score minus every other, (scores, scores): difference, half its interval's width, corrected p-value.
+    """Of every score minus every other, (scores, scores): difference, its error and degrees of freedom, corrected p.
 
-    The half is NaN and p is 1 where two cannot be compared.
+    Error and freedom are NaN and p is 1 where two cannot be compared.
     """
 
     value: np.ndarray
-    half: np.ndarray
+    error: np.ndarray
+    freedom: np.ndarray
     p: np.ndarray
 
     @property
     def significant(self) -> np.ndarray:
         return self.p <= 1 - LEVEL
 
+    @property
+    def half(self) -> np.ndarray:
+        """Of the intervals' widths."""
+        from scipy.special import stdtrit
+
+        return stdtrit(self.freedom, TAILS[1]) * self.error
+
     def of(self, one: int, other: int) -> Difference | None:
         """None where the two cannot be compared."""
-        if np.isnan(self.half[one, other]):
+        if np.isnan(self.error[one, other]):
             return None
-        value, half, p = (float(each[one, other]) for each in self)
+        pair = Comparisons(*(each[one, other] for each in self))
+        value, half, p = float(pair.value), float(pair.half), float(pair.p)
         return Difference(value=value, low=value - half, high=value + half, p=p)
 
 
@@ -88,8 +100,6 @@ def compare(scores: Sequence[float], samples: Sequence[Sample]) -> Comparisons:
     can be compared, since the best is chosen by looking, so that with 95 % no true null hypothesis among them is
     rejected.
     """
-    from scipy.special import stdtr, stdtrit
-
     value = np.subtract.outer(np.asarray(scores, dtype=float), np.asarray(scores, dtype=float))
     variance = np.full(value.shape, np.nan)
     freedom = np.full(value.shape, np.nan)
@@ -110,19 +120,38 @@ def compare(scores: Sequence[float], samples: Sequence[Sample]) -> Comparisons:
         below = within**2 / of_rows[0].freedom + of_one[:, np.newaxis] + of_one
         freedom[block] = np.divide(variance[block] ** 2, below, out=np.full(below.shape, np.inf), where=below > 0)
     error = np.sqrt(variance)
+    # The rest is of each pair once.
+    some = np.nonzero(np.triu(~np.isnan(variance), 1))
+    apart, by = np.abs(value[some]), error[some]
     # What differs by as much in every draw differs.
-    statistic = np.divide(np.abs(value), error, out=np.where(np.abs(value) > NOISE, np.inf, 0.0), where=error > 0)
-    p = np.where(np.isnan(variance), 1.0, 2 * stdtr(freedom, -statistic))
-    pairs = np.triu_indices(len(value), 1)
-    compared = ~np.isnan(variance[pairs])
+    statistic = np.divide(apart, by, out=np.where(apart > NOISE, np.inf, 0.0), where=by > 0)
     corrected = np.ones(value.shape)
-    some = tuple(index[compared] for index in pairs)
-    corrected[some] = corrected[some[::-1]] = holm(p[some])
-    return Comparisons(value, stdtrit(freedom, TAILS[1]) * error, corrected)
+    corrected[some] = corrected[some[::-1]] = holm(_p(statistic, freedom[some]))
+    return Comparisons(value, error, freedom, corrected)
+
+
+def _p(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """P-values of Student's t on both sides; 1 for those that Holm's correction makes 1 whatever they are.
+
+    Where at least as many exceed 5 % as 1 / 5 % says, the least of them is made 1, and so are all.
+    """
+    from scipy.special import stdtr
+
+    # Whatever the degrees of freedom, these exceed 5 %.
+    large = statistic <= _WITHIN
+    if large.sum() < 1 / (1 - LEVEL):
+        large[:] = False
+    p = np.ones(len(statistic))
+    p[~large] = 2 * stdtr(freedom[~large], -statistic[~large])
+    return p
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """P-values corrected for their number, (hypotheses,) (Holm 1979)."""
-    rising = np.argsort(p, kind="stable")
-    corrected = np.maximum.accumulate(np.minimum(1, p[rising] * np.arange(len(p), 0, -1)))
-    return corrected[np.argsort(rising, kind="stable")]
+    corrected = np.ones(len(p))
+    # What is 1 stays 1 and comes last.
+    below = np.flatnonzero(p < 1)
+    rising = below[np.argsort(p[below])]
+    left = np.arange(len(p), len(p) - len(rising), -1)
+    corrected[rising] = np.maximum.accumulate(np.minimum(1, p[rising] * left))
+    return corrected

@@ -12,11 +12,13 @@ import numpy as np
 
 from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
+from sure.leaderboard.disclosure import Checks
+from sure.leaderboard.draws import Run, drawn
 from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
-from sure.leaderboard.submission import folders, naming, read, rows_of, score, task_of
+from sure.leaderboard.submission import folders, left_out, read, rows_of, score, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
-from sure.task.scoring import TAILS, Prepared, interval, over_seeds, paired_draws
+from sure.task.scoring import TAILS, interval, over_seeds
 
 
 class _Submitted(NamedTuple):
@@ -24,6 +26,7 @@ class _Submitted(NamedTuple):
     result: Result
     # None of a failed run.
     task: Task | None
+    checks: Checks
 
     @property
     def fold(self) -> int | None:
@@ -34,16 +37,28 @@ class _Submitted(NamedTuple):
 def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
     """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
 
-    Raises `SureError` for a record or predictions that cannot be read, and where plug-ins that score them are not
-    there.
+    A submission that cannot be read, or whose plug-ins are not there, is left out with a warning: one does not take a
+    board from all others. Raises `SureError` for a task that has none.
     """
-    results = {folder: read(folder / RESULT) for folder in folders(board)}
+    results = {}
+    for folder in folders(board):
+        with left_out():
+            results[folder] = read(folder / RESULT)
     refuse_unknown(task, (result.run.task for result in results.values()))
-    submitted = [
-        _Submitted(folder, result, task_of(folder / RESULT, result) if result.status == "complete" else None)
-        for folder, result in results.items()
-        if task in (None, result.run.task)
-    ]
+    tasks, submitted = {}, []
+    for folder, result in results.items():
+        if task not in (None, result.run.task):
+            continue
+        # Of thousands of submissions there are few tasks.
+        said = result.run.model_dump_json(include={"task", "task_options", "plugins"})
+        with left_out():
+            if result.status == "complete" and said not in tasks:
+                tasks[said] = task_of(folder / RESULT, result)
+            of_task = tasks[said] if result.status == "complete" else None
+            one = _Submitted(folder, result, of_task, Checks.of(folder))
+            if result.made_earlier:
+                _scores(one)
+            submitted.append(one)
     of_submission = {runs[0].folder.name: runs for runs in _configurations(submitted)}
     entries = [_entry(runs) for runs in of_submission.values()]
     ranked = []
@@ -89,7 +104,7 @@ def _configuration(one: _Submitted) -> str:
 
 def _entry(runs: list[_Submitted]) -> Entry:
     """What its records say, with the scores of the first: those of several are `_samples`'."""
-    (folder, result, task), run, cost = runs[0], runs[0].result.run, runs[0].result.cost
+    (folder, result, task, _), run, cost = runs[0], runs[0].result.run, runs[0].result.cost
     scores = {one.folder.name: _scores(one) for one in runs}
     of_runs = [
         EntryRun(
@@ -108,6 +123,7 @@ def _entry(runs: list[_Submitted]) -> Entry:
             for name in ("training_seconds", "evaluation_seconds")
         }
         cost = cost.model_copy(update=seconds)
+    checks = [one.checks for one in runs]
     # A record comes from anyone.
     given = run.arguments.get("task_options")
     given = [str(option) for option in given] if isinstance(given, list) else []
@@ -141,6 +157,9 @@ def _entry(runs: list[_Submitted]) -> Entry:
         status=result.status,
         error=result.error,
         submission=folder.name,
+        verified=all(one.verified for one in checks),
+        unchecked=list(dict.fromkeys(what for one in checks for what in one.unchecked)),
+        disclosure=next((one.disclosure for one in checks if one.disclosure), None),
     )
 
 
@@ -163,39 +182,45 @@ def _samples(scored: list[tuple[Entry, list[_Submitted]]]) -> list[tuple[Entry, 
     """Entries of one group with what says how far their scores would vary; of several runs, with the scores of all."""
     if scored and scored[0][0].over_folds:
         return [_of_folds(entry, runs) for entry, runs in scored]
-    # Other rows should not be: `disagreements` refuses them.
-    of_rows = defaultdict(list)
-    for entry, runs in scored:
-        prepared = []
-        for folder, result, task in runs:
-            rows = rows_of(folder / RESULT, result, task, "test")
-            with naming(folder):
-                prepared.append(Prepared.of(task, rows, entry.test if len(runs) > 1 else [entry.metric]))
-        for run, one in zip(runs, prepared, strict=True):
-            if one.sha256 != prepared[0].sha256:
-                raise SureError(f"{run.folder}: other utterances than {runs[0].folder}, of the same corpus.")
-        of_rows[prepared[0].sha256].append((entry, prepared))
+    runs_of = [
+        [Run(*run[:3], metrics=tuple(entry.test) if len(runs) > 1 else (entry.metric,)) for run in runs]
+        for entry, runs in scored
+    ]
+    following = iter(drawn([run for runs in runs_of for run in runs]))
     samples = []
-    for rows, members in of_rows.items():
-        sampling, draws = paired_draws([run for _, prepared in members for run in prepared])
-        following = iter(draws)
-        for entry, prepared in members:
-            drawn = [next(following) for _ in prepared]
-            of_mean = {name: np.mean([one[name] for one in drawn], axis=0) for name in drawn[0]}
-            values = {
-                name: [run.metrics[name][0].score(*run.metrics[name][1:]) for run in prepared] for name in of_mean
+    for (entry, all_runs), runs in zip(scored, runs_of, strict=True):
+        of_runs, whole = [], []
+        for run, submitted in zip(runs, all_runs, strict=True):
+            # None where predictions cannot be read.
+            if (one := next(following)) is None:
+                continue
+            with left_out():
+                # Other rows should not be: `disagreements` refuses them.
+                if of_runs and one.rows != of_runs[0].rows:
+                    raise SureError(f"{run.folder}: other utterances than {whole[0].folder}, of the same corpus.")
+                of_runs.append(one)
+                whole.append(submitted)
+        if not whole:
+            continue
+        if len(whole) < len(runs):
+            entry = _entry(whole)
+        first = of_runs[0]
+        of_mean = {name: np.mean([one.draws[name] for one in of_runs], axis=0) for name in first.draws}
+        values = {name: [one.values[name] for one in of_runs] for name in of_mean}
+        if len(whole) > 1:
+            test = {
+                name: EntryScore(
+                    **over_seeds(
+                        runs[0].task.metric_named(name), values[name], of_mean[name], first.sampling
+                    ).model_dump(),
+                    deviation=stdev(values[name]),
+                )
+                for name in entry.test
             }
-            if len(prepared) > 1:
-                test = {
-                    name: EntryScore(
-                        **over_seeds(prepared[0].metrics[name][0], values[name], of_mean[name], sampling).model_dump(),
-                        deviation=stdev(values[name]),
-                    )
-                    for name in entry.test
-                }
-                entry = entry.model_copy(update={"test": test})
-            sample = Sample.of_draws(rows, sampling, of_mean[entry.metric], values[entry.metric])
-            samples.append((entry, sample))
+            entry = entry.model_copy(update={"test": test})
+        samples.append(
+            (entry, Sample.of_draws(first.rows, first.sampling, of_mean[entry.metric], values[entry.metric]))
+        )
     return samples
 
 

@@ -1,6 +1,7 @@
 """Entries of a board: grouped with what they may be compared with, ranked, and in words."""
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -10,12 +11,16 @@ from pydantic import BaseModel
 
 from sure import registry
 from sure.leaderboard.comparison import Difference, Sample, compare
+from sure.leaderboard.disclosure import Disclosure
 from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score
 
 BOARD = Path("leaderboard")
 
 # Methods that leave the backbone as it is, with which others are compared.
 PROBES = ("weighted_sum_probe", "linear_probe")
+
+# In tables of more entries, which of them are better than which is not listed.
+MOST_COMPARED = 40
 
 
 class EntryScore(Score):
@@ -45,6 +50,8 @@ class Entry(BaseModel):
     difference: Difference | None
     # To the frozen probe of the same backbone in the table; None where there is none, and of probes.
     to_probe: Difference | None
+    # Submissions of the table that it is significantly better than; None in tables of many, and of failed runs.
+    better_than: list[str] | None = None
     task: str
     # Of several folds, of the fingerprints of all.
     fingerprint: str
@@ -72,6 +79,12 @@ class Entry(BaseModel):
     error: str | None
     # Of the first run.
     submission: str
+    # Of all runs: references are those of the task's manifest, and the budget was counted again; else self-reported.
+    verified: bool = False
+    # What could not be checked, in words, of any run.
+    unchecked: list[str] = []
+    # Of the first run that says anything.
+    disclosure: Disclosure | None = None
 
     @property
     def score(self) -> EntryScore | None:
@@ -208,16 +221,20 @@ def rank(group: list[Entry], samples: Mapping[str, Sample]) -> list[Entry]:
     worse = compared.value < 0 if scored[0].score.higher_is_better else compared.value > 0
     worse &= compared.significant
     ranks = [1 + int(row.sum()) if row[0] else 1 for row in worse]
+    of_rank, probes = Counter(ranks), _probes(scored)
     ranked = []
     for place, entry in enumerate(scored):
-        probe = _probe(entry, scored)
+        probe = None if entry.method.name in PROBES else probes.get(entry.backbone.model_dump_json())
         ranked.append(
             entry.model_copy(
                 update={
                     "rank": ranks[place],
-                    "tied": ranks.count(ranks[place]) > 1,
+                    "tied": of_rank[ranks[place]] > 1,
                     "difference": compared.of(place, 0) if place else None,
                     "to_probe": None if probe is None else compared.of(place, probe),
+                    "better_than": [scored[other].submission for other in worse[:, place].nonzero()[0]]
+                    if len(scored) <= MOST_COMPARED
+                    else None,
                 }
             )
         )
@@ -235,12 +252,16 @@ def better_on_validation(entry: Entry) -> tuple[float, str]:
     return -value if entry.score.higher_is_better else value, entry.submission
 
 
-def _probe(entry: Entry, scored: list[Entry]) -> int | None:
-    """Where among the entries the frozen probe of its backbone is, of several the best on validation."""
-    if entry.method.name in PROBES:
-        return None
-    probes = [place for place, one in enumerate(scored) if one.method.name in PROBES and one.backbone == entry.backbone]
-    return min(probes, key=lambda place: better_on_validation(scored[place]), default=None)
+def _probes(scored: list[Entry]) -> dict[str, int]:
+    """By backbone, as JSON, where its frozen probe is among the entries, of several the best on validation."""
+    of_backbones = defaultdict(list)
+    for place, entry in enumerate(scored):
+        if entry.method.name in PROBES:
+            of_backbones[entry.backbone.model_dump_json()].append(place)
+    return {
+        backbone: min(places, key=lambda place: better_on_validation(scored[place]))
+        for backbone, places in of_backbones.items()
+    }
 
 
 def _comparable(entry: Entry) -> tuple[str, str, str]:

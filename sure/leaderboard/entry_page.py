@@ -73,7 +73,6 @@ def write_pages(entries: Iterable[Entry], board: Path) -> list[Path]:
     Gives what was written. Raises `SureError` for a record, predictions or samples that cannot be read.
     """
     folder = Path(board) / "entries"
-    folder.mkdir(exist_ok=True)
     written, current = [], set()
     for entry in entries:
         path = Path(board) / entry_path(entry)
@@ -90,10 +89,13 @@ def write_pages(entries: Iterable[Entry], board: Path) -> list[Path]:
 
 def changed_pages(entries: Iterable[Entry], board: Path) -> Iterator[Path]:
     """Pages that are there and are not what `write_pages` writes. Raises `SureError` as it does."""
+    there = set((Path(board) / "entries").glob("*"))
     for entry in entries:
         path = Path(board) / entry_path(entry)
-        if path.is_file() and path.read_bytes() != f"{_mark(entry)}\n{page(entry, board)}".encode():
+        if path in there and path.read_bytes() != f"{_mark(entry)}\n{page(entry, board)}".encode():
             yield path
+        there.discard(path)
+    yield from sorted(there)
 
 
 def page(entry: Entry, board: Path) -> str:
@@ -142,25 +144,25 @@ def _environment() -> jinja2.Environment:
 
 @cache
 def _made_with() -> str:
-    folder = Path(__file__).parent
-    sources = [(folder / name).read_text(encoding="utf-8") for name in _SOURCES if (folder / name).exists()]
-    return json.dumps([sure.__version__, *sources])
+    sources = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
+    return hashlib.sha256(json.dumps([sure.__version__, *sources]).encode()).hexdigest()
 
 
 def _mark(entry: Entry) -> str:
     # Names of submissions end in hashes of their records, which have those of predictions and samples.
-    own = entry.model_dump_json(exclude={"rank", "tied", "difference", "to_probe"})
+    own = entry.model_dump_json(exclude={"rank", "tied", "difference", "to_probe", "better_than"})
     return f"{_MARK}{hashlib.sha256(f'{_made_with()}{own}'.encode()).hexdigest()} -->"
 
 
 def _first_line(path: Path) -> str:
-    with suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as file:
-        return file.readline().rstrip("\n")
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        return file.read(len(_MARK) + 100).partition(b"\n")[0].decode(errors="replace")
     return ""
 
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all; not forced onto the disk, which takes longer than all else, since it can be made again."""
+    path.parent.mkdir(exist_ok=True)
     whole = path.with_name(f".{path.name}")
     whole.write_text(text, encoding="utf-8", newline="\n")
     whole.replace(path)

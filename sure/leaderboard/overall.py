@@ -11,6 +11,7 @@ table counts where both are there and full fine-tuning is significantly better t
 the line would be noise.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -63,9 +64,13 @@ def overall(entries: Iterable[Entry]) -> list[Overall]:
             if entry.score:
                 systems[entry.backbone.model_dump_json(), entry.method.name].append(entry)
         chosen = {system: within(members) for system, members in systems.items()}
-        for system, members in systems.items():
-            rank = 1 + sum(other.rank < chosen[system].rank for other in chosen.values())
-            of_systems[system].append((rank, members, references(members[0], group)))
+        ranks = sorted(one.rank for one in chosen.values())
+        lines = {}
+        for (backbone, method), members in systems.items():
+            if backbone not in lines:
+                lines[backbone] = references(members[0], group)
+            rank = 1 + bisect_left(ranks, chosen[backbone, method].rank)
+            of_systems[backbone, method].append((rank, members, lines[backbone]))
     rows = [_of_system(tables) for tables in of_systems.values()]
     return sorted(rows, key=lambda row: (-row.tasks, row.mean_rank, row.backbone.name, row.method))
 

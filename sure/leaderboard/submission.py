@@ -1,23 +1,36 @@
-"""Submissions: a result record with its predictions, held to what the predictions say. Nothing is unpickled."""
+"""Submissions: a result record with its predictions, held to what the predictions say. Nothing is unpickled.
+
+All that is wrong with one is said at once, each fault with file, line and field.
+"""
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sure.errors import SureError
-from sure.record import RESULT, Result, Score, plugins, read_predictions
-from sure.record.samples import read_sample
+from sure.leaderboard import recount
+from sure.leaderboard.consistency import contradictions
+from sure.leaderboard.disclosure import SUBMISSION, Checks, Disclosure
+from sure.leaderboard.manifest import Manifest, differences, manifest_of
+from sure.record import DECISIVE, RESULT, Result, Score, plugins, read_predictions, untrusted
+from sure.record.samples import MOST_BYTES, read_sample
 from sure.task import Task, make_task
 from sure.task.scoring import Scored, interval, score_with_intervals
 
 # Rescoring on another machine may differ in the last digits of a float, not in more.
 TOLERANCE = 1e-6
 
+# What an `add` makes before it is whole.
+UNFINISHED = ".adding-"
+
 Rows = list[dict[str, Any]]
+
+_log = logging.getLogger(__name__)
 
 
 class Submission(NamedTuple):
@@ -26,82 +39,169 @@ class Submission(NamedTuple):
     folder: Path
     result: Result
     predictions: dict[str, Rows]
+    checks: Checks
 
 
 def folders(board: Path) -> list[Path]:
-    # Hidden ones are an `add` that was cut off, or what file managers leave.
+    """Those of submissions, by name. Hidden ones are an `add` that was cut off, or what file managers leave."""
+    return [path for path in _members(board) if path.is_dir() and not path.is_symlink()]
+
+
+def strays(board: Path) -> Iterator[str]:
+    """What else lies among submissions, in words."""
+    for path in _members(board):
+        if path.is_symlink() or not path.is_dir():
+            yield f"{path!s}: {'a link' if path.is_symlink() else 'a file'}, where submissions have a folder each."
+
+
+def _members(board: Path) -> list[Path]:
     return sorted((Path(board) / "submissions").glob("[!.]*"))
 
 
 def read(record: Path) -> Result:
-    """A record that does not contradict itself. Raises `SureError`."""
-    result = Result.read(record)
+    """A record that does not contradict itself. Raises one `SureError` with all that is wrong with it."""
+    content = untrusted.contents(record, untrusted.MOST_RECORD, "result record")
     try:
-        json.dumps(result.model_dump(), allow_nan=False)
-    except ValueError:
-        raise SureError(f"{record}: NaN or infinity stands where a number must.") from None
-    if result.status == "failed":
-        if result.scores or result.predictions:
-            raise SureError(f"{record}: a failed run has no scores and no predictions.")
-        return result
-    if result.cost is None or result.interval is None:
-        raise SureError(f"{record}: a complete run states its cost and how its intervals were made.")
-    for name, scores in result.scores.items():
-        if result.metric not in scores:
-            raise SureError(f"{record}: {name} has no {result.metric}, the metric that ranks.")
+        values = untrusted.parsed(untrusted.text(record, content))
+    except ValueError as error:
+        raise SureError(f"{record}: not JSON ({error}).") from None
+    faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_values(values)]
+    if faults:
+        raise SureError("\n".join(untrusted.first_of(faults, record)))
+    result = Result.read(record)
+    if faults := [f"{record}: {what}" for what in contradictions(result)]:
+        raise SureError("\n".join(faults))
     return result
 
 
-def check(folder: Path) -> Submission:
-    """Raises `SureError` where the folder is not exactly what `add` makes of its record."""
-    for path in (folder, *folder.glob("*")):
-        if path.is_symlink():
-            raise SureError(f"{path}: a submission holds files, not links.")
+def check(folder: Path, board: Path) -> Submission:
+    """Raises one `SureError` with all that keeps the folder from being what `add` makes of its record."""
+    faults = [f"{folder}: a link; a submission is a folder."] if folder.is_symlink() else []
     result = read(folder / RESULT)
-    named = {file.path for file in (*result.predictions.values(), *result.samples)}
-    extra = {path.name for path in folder.glob("*")} - {RESULT} - named
-    if extra:
-        raise SureError(f"{folder}: files that the record does not name: {', '.join(sorted(extra))}.")
+    faults += _faults_of_folder(folder, result)
     if folder.name != submission_name(result):
-        raise SureError(f"{folder}: its name should be {submission_name(result)}; the record or the name was changed.")
-    return Submission(folder, result, rescore(folder / RESULT, result))
+        faults.append(f"{folder}: its name should be {submission_name(result)}; the record or the name was changed.")
+    said = None
+    try:
+        said = Checks.of(folder)
+    except SureError as error:
+        faults.append(str(error))
+    try:
+        predictions, checks = examine(folder / RESULT, result, board, said and said.disclosure)
+    except SureError as error:
+        raise SureError("\n".join([*faults, str(error)])) from None
+    if said and (folder / SUBMISSION).exists():
+        if said.verified and not checks.verified:
+            faults.append(f"{folder / SUBMISSION}: verified: it is self-reported: {'; '.join(checks.unchecked)}.")
+        if unsaid := [what for what in checks.unchecked if what not in said.unchecked]:
+            faults.append(f"{folder / SUBMISSION}: unchecked: it does not say: {'; '.join(unsaid)}.")
+    if faults:
+        raise SureError("\n".join(faults))
+    return Submission(folder, result, predictions, checks)
+
+
+def examine(
+    record: Path, result: Result, board: Path, disclosure: Disclosure | None = None
+) -> tuple[dict[str, Rows], Checks]:
+    """The predictions by evaluation, and what could be checked of them and of the record.
+
+    Raises one `SureError` where they do not give the record's scores and intervals, where they are not of the
+    manifest's rows or references, and where its counts are not those of its configuration.
+    """
+    if result.status == "failed":
+        return {}, Checks(disclosure=disclosure, unchecked=["anything: the run failed"])
+    task, faults, unchecked = task_of(record, result), [], []
+    try:
+        predictions = rescore(record, result)
+    except SureError as error:
+        predictions = None
+        faults.append(str(error))
+    counted = recount.compared(result, task, record.parent)
+    faults += [f"{record}: {what}" for what in counted.faults]
+    unchecked += counted.unchecked
+    pinned, found = manifest_of(board, result)
+    faults += [f"{record}: {what}" for what in found]
+    if pinned is None:
+        unchecked.insert(0, "references: the board has no manifest of this corpus; they are the submitter's own")
+    else:
+        faults += _against(pinned, record, result, task, predictions)
+    if faults:
+        raise SureError("\n".join(faults))
+    return predictions, Checks(
+        disclosure=disclosure, verified=pinned is not None and counted.counted, unchecked=unchecked
+    )
+
+
+def _against(
+    pinned: Manifest, record: Path, result: Result, task: Task, predictions: dict[str, Rows] | None
+) -> Iterator[str]:
+    for what in pinned.contradictions(result):
+        yield f"{record}: {what}"
+    for name, (split, _) in task.evaluations().items():
+        try:
+            rows = predictions[name] if predictions else _rows(record, result, name)
+        except (SureError, KeyError):
+            # It has been said.
+            continue
+        path = record.parent / result.predictions[name].path
+        yield from untrusted.first_of([f"{path}{what}" for what in differences(pinned, split, rows)], path)
 
 
 def rescore(record: Path, result: Result) -> dict[str, Rows]:
-    """The predictions by evaluation. Raises `SureError` where they do not give the record's scores and intervals.
+    """The predictions by evaluation.
 
-    Intervals of earlier records were made in another way and are not compared: no board shows them (`score`).
+    Raises one `SureError` with all in which they do not give the record's scores and intervals. Intervals of earlier
+    records were made in another way and are not compared: no board shows them (`score`).
     """
     if result.status == "failed":
         return {}
-    task = task_of(record, result)
+    task, faults = task_of(record, result), []
     if result.metric != task.metric:
-        raise SureError(f"{record}: {result.metric} does not rank {task.name}; {task.metric} does.")
+        faults.append(f"{record}: metric: {result.metric} does not rank {task.name}; {task.metric} does.")
+    expected = set(task.evaluations())
     for what, by_name in (("scores", result.scores), ("predictions", result.predictions)):
-        if set(by_name) != set(task.evaluations()):
-            raise SureError(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(task.evaluations())}.")
-    predictions = {name: rows_of(record, result, task, name) for name in sorted(result.predictions)}
-    scored = score(record, result, task, predictions)
+        if set(by_name) != expected:
+            faults.append(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(expected)}.")
+    predictions, scored = {}, {}
+    for name in sorted(expected & set(result.predictions)):
+        try:
+            predictions[name] = rows_of(record, result, task, name)
+            scored |= score(record, result, task, {name: predictions[name]})
+        except SureError as error:
+            faults.append(str(error))
     for name, of in scored.items():
-        _compare(record, name, result.scores[name], of.scores, with_intervals=not result.made_earlier)
-    if not result.made_earlier and result.interval != interval(scored):
-        raise SureError(f"{record}: interval is {result.interval!r}; its predictions give {interval(scored)!r}.")
-    said = {str(row["id"]) for row in predictions["test"]}
+        if name in result.scores:
+            claimed, with_intervals = result.scores[name], not result.made_earlier
+            faults += [f"{record}: {what}" for what in _unlike(name, claimed, of.scores, with_intervals)]
+    if set(scored) == expected and not result.made_earlier and result.interval != interval(scored):
+        faults.append(f"{record}: interval is {result.interval!r}; its predictions give {interval(scored)!r}.")
+    said = {str(row["id"]) for row in predictions.get("test", [])}
     for sample in result.samples:
-        read_sample(record.parent, sample)
-        if sample.id not in said:
-            raise SureError(f"{record}: the sample {sample.id!r} is of no test utterance.")
+        try:
+            read_sample(record.parent, sample)
+        except SureError as error:
+            faults.append(str(error))
+        if said and sample.id not in said:
+            faults.append(f"{record}: the sample {sample.id!r} is of no test utterance.")
+    if faults:
+        raise SureError("\n".join(faults))
     return predictions
 
 
 def rows_of(record: Path, result: Result, task: Task, evaluation: str) -> Rows:
     """What was predicted. Raises `SureError` where it is not there or has been changed, and for rows that are none."""
+    rows = _rows(record, result, evaluation)
+    path = record.parent / result.predictions[evaluation].path
+    if faults := list(_faults_of_rows(path, rows, *_expected_rows(result, task, evaluation))):
+        raise SureError("\n".join(untrusted.first_of(faults, path)))
+    return rows
+
+
+def _rows(record: Path, result: Result, evaluation: str) -> Rows:
     file = result.predictions.get(evaluation)
     if file is None:
         raise SureError(f"{record}: no predictions of {evaluation}.")
-    rows = read_predictions(record.parent, file)
-    _check_rows(record.parent / file.path, rows, *_expected_rows(result, task, evaluation))
-    return rows
+    return read_predictions(record.parent, file)
 
 
 def score(record: Path, result: Result, task: Task, predictions: dict[str, Rows]) -> dict[str, Scored]:
@@ -118,21 +218,56 @@ def naming(path: Path) -> Iterator[None]:
     """Lets errors about prediction rows, which come from anyone, name their file."""
     try:
         yield
-    except (SureError, TypeError) as error:
+    except (SureError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise SureError(f"{path}: {error}") from None
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Names what is wrong with a submission, which does not take a board from all others, and goes on."""
+    try:
+        yield
+    except SureError as error:
+        _log.warning("Left out: %s", error)
 
 
 def disagreements(submissions: list[Submission]) -> Iterator[str]:
     """The same run twice, and submissions that were scored on other utterances or references of the same corpus."""
     for number, one in enumerate(submissions):
         for other in submissions[:number]:
-            if one.result.run == other.result.run:
+            if same_run(one.result, other.result):
                 yield f"{one.folder}: the same run as {other.folder}."
             if _corpus(one) == _corpus(other) and any(
                 _references(rows) != _references(other.predictions.get(split, rows))
                 for split, rows in one.predictions.items()
             ):
-                yield f"{one.folder}: other utterances or references than {other.folder}, of the same corpus."
+                # Which of two is wrong, nobody can say but a manifest.
+                yield (
+                    f"{one.folder} and {other.folder}: other utterances or references than one another, of the same "
+                    "corpus; a manifest of it tells whose are wrong (`sure leaderboard manifest`)."
+                )
+
+
+def same_run(one: Result, other: Result) -> bool:
+    """Whether a board that has the one has the other: all that decides scores is the same, and so is where it ran.
+
+    Where it ran elsewhere, with other predictions, it is another run. Folders and logs make none.
+    """
+    if _decisive(one) != _decisive(other):
+        return False
+    if one.status == "failed" or other.status == "failed":
+        return True
+    return one.predictions == other.predictions or _place(one) == _place(other)
+
+
+def _decisive(result: Result) -> dict[str, Any]:
+    run = result.run
+    arguments = {name: run.arguments.get(name) for name in DECISIVE}
+    return run.model_dump(mode="json", exclude={"arguments"}) | {"arguments": arguments}
+
+
+def _place(result: Result) -> tuple[Any, ...]:
+    return result.cost.device, result.cost.processes, result.provenance.versions, result.provenance.platform
 
 
 def submission_name(result: Result) -> str:
@@ -141,6 +276,17 @@ def submission_name(result: Result) -> str:
     content = json.dumps(result.model_dump(mode="json"), sort_keys=True)
     parts = [run.task, run.backbone.name, run.method.name, f"seed{run.seed}"]
     return "--".join([*map(file_name, parts), hashlib.sha256(content.encode()).hexdigest()[:8]])
+
+
+def runs_like(result: Result, board: Path) -> dict[Path, Result]:
+    """The submissions of the same run, by folder: only those whose names say as much of it are read."""
+    said, _, _ = submission_name(result).rpartition("--")
+    alike = {}
+    for folder in sorted((Path(board) / "submissions").glob(f"{said}--*")):
+        # `validate` says what is wrong with one that cannot be read.
+        with suppress(SureError):
+            alike[folder] = read(folder / RESULT)
+    return {folder: other for folder, other in alike.items() if same_run(other, result)}
 
 
 def file_name(text: str) -> str:
@@ -157,6 +303,21 @@ def task_of(record: Path, result: Result) -> Task:
         raise SureError(f"{record}: {error}") from None
 
 
+def _faults_of_folder(folder: Path, result: Result) -> Iterator[str]:
+    """Links, pipes, folders, files that are too large, and those that nobody asked for."""
+    most = {RESULT: untrusted.MOST_RECORD, SUBMISSION: untrusted.MOST_RECORD, recount.WEIGHTS: untrusted.MOST_WEIGHTS}
+    most |= {file.path: untrusted.MOST_PREDICTIONS for file in result.predictions.values()}
+    most |= {sample.path: MOST_BYTES for sample in result.samples}
+    extra = []
+    for path in sorted(folder.iterdir()):
+        if path.name not in most:
+            extra.append(path.name)
+        elif fault := untrusted.file_fault(path, most[path.name], "file of a submission"):
+            yield fault
+    if extra:
+        yield f"{folder}: files that the record does not name: {', '.join(map(ascii, extra))}."
+
+
 def _expected_rows(result: Result, task: Task, evaluation: str) -> tuple[int, str]:
     """How many rows an evaluation has, and of what."""
     data = result.run.data
@@ -166,30 +327,30 @@ def _expected_rows(result: Result, task: Task, evaluation: str) -> tuple[int, st
     return (data.splits[split].utterances if split in data.splits else 0), "utterances"
 
 
-def _check_rows(path: Path, rows: Rows, expected: int, of: str) -> None:
+def _faults_of_rows(path: Path, rows: Rows, expected: int, of: str) -> Iterator[str]:
+    lines: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or not {"id", "prediction", "reference"} <= set(row):
-            raise SureError(f"{path}, line {number}: a row needs id, prediction and reference.")
+            yield f"{path}, line {number}: a row needs id, prediction and reference."
+            continue
+        if (first := lines.setdefault(str(row["id"]), number)) != number:
+            yield f"{path}, line {number}, id: {row['id']!r} is the same id twice, first in line {first}."
     if len(rows) != expected:
-        raise SureError(f"{path}: {len(rows)} predictions for {expected} {of}.")
-    if not rows or len({str(row["id"]) for row in rows}) != len(rows):
-        raise SureError(f"{path}: no prediction, or the same id twice.")
+        yield f"{path}: {len(rows)} predictions for {expected} {of}."
+    if not rows:
+        yield f"{path}: no prediction."
 
 
-def _compare(
-    record: Path, split: str, claimed: dict[str, Score], scores: dict[str, Score], *, with_intervals: bool
-) -> None:
+def _unlike(split: str, claimed: dict[str, Score], scores: dict[str, Score], with_intervals: bool) -> Iterator[str]:
     if set(claimed) != set(scores):
-        raise SureError(f"{record}: {split} has the metrics {sorted(claimed)}; expected {sorted(scores)}.")
-    for metric, score in scores.items():
-        for field, value in score:
+        yield f"{split} has the metrics {sorted(claimed)}; expected {sorted(scores)}."
+    for metric in sorted(set(claimed) & set(scores)):
+        for field, value in scores[metric]:
             if not with_intervals and field in ("low", "high", "method"):
                 continue
             given = getattr(claimed[metric], field)
             if given != value and not (isinstance(value, float) and abs(given - value) <= TOLERANCE):
-                raise SureError(
-                    f"{record}: {split} {metric}, {field}: the record says {given}, its predictions give {value}."
-                )
+                yield f"{split} {metric}, {field}: the record says {given}, its predictions give {value}."
 
 
 def _corpus(submission: Submission) -> tuple[str, str]:

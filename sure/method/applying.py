@@ -17,7 +17,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from sure import registry
@@ -28,6 +28,7 @@ from sure.method.composition import PLUS, ComposedTuner, Composition, refuse_par
 from sure.method.linear import LINEAR_ROLES
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
+from sure.record.allowance import parameters_of
 
 # What PEFT calls its two files.
 CONFIG, WEIGHTS = CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -151,6 +152,11 @@ def setting(name: str, config: peft.PeftConfig) -> str | None:
         if (value := getattr(holder, own, None)) is not None:
             said.append(f"{option}={value}")
     return ", ".join(said) or None
+
+
+def tensors(model: peft.PeftModel) -> dict[str, Tensor]:
+    """What is saved of an adapter, by the names that it has in the file."""
+    return peft.get_peft_model_state_dict(model, save_embedding_layers=False)
 
 
 def part_parameters(model: peft.PeftModel) -> dict[str, int]:
@@ -322,9 +328,8 @@ def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None
 def read_config(folder: Path) -> peft.PeftConfig:
     """The configuration of an adapter that was saved. Raises `SureError` where there is none that PEFT can read."""
     path = Path(folder) / CONFIG
-    registry.import_all("method")
     try:
-        config = _from_json(json.loads(path.read_text(encoding="utf-8")), path)
+        config = config_of(json.loads(path.read_text(encoding="utf-8")), path)
     except OSError as error:
         raise SureError(f"{path}: {error.strerror}. An adapter's folder has it.") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -333,8 +338,13 @@ def read_config(folder: Path) -> peft.PeftConfig:
     return config
 
 
-def _from_json(values: dict[str, Any], path: Path) -> peft.PeftConfig:
-    """A configuration as PEFT writes it; of a composition its parts are such ones too."""
+def config_of(values: dict[str, Any], path: Path) -> peft.PeftConfig:
+    """A configuration as PEFT writes it into files and SURE into records; of a composition its parts are such ones too.
+
+    `path` is where it says so. Raises `SureError`, and `KeyError` and the like for what is no configuration.
+    """
+    registry.import_all("method")
+    values = dict(values)
     kind = values.pop("peft_type")
     # Ours had their bare names in 0.1.0, and the prefixes that PEFT has are of another kind.
     if f"{TYPE_PREFIX}{kind}" in PEFT_TYPE_TO_CONFIG_MAPPING and "target_modules" in values:
@@ -344,7 +354,7 @@ def _from_json(values: dict[str, Any], path: Path) -> peft.PeftConfig:
     if kind.startswith(TYPE_PREFIX):
         values = {name: registry.checked(f"{path}: {name}", value, kinds[name]) for name, value in values.items()}
     if issubclass(chosen, Composition):
-        values["parts"] = {name: _from_json(part, path) for name, part in values["parts"].items()}
+        values["parts"] = {name: config_of(part, path) for name, part in values["parts"].items()}
     return chosen.from_peft_type(peft_type=kind, **values)
 
 
@@ -411,7 +421,7 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
     """Options with the largest values of the method's dimensions that a budget allows."""
-    allowed = fitting.parameters_of(budget, _size(backbone))
+    allowed = parameters_of(budget, _size(backbone))
     if not dimensions(name):
         _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
         return options
@@ -439,7 +449,7 @@ def fit(
     sizes, count = _sizes(name, backbone, options)
     fitted: list[dict[str, int] | fitting.OutOfReach] = []
     for budget in budgets:
-        allowed = fitting.parameters_of(budget, _size(backbone))
+        allowed = parameters_of(budget, _size(backbone))
         try:
             size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
             fitted.append({chosen: size})
@@ -479,7 +489,7 @@ def _fit_parts(
     )
 
     def fitted(budget: str | float) -> dict[str, int] | fitting.OutOfReach:
-        allowed = fitting.parameters_of(budget, _size(backbone))
+        allowed = parameters_of(budget, _size(backbone))
         left, found = allowed - taken, {}
         for turn, (part, chosen) in enumerate(free.items()):
             share = left // (len(free) - turn)

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
@@ -13,25 +12,9 @@ from sure.errors import SureError
 # keeps for a backward pass what further ones share.)
 FEW, _MORE = 2, 3
 
-_UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
-
 
 class OutOfReach(SureError):
     """A method has no setting for a budget."""
-
-
-def parameters_of(budget: str | float, backbone: int) -> int:
-    """Parameters that a budget allows: a share of the backbone's (`1%`), or a number (`0.9M`, `900k`, `900000`).
-
-    Raises `SureError` for anything else.
-    """
-    number = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG%]?)", str(budget))
-    if not number or not float(number[1]):
-        raise SureError(
-            f"budget={budget}: give a share of the backbone's parameters, such as 1%, or a number, such as 0.9M."
-        )
-    value, unit = float(number[1]), number[2]
-    return int(value / 100 * backbone if unit == "%" else value * _UNITS[unit])
 
 
 def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], int], what: str) -> int:

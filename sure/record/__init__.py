@@ -5,6 +5,7 @@ Its JSON Schema is generated from these classes (`leaderboard/schema.json`); rea
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sure.errors import SureError
 from sure.files import write_atomically
+from sure.record import untrusted
 from sure.registry import Kind
 
 SCHEMA_VERSION = 1
@@ -19,6 +21,9 @@ SCHEMA_VERSION = 1
 # What a run leaves in its folder: its record, and before that what runs.
 RESULT = "result.json"
 RUN = "run.json"
+
+# No page, no script and nothing that is unpickled.
+PREDICTIONS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}\.jsonl")
 
 # What of a run's arguments decides its scores, beside what it names by itself: task, backbone, method and seed.
 DECISIVE_OF_TRAINER = (
@@ -337,16 +342,9 @@ def read_predictions(folder: Path, file: PredictionsFile) -> list[dict[str, Any]
     path = Path(folder) / file.path
     if path.name != file.path:
         raise SureError(f"{folder}: the predictions file must lie beside its record, not at {file.path!r}.")
-    if not path.is_file():
-        raise SureError(f"{path}: no such predictions file.")
-    content = path.read_bytes()
+    if not PREDICTIONS_NAME.fullmatch(file.path):
+        raise SureError(f"{folder}: {file.path!r} is no name of a predictions file, such as predictions-test.jsonl.")
+    content = untrusted.contents(path, untrusted.MOST_PREDICTIONS, "predictions file")
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise SureError(f"{path}: its SHA-256 is not the one in the record; it was changed after the run.")
-    rows = []
-    # Not splitlines: JSON strings may hold other line separators than the newline.
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise SureError(f"{path}, line {number}: not JSON ({error}).") from None
-    return rows
+    return untrusted.rows(path, content)

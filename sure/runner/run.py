@@ -20,7 +20,7 @@ from transformers import set_seed
 from sure import budget, registry
 from sure.backbone import loading
 from sure.corpus import cache
-from sure.corpus.folders import SYNTHETIC_MARKER
+from sure.corpus.folders import is_synthetic
 from sure.errors import SureError
 from sure.files import locked, write_atomically, writing
 from sure.method import applying
@@ -45,14 +45,8 @@ from sure.record.provenance import device_name, now, provenance
 from sure.record.samples import write_samples
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
-from sure.runner.folder import (
-    as_json,
-    complete_or_prepared,
-    failure_recorded,
-    newest_checkpoint,
-    refuse_other_plugins,
-    stopped_early,
-)
+from sure.runner.checkpoints import newest_checkpoint, stopped_early
+from sure.runner.folder import as_json, complete_or_prepared, failure_recorded, refuse_other_plugins
 from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, Pause, Paused, callbacks, refuse_unusable, steps
 from sure.task import Task
@@ -360,11 +354,9 @@ def _figures(result: Result) -> dict[str, float]:
 
 
 def _data(run: RunArguments, task: Task, splits: DatasetDict, fingerprint: str) -> Data:
-    folder = Path(run.data_dir)
     return Data(
         fingerprint=fingerprint,
-        # Some tasks take a part of a corpus too, such as one language.
-        synthetic=any((place / SYNTHETIC_MARKER).exists() for place in (folder, folder.resolve().parent)),
+        synthetic=is_synthetic(Path(run.data_dir)),
         splits={
             name: SplitSize(
                 utterances=len(split),

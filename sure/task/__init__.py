@@ -122,6 +122,14 @@ class Task(ABC):
         A row has `id`, `prediction`, and where the utterance has them `speaker` and `reference`.
         """
 
+    def references(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the corpus knows of each row that `predict` gives for a split, `rows` being all of its utterances.
+
+        With `id`, `reference` and, where they are known, `speaker` and `test_speaker`, as `predict` has them. Raises
+        `SureError` where a task does not say it.
+        """
+        raise SureError(f"{self.name} does not say its references without predictions.")
+
     def compared(self, row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
         """A row that `predict` gives for a new recording, with how it compares with the row of the first one."""
         return row

@@ -143,6 +143,16 @@ class ClassificationTask(TaskWithHead):
             predictions.append({key: value for key, value in prediction.items() if value is not None})
         return predictions
 
+    def references(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": row["id"],
+                "speaker": row.get("speaker"),
+                "reference": self._one_or_all({column: row[column] for column in self.label_columns}),
+            }
+            for row in rows
+        ]
+
     def _few(self, rows: "Dataset") -> "Dataset":
         """So many `shots` of each class among `rows`."""
         from datasets import Dataset

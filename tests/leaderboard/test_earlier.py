@@ -17,7 +17,7 @@ def known_task(monkeypatch):
 
 
 def test_a_record_without_plug_ins_keeps_the_name_that_it_had_before_there_were_any(tmp_path):
-    record = write_record(tmp_path, failed=True)
+    record = write_record(tmp_path, backbone="tiny", failed=True)
     assert submission_name(Result.read(record)) == "three_emotions--tiny--lora--seed0--9e821093"
     assert "plugins" not in json.loads(record.read_text())["run"]
 

@@ -13,6 +13,7 @@ from sure import leaderboard, registry
 from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
 from sure.leaderboard.entries import Entry, EntryRun, EntryScore, rank, rank_label
+from sure.leaderboard.views import Filters
 from sure.record import BackboneInfo, Cost, MethodInfo, Result, write_predictions
 from sure.task.classification import ClassificationTask
 from sure.task.scoring import interval, score_with_intervals
@@ -47,7 +48,7 @@ def write_record(
     folder,
     *,
     method="lora",
-    backbone="tiny",
+    backbone="lab/tiny",
     right=0.8,
     parameters=1000,
     seed=0,
@@ -323,7 +324,12 @@ def test_task_options_are_shown_where_they_differ(tmp_path):
 def test_a_record_is_added_once(tmp_path, caplog):
     record = write_record(tmp_path / "run")
     first = leaderboard.add(record, tmp_path / "board")
-    assert sorted(path.name for path in first.iterdir()) == ["result.json", "test.jsonl", "validation.jsonl"]
+    assert sorted(path.name for path in first.iterdir()) == [
+        "result.json",
+        "submission.json",
+        "test.jsonl",
+        "validation.jsonl",
+    ]
     before = first.stat().st_mtime_ns
     assert leaderboard.add(record.parent, tmp_path / "board") == first
     assert "is on the board already" in caplog.text
@@ -400,9 +406,7 @@ def test_a_record_that_does_not_hold_is_refused(tmp_path, tamper, message):
     assert not list((tmp_path / "board").glob("submissions/*"))
 
 
-@pytest.mark.parametrize(
-    "name", ["../../../escaped", "facebook/wav2vec2-base", "..", "/etc/x", "a\0b", ".hidden", "語"]
-)
+@pytest.mark.parametrize("name", ["../../../escaped", "facebook/wav2vec2-base", "..", "/etc/x", ".hidden", "語"])
 def test_no_name_leads_out_of_the_board(tmp_path, name):
     board = tmp_path / "board"
     folder = leaderboard.add(write_record(tmp_path / "run", backbone=name, method=name, failed=True), board)
@@ -454,7 +458,9 @@ def test_a_rebuild_is_byte_identical(tmp_path):
         leaderboard.add(write_record(tmp_path / method, method=method, right=right), board)
     leaderboard.add(write_record(tmp_path / "failed", method="ia3", failed=True), board)
     files = leaderboard.build(board)
-    assert {file.name for file in files} == {"leaderboard.json", "schema.json", "index.html", "three_emotions.svg"}
+    beside = {"leaderboard.json", "schema.json", "index.html", "three_emotions.svg"}
+    assert {file.name for file in files if file.parent == board} == beside
+    assert sum(file.parent == board / "entries" for file in files) == 3
     before = {file: file.read_bytes() for file in files}
     leaderboard.build(board)
     assert {file: file.read_bytes() for file in files} == before
@@ -472,13 +478,20 @@ def test_an_empty_board_says_how_to_add(tmp_path):
 def test_an_unknown_task_lists_those_on_the_board(tmp_path):
     leaderboard.add(write_record(tmp_path / "run", failed=True), tmp_path)
     with pytest.raises(SureError, match=r"Did you mean 'three_emotions'\? Choose one of: three_emotions\."):
-        leaderboard.show(tmp_path, task="three_emotion")
-    assert "lora" in leaderboard.show(tmp_path, task="three_emotions")
+        leaderboard.show(tmp_path, Filters(task=["three_emotion"]))
+    assert "lora" in leaderboard.show(tmp_path, Filters(task=["three_emotions"]))
 
 
-def test_text_from_a_record_does_not_steer_the_terminal(tmp_path):
-    leaderboard.add(write_record(tmp_path / "run", backbone="\x1b[2Jx", failed=True), tmp_path)
-    assert "\x1b" not in leaderboard.show(tmp_path)
+def test_text_from_a_record_does_not_steer_the_terminal(tmp_path, caplog):
+    """Nor does one that came by another way than `add`, which refuses it, take the board from the others."""
+    record = write_record(tmp_path / "run", backbone="\x1b[2Jx", failed=True)
+    shutil.copytree(record.parent, tmp_path / "submissions" / "it")
+    leaderboard.add(write_record(tmp_path / "other", failed=True), tmp_path)
+    shown = leaderboard.show(tmp_path)
+    assert "\x1b" not in shown
+    assert "lora" in shown
+    assert "Left out:" in caplog.text
+    assert "run.backbone.name: it has the character U+001B" in caplog.text
 
 
 def test_the_published_schema_is_the_generated_one_and_accepts_a_record(tmp_path):

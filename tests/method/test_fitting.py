@@ -7,7 +7,8 @@ from sure.budget import budget
 from sure.errors import SureError
 from sure.heads import ClassificationHead
 from sure.method import applying
-from sure.method.fitting import interpolated, largest_within, parameters_of
+from sure.method.fitting import interpolated, largest_within
+from sure.record.allowance import parameters_of
 
 
 @pytest.mark.parametrize(

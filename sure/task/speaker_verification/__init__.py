@@ -221,21 +221,27 @@ class SpeakerVerificationTask(TaskWithHead):
         scores = cosines(embeddings, sides)
         if self._cohort is not None:
             scores = normalised(scores, sides, *nearest_scores(embeddings, self._cohort))
+        return [
+            known | {"prediction": round(float(score), 8)}
+            for known, score in zip(self.references(rows), scores, strict=True)
+        ]
+
+    def references(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        speakers = {row["id"]: row["speaker"] for row in rows}
         seen: Counter[str] = Counter()
-        predictions = []
-        for (enrolment, test, label), places, score in zip(trials, sides, scores, strict=True):
+        references = []
+        for enrolment, test, label in self._trials.get(rows[0].get("split"), []):
             identity = f"{enrolment} {test}"
             seen[identity] += 1
-            predictions.append(
+            references.append(
                 {
                     "id": identity if seen[identity] == 1 else f"{identity} #{seen[identity]}",
-                    "speaker": rows[places[0]]["speaker"],
-                    "test_speaker": rows[places[1]]["speaker"],
+                    "speaker": speakers[enrolment],
+                    "test_speaker": speakers[test],
                     "reference": label,
-                    "prediction": round(float(score), 8),
                 }
             )
-        return predictions
+        return references
 
     def compared(self, row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
         """Adds `cosine_with_first`, of both embeddings."""

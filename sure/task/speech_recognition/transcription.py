@@ -95,6 +95,9 @@ class TranscriptionTask(Task):
             predictions.append({key: value for key, value in prediction.items() if value is not None})
         return predictions
 
+    def references(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{"id": row["id"], "speaker": row.get("speaker"), "reference": row.get("text")} for row in rows]
+
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """The texts. Raises `SureError` for what is no text, naming the row."""
         for row in rows:

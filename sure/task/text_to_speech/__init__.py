@@ -208,6 +208,9 @@ class TextToSpeechTask(Task):
             predictions[-1]["prediction"] = measures
         return predictions
 
+    def references(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{"id": row["id"], "speaker": row["speaker"], "reference": row["text"]} for row in rows]
+
     def speech(self, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The waveforms, each of shape (samples,), without what follows their ends."""
         return [output[output >= -1.0] for output in outputs]

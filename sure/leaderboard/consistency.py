@@ -1,0 +1,89 @@
+"""In what a record contradicts itself, or says what no run can: without its predictions, and without counting anew."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from sure.record import Cost, Result
+
+# Of a share that was computed from two counts.
+_ROUNDING = 1e-9
+
+
+def contradictions(result: Result) -> Iterator[str]:
+    """Each as `field: what is wrong`."""
+    run = result.run
+    if not re.fullmatch("[0-9a-f]{64}", run.data.fingerprint):
+        yield f"run.data.fingerprint: {run.data.fingerprint[:80]!r} is no SHA-256."
+    if not 0 <= run.seed < 2**32:
+        yield f"run.seed: {run.seed} is not from 0 to 2^32 - 1."
+    for name, split in run.data.splits.items():
+        if split.utterances < 1 or split.seconds <= 0:
+            yield f"run.data.splits.{name}: {split.utterances} utterances of {split.seconds:g} s."
+        if split.speakers is not None and not 1 <= split.speakers <= split.utterances:
+            yield f"run.data.splits.{name}.speakers: {split.speakers} of {split.utterances} utterances."
+    yield from _times(result)
+    if result.status == "failed":
+        if result.scores or result.predictions:
+            yield "status: a failed run has no scores and no predictions."
+        return
+    if result.error is not None:
+        yield "error: a complete run has none."
+    if result.cost is None or result.interval is None:
+        yield "cost: a complete run states its cost and how its intervals were made."
+    elif set(result.interval.resampled) != set(result.scores):
+        yield f"interval.resampled: of {sorted(result.interval.resampled)}; scores are of {sorted(result.scores)}."
+    if not {"validation", "test"} <= set(result.scores):
+        yield f"scores: of {sorted(result.scores)}; expected ['test', 'validation'] at least."
+    for name, scores in result.scores.items():
+        if result.metric not in scores:
+            yield f"scores.{name}: it has no {result.metric}, the metric that ranks."
+        for metric, score in scores.items():
+            if not score.low <= score.value + _ROUNDING or not score.value <= score.high + _ROUNDING:
+                yield f"scores.{name}.{metric}: {score.value} is not within its interval, {score.low} to {score.high}."
+    if result.cost is not None:
+        for what in _of_cost(result.cost):
+            yield f"cost.{what}"
+
+
+def _times(result: Result) -> Iterator[str]:
+    moments = []
+    for name in ("started", "finished"):
+        said = getattr(result.provenance, name)
+        try:
+            moments.append(datetime.fromisoformat(said))
+        except ValueError:
+            yield f"provenance.{name}: {said[:80]!r} is no time in ISO 8601."
+    if len(moments) == 2 and (moments[0].tzinfo is None) == (moments[1].tzinfo is None) and moments[1] < moments[0]:
+        yield "provenance.finished: it finished before it started."
+
+
+def _of_cost(cost: Cost) -> Iterator[str]:
+    """Each as the field of the cost and what is wrong."""
+    for name in ("total_parameters", "trainable_parameters", "adapter_bytes", "macs_per_second", "steps", "processes"):
+        if (value := getattr(cost, name)) < 1:
+            yield f"{name}: {value}; no complete run has less than 1."
+    for name in ("head_parameters", "training_seconds", "evaluation_seconds", "samples_per_second", "epochs"):
+        if (value := getattr(cost, name)) < 0:
+            yield f"{name}: {value} is below 0."
+    for name, value in cost.part_parameters.items():
+        if value < 0:
+            yield f"part_parameters.{name}: {value} is below 0."
+    trainable, head, total = cost.trainable_parameters, cost.head_parameters, cost.total_parameters
+    if not head <= trainable <= total:
+        yield f"trainable_parameters: {trainable:,} are not from {head:,} of the head to {total:,} in all."
+    else:
+        shares = {
+            "trainable_share": (trainable, total),
+            "trainable_share_without_head": (trainable - head, total - head),
+        }
+        for name, (part, whole) in shares.items():
+            share = part / whole if whole else 0.0
+            if abs(getattr(cost, name) - share) > _ROUNDING:
+                yield f"{name}: {getattr(cost, name)}; {part:,} of {whole:,} are {share}."
+    if cost.memory is not None:
+        memory = cost.memory
+        if not 0 < memory.mean <= memory.maximum or not 0 < memory.percentile_99 <= memory.maximum:
+            yield f"memory: mean {memory.mean:,}, 99th percentile {memory.percentile_99:,}, maximum {memory.maximum:,}."
+    if cost.cached is not None and cost.cached.seconds < 0:
+        yield f"cached.seconds: {cost.cached.seconds} is below 0."

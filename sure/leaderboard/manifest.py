@@ -1,0 +1,168 @@
+"""Manifests: which rows a corpus' splits have, and a hash of what is known of each, by which submissions are held.
+
+`manifests/<task>-<fingerprint>.json` of a board, made from the corpus by who has it (`sure leaderboard manifest`). The
+hashes pin references; they hide none, since labels are few and easily guessed.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sure.corpus import cache
+from sure.corpus.folders import is_synthetic
+from sure.errors import SureError
+from sure.files import write_atomically
+from sure.record import Result
+from sure.task import Task
+
+SCHEMA_VERSION = 1
+
+# What a prediction row has from the corpus; intervals are drawn over the speakers.
+_KNOWN = ("reference", "speaker", "test_speaker")
+
+_OF_SHOTS = ("shots", "draw")
+
+
+class Manifest(BaseModel):
+    """Of a corpus as a task reads it, whose fingerprint is that of the records."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    task: str
+    fingerprint: str
+    synthetic: bool
+    # Of the task, what of it was chosen; without shots, which change no split that is scored.
+    options: dict[str, Any]
+    # The label map of tasks that classify.
+    labels: list[str] | dict[str, list[str]] | None
+    # Utterances by split.
+    splits: dict[str, int]
+    # By scored split, by id of a prediction row: SHA-256 of what is known of it.
+    rows: dict[str, dict[str, str]]
+
+    @classmethod
+    def of(cls, task: Task, data_dir: Path, cache_dir: Path | None = None) -> "Manifest":
+        """Reads the whole corpus. Raises `SureError` as `Task.load`, and where a task cannot say its references."""
+        data_dir = Path(data_dir)
+        splits = task.load(data_dir)
+        decoded = cache.decode(splits, cache_dir=cache_dir, max_seconds=None, workers=None)
+        scored = {split for split, _ in task.evaluations().values()}
+        return cls(
+            task=task.name,
+            fingerprint=cache.fingerprint(decoded, task.trials),
+            synthetic=is_synthetic(data_dir),
+            options=_chosen(task),
+            labels=getattr(task, "labels", None) or None,
+            splits={name: len(split) for name, split in splits.items()},
+            rows={
+                name: {str(row["id"]): row_hash(row) for row in task.references(list(splits[name]))}
+                for name in sorted(scored)
+            },
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Raises `SureError` naming the file and every wrong field."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+            raise SureError(f"{path} is not a manifest of schema version {SCHEMA_VERSION}: {wrong}.") from None
+
+    def write(self, board: Path) -> Path:
+        """Where a board looks for it."""
+        path = Path(board) / "manifests" / f"{self.task}-{self.fingerprint[:8]}.json"
+        write_atomically(path, json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n")
+        return path
+
+    def contradictions(self, result: Result) -> Iterator[str]:
+        """In what a record says something else of this corpus, each as `field: what`."""
+        data = result.run.data
+        for name, utterances in self.splits.items():
+            said = data.splits[name].utterances if name in data.splits else 0
+            # Few shots are drawn of the training split.
+            if said != utterances and not (name == "train" and _shots(result)):
+                yield f"run.data.splits.{name}: {said:,} utterances; the corpus has {utterances:,}."
+        if data.synthetic != self.synthetic:
+            yield f"run.data.synthetic: {data.synthetic}; the corpus' is {self.synthetic}."
+        labels = result.run.task_options.get("labels")
+        if self.labels is not None and labels != self.labels:
+            yield f"run.task_options.labels: {_short(labels)}; the corpus has {_short(self.labels)}."
+
+
+def manifest_of(board: Path, result: Result) -> tuple[Manifest | None, list[str]]:
+    """The manifest that a record is held to, if there is one, and what is wrong with the record's fingerprint.
+
+    What few shots leave of a corpus has a fingerprint of its own, and the rows of the corpus' manifest. Raises
+    `SureError` for a manifest that cannot be read.
+    """
+    run = result.run
+    # A record comes from anyone: its task's name makes no path.
+    known = [
+        path for path in sorted((Path(board) / "manifests").glob("*.json")) if path.name.startswith(f"{run.task}-")
+    ]
+    manifests = [one for one in map(Manifest.read, known) if one.task == run.task]
+    exact = next((one for one in manifests if one.fingerprint == run.data.fingerprint), None)
+    if exact or not manifests:
+        return exact, []
+    sizes = {name: split.utterances for name, split in run.data.splits.items()}
+    alike = [
+        one
+        for one in manifests
+        if all(sizes.get(name) == size for name, size in one.splits.items() if name != "train" or not _shots(result))
+        and all(run.task_options.get(name) == value for name, value in one.options.items())
+    ]
+    if not alike:
+        return None, []
+    if _shots(result):
+        return alike[0], []
+    return alike[0], [
+        f"run.data.fingerprint: {run.data.fingerprint[:8]}; of a corpus of these sizes the board knows "
+        f"{', '.join(one.fingerprint[:8] for one in alike)}, whose files, labels or splits are others."
+    ]
+
+
+def differences(manifest: Manifest, split: str, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What of an evaluation's rows is not the manifest's, each to follow the file's name."""
+    known, seen = manifest.rows.get(split, {}), set()
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            continue
+        name = str(row.get("id"))
+        seen.add(name)
+        if name not in known:
+            yield f", line {number}, id: {name[:80]!r} is no row of the manifest's {split} split."
+        elif row_hash(row) != known[name]:
+            yield f", line {number}, reference: {name[:80]!r} has another reference or speaker in the manifest."
+    if absent := known.keys() - seen:
+        yield f": {len(absent):,} rows of the manifest's {split} split are missing, such as {min(absent)[:80]!r}."
+
+
+def row_hash(row: dict[str, Any]) -> str:
+    """SHA-256 of what a row has from its corpus."""
+    known = {name: row[name] for name in _KNOWN if row.get(name) is not None}
+    content = json.dumps([str(row["id"]), known], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _chosen(task: Task) -> dict[str, Any]:
+    """Options as a record has them."""
+    fields = [field.name for field in dataclasses.fields(task) if not field.metadata.get("learned")]
+    return json.loads(json.dumps({name: getattr(task, name) for name in fields if name not in _OF_SHOTS}))
+
+
+def _shots(result: Result) -> bool:
+    return result.run.task_options.get("shots") is not None
+
+
+def _short(labels: Any) -> str:
+    text = json.dumps(labels, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,138 @@
+"""Files that come from anyone: what they are is looked at before they are read, and what is in them before it is used.
+
+Nothing here opens a link, waits for a pipe or reads more than a file of its kind may have.
+"""
+
+import json
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sure.errors import SureError
+
+# Bytes of a record; of an evaluation's predictions, which a million trials fill by a third; of a submission's weights.
+MOST_RECORD = 8 << 20
+MOST_PREDICTIONS = 512 << 20
+MOST_WEIGHTS = 2 << 30
+
+# Faults of one file that are named one by one.
+MOST_NAMED = 5
+
+# What a JSON value may be nested in.
+_DEEPEST = 64
+
+# No count and no time is larger, and every reader of JSON has integers up to here.
+LARGEST = 2**63
+
+# Characters that steer terminals, end strings in XML or turn the writing direction around. Marks of direction that
+# Arabic and Hebrew are written with do not, and are no fault where texts are.
+_STEERING = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"
+_NO_NAME = re.compile(f"[{_STEERING}\u202a-\u202e\u2066-\u2069]")
+_NO_TEXT = re.compile(f"[{_STEERING}\u202d\u202e]")
+
+# Only lines with these need a closer look: an escaped character, an exponent of three digits, a very long number.
+_SUSPECT = re.compile(r"\\u|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+
+
+def contents(path: Path, most: int, what: str) -> bytes:
+    """Raises `SureError` where there is no such file, it is a link or none at all, or has more than `most` bytes."""
+    if fault := file_fault(path, most, what):
+        raise SureError(fault)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def file_fault(path: Path, most: int, what: str) -> str | None:
+    """What is wrong with a file as the file system has it; None where nothing is."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):
+        return f"{path}: no such {what}."
+    if stat.S_ISLNK(found.st_mode):
+        return f"{path}: a link; a submission holds files, not links."
+    if not stat.S_ISREG(found.st_mode):
+        kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+        return f"{path}: a {kinds.get(stat.S_IFMT(found.st_mode), 'device')}, where a file should be."
+    if found.st_size > most:
+        return f"{path}: {found.st_size:,} bytes; a {what} has at most {most:,}."
+    return None
+
+
+def text(path: Path, content: bytes) -> str:
+    """Raises `SureError` where it is not UTF-8, naming the line."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SureError(f"{path}, line {line}: not UTF-8 (byte {error.start}).") from None
+
+
+def parsed(text: str) -> Any:
+    """A JSON value. Raises `ValueError` where it is none, has NaN or infinity, or says a key twice."""
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_each_once)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def rows(path: Path, content: bytes) -> list[Any]:
+    """JSON lines. Raises one `SureError` that names each wrong line, the first of many."""
+    faults, found = [], []
+    # Not splitlines: JSON strings may hold other line separators than the newline.
+    for number, line in enumerate(text(path, content).removesuffix("\n").split("\n"), start=1):
+        try:
+            row = json.loads(line, parse_constant=_no_number)
+            said = next(odd_values(row, _NO_TEXT), None) if _SUSPECT.search(line) or _NO_TEXT.search(line) else None
+        except (ValueError, RecursionError) as error:
+            said = "", f"not JSON ({'nested too deeply' if isinstance(error, RecursionError) else error})"
+        else:
+            found.append(row)
+        if said:
+            field, what = said
+            faults.append(f"{path}, line {number}{f', {field}' if field else ''}: {what}.")
+    if faults:
+        raise SureError("\n".join(first_of(faults, path)))
+    return found
+
+
+def first_of(faults: list[str], where: object) -> list[str]:
+    """So many of them, and how many more there are."""
+    more = len(faults) - MOST_NAMED
+    return faults if more <= 0 else [*faults[:MOST_NAMED], f"{where}: and {more:,} more of the kind."]
+
+
+def odd_values(value: Any, forbidden: re.Pattern = _NO_NAME) -> Iterator[tuple[str, str]]:
+    """Field and fault of what no record holds: too deep, numbers that none can be, characters that steer."""
+    # No recursion: it is strangers who say how deep.
+    following = [("", value, 0)]
+    while following:
+        field, value, depth = following.pop()
+        if depth > _DEEPEST:
+            yield field[:80], f"nested deeper than {_DEEPEST}"
+        elif isinstance(value, dict):
+            for key, member in reversed(value.items()):
+                if found := forbidden.search(key):
+                    yield field, f"a name has the character U+{ord(found.group()):04X}"
+                following.append((f"{field}.{key}" if field else key, member, depth + 1))
+        elif isinstance(value, list):
+            following += [(f"{field}.{place}", member, depth + 1) for place, member in reversed([*enumerate(value)])]
+        elif isinstance(value, str):
+            if found := forbidden.search(value):
+                yield field, f"it has the character U+{ord(found.group()):04X}, which is not to be seen"
+        elif isinstance(value, int | float) and not abs(value) < LARGEST and not isinstance(value, bool):
+            yield field, "a number that is too large to mean anything"
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no finite number")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
