@@ -13,6 +13,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 12, 44
 # Rates of the axes of a detection error tradeoff that may be labelled.
 _RATES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
 
+_LARGEST = 1e300
+
 # How much of an axis a number on it takes.
 _NUMBER = 0.065
 
@@ -32,15 +34,17 @@ class Axis(NamedTuple):
     @classmethod
     def of(cls, title: str, values: Iterable[float], from_zero: bool = False) -> "Axis":
         """One that holds all values, with round numbers on it."""
-        values = list(values)
+        # A record may say anything; differences of these are finite.
+        values = np.clip(list(values), -_LARGEST, _LARGEST).tolist()
         low, high = min([0.0] * from_zero + values), max(values)
-        if not high > low:
+        if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
             low, high = low - (abs(low) / 10 or 0.5), high + (abs(high) / 10 or 0.5)
         step = 10.0 ** math.floor(math.log10((high - low) / 5))
         step *= next(times for times in (1, 2, 5, 10) if (high - low) / (step * times) <= 6)
         ticks = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
         places = max(0, -math.floor(math.log10(step)))
-        return cls(title, low, high, [(tick, f"{tick + 0.0:,.{places}f}") for tick in ticks])
+        shape = f",.{places}f" if max(abs(low), abs(high)) < 1e6 else ".3g"
+        return cls(title, low, high, [(tick, f"{tick + 0.0:{shape}}") for tick in ticks])
 
     @classmethod
     def of_rates(cls, title: str, low: float, high: float) -> "Axis":

@@ -6,6 +6,7 @@ changed, or what makes pages: its first line says of what it was made.
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -23,11 +24,13 @@ from sure.leaderboard.breakdown import Aligned, Confusion, ErrorBreakdown
 from sure.leaderboard.charts import Axis, Chart, Line, Mark, chart
 from sure.leaderboard.entries import Entry, entry_path, folds, footnote, words
 from sure.leaderboard.spectrogram import spectrogram_uri
-from sure.leaderboard.submission import read, rows_of, task_of
+from sure.leaderboard.submission import naming, read, rows_of, task_of
 from sure.metric.detection import DetectionMetric, rates
 from sure.record import DECISIVE, RESULT, Result
 from sure.record.samples import read_sample
 from sure.task import Task
+
+_log = logging.getLogger(__name__)
 
 # By which a page is known as one that may be written anew, or deleted.
 _MARK = "<!-- Made by `sure leaderboard build` of "
@@ -70,17 +73,20 @@ class _Run(NamedTuple):
 def write_pages(entries: Iterable[Entry], board: Path) -> list[Path]:
     """Write the pages that are not there as they should be, and delete those of entries that are gone.
 
-    Gives what was written. Raises `SureError` for a record, predictions or samples that cannot be read.
+    Gives what was written. An entry whose record, predictions or samples cannot be read has no page, with a warning:
+    one does not take theirs from all others.
     """
     folder = Path(board) / "entries"
     written, current = [], set()
     for entry in entries:
-        path = Path(board) / entry_path(entry)
-        current.add(path.name)
-        mark = _mark(entry)
-        if _first_line(path) != mark:
-            _write(path, f"{mark}\n{page(entry, board)}")
-            written.append(path)
+        path, mark = Path(board) / entry_path(entry), _mark(entry)
+        try:
+            if _first_line(path) != mark:
+                _write(path, f"{mark}\n{page(entry, board)}")
+                written.append(path)
+            current.add(path.name)
+        except SureError as error:
+            _log.warning("No page of an entry: %s", error)
     for path in folder.glob("*.html"):
         if path.name not in current and _first_line(path).startswith(_MARK):
             path.unlink()
@@ -88,7 +94,7 @@ def write_pages(entries: Iterable[Entry], board: Path) -> list[Path]:
 
 
 def changed_pages(entries: Iterable[Entry], board: Path) -> Iterator[Path]:
-    """Pages that are there and are not what `write_pages` writes. Raises `SureError` as it does."""
+    """Pages that are there and are not what `write_pages` writes. Raises `SureError` as `page`."""
     there = set((Path(board) / "entries").glob("*"))
     for entry in entries:
         path = Path(board) / entry_path(entry)
@@ -99,8 +105,15 @@ def changed_pages(entries: Iterable[Entry], board: Path) -> Iterator[Path]:
 
 
 def page(entry: Entry, board: Path) -> str:
-    """The page of an entry; the same submissions give the same text."""
-    runs = list(_runs(entry, board))
+    """The page of an entry; the same submissions give the same text.
+
+    Raises `SureError` for a record, predictions or samples that cannot be read.
+    """
+    with naming(Path(board) / "submissions" / entry.submission):
+        return _page(entry, list(_runs(entry, board)))
+
+
+def _page(entry: Entry, runs: list[_Run]) -> str:
     result = runs[0].result
     decisive = {name: result.run.arguments[name] for name in DECISIVE if name in result.run.arguments}
     return (

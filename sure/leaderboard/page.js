@@ -4,6 +4,7 @@ const ROWS_A_PAGE = 25;
 const MOST_POINTS = 600;
 const main = document.querySelector("main");
 let printing = false;
+let width = main.clientWidth;
 // As in the style sheet.
 const phone = matchMedia("(max-width: 699px)");
 const narrow = () => phone.matches;
@@ -23,7 +24,7 @@ const svg = (tag, attributes, ...children) => fill(document.createElementNS("htt
 const hidden = (text) => html("span", { class: "hidden" }, text);
 
 // A name may break after what joins its words.
-const name = (text) => text.split(/(?<=[_/])/).flatMap((part) => [html("wbr", {}), part]);
+const name = (text) => text.split(/(?<=[_/])/).flatMap((part, place) => [place ? html("wbr", {}) : null, part]);
 
 // Numbers
 
@@ -33,7 +34,7 @@ const fixed = (digits) => shown((value) => value.toLocaleString("en-US", { minim
 const whole = fixed(0), score = fixed(3);
 const percent = shown((value) => `${value && value < 0.001 ? Number((100 * value).toPrecision(2)) : value ? (100 * value).toFixed(2) : 0}\u00a0%`);
 const signed = shown((value) => (value < 0 ? "" : "+") + value.toFixed(3));
-const brief = (value) => (value >= 1e4 || (value && value < 1e-3) ? Number(value.toPrecision(3)).toLocaleString("en-US", { notation: value < 1 ? "scientific" : "compact" }) : String(Number(value.toPrecision(3))));
+const brief = (value) => (value >= 1e3 || (value && value < 1e-3) ? Number(value.toPrecision(3)).toLocaleString("en-US", { notation: value < 1 ? "scientific" : "compact" }) : String(Number(value.toPrecision(3))));
 
 // Rows
 
@@ -113,8 +114,9 @@ class Table {
   }
 
   sortBy(column) {
-    const again = this.order?.key === column.key;
-    this.order = again && this.order.sign === -column.first ? null : { key: column.key, sign: again ? -this.order.sign : column.first ?? 1 };
+    const { key, first = 1 } = column, sign = this.order?.key === key ? this.order.sign : null;
+    // What is better first, then the other way, then as it was.
+    this.order = sign === -first ? null : { key, sign: sign === first ? -first : first };
     this.page = 0;
     this.sort();
     this.render();
@@ -136,26 +138,33 @@ class Table {
   }
 
   render() {
-    const core = this.columns.filter((column) => column.core).sort((one, other) => one.core - other.core);
-    let shown = narrow() ? core : this.columns.filter((column) => column.rank < Infinity);
-    this.draw(shown);
+    const known = this.width === width;
+    if (!known) {
+      this.width = width;
+      this.shown = narrow() ? this.columns.filter((column) => column.core).sort((one, other) => one.core - other.core) : this.columns.filter((column) => column.rank < Infinity);
+    }
+    this.draw(this.shown);
+    // What fitted before mostly does again, and to ask makes the browser lay out the page at once.
+    if (known) requestAnimationFrame(() => this.fit());
+    else this.fit();
+  }
+
+  fit() {
     for (let attempt = 0; attempt < 3; attempt++) {
-      const room = this.scroll.clientWidth;
-      const heads = [...this.scroll.querySelectorAll("thead th")];
+      const room = this.scroll.clientWidth, heads = [...this.scroll.querySelectorAll("thead th")];
       let wide = this.scroll.firstChild.offsetWidth;
-      if (!room || wide <= room) break;
-      const places = shown.map((_, place) => place).filter((place) => !shown[place].core || shown[place].rank);
-      places.sort((one, other) => (shown[other].rank ?? 0) - (shown[one].rank ?? 0) || other - one);
-      const left = new Set(shown);
+      if (!room || wide <= room) return;
+      const places = this.shown.map((_, place) => place).filter((place) => this.shown[place].rank);
+      places.sort((one, other) => this.shown[other].rank - this.shown[one].rank || other - one);
+      const gone = new Set();
       for (const place of places) {
         if (wide <= room) break;
-        if (!shown[place].rank) continue;
         wide -= heads[place].offsetWidth;
-        left.delete(shown[place]);
+        gone.add(this.shown[place]);
       }
-      if (left.size === shown.length) break;
-      shown = shown.filter((column) => left.has(column));
-      this.draw(shown);
+      if (!gone.size) return;
+      this.shown = this.shown.filter((column) => !gone.has(column));
+      this.draw(this.shown);
     }
   }
 
@@ -166,7 +175,7 @@ class Table {
     const head = columns.map((column) => {
       const sorted = this.order?.key === column.key ? (this.order.sign > 0 ? "ascending" : "descending") : "none";
       return html("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": sorted, "data-key": column.key },
-        html("button", { type: "button", onclick: () => this.sortBy(column), title: column.help }, column.label, column.below ? html("small", {}, column.below) : null));
+        html("button", { type: "button", onclick: () => this.sortBy(column), title: column.help }, html("span", {}, (narrow() && column.brief) || column.label), column.below ? html("small", {}, column.below) : null));
     });
     const body = html("tbody", {}, rows.map((row) => this.row(row, columns)));
     if (!rows.length) body.append(html("tr", {}, html("td", { colspan: columns.length }, "Nothing matches.")));
@@ -249,7 +258,7 @@ function columns(table) {
       [" ", html("span", { class: row.standing === "verified" ? "tag checked" : "tag plain" }, row.standing)],
       narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[row.backbone].name)) : null, row.error ? html("small", {}, row.error) : null)] },
     { key: "backbone", label: "Backbone", rank: 1, of: (row) => data.backbones[row.backbone].name, cell: (row) => [name(data.backbones[row.backbone].name), data.backbones[row.backbone].pretrained ? null : [" ", html("span", { class: "tag" }, "untrained backbone")]] },
-    { key: "score", label: table.metric, number: true, core: 2, rank: 0, first, of: (row) => row.score, cell: (row) => (row.score === null ? NONE : [
+    { key: "score", label: table.metric, brief: table.metric_short, number: true, core: 2, rank: 0, first, of: (row) => row.score, cell: (row) => (row.score === null ? NONE : [
       html("b", {}, score(row.score)), row.deviation === null ? null : html("small", {}, `± ${score(row.deviation)} (${new Set(row.runs.map((run) => run[1])).size} seeds)`),
       html("small", {}, row.low === null ? "no interval" : `${score(row.low)} – ${score(row.high)}`)]) },
     { key: "difference", label: "To the first", number: true, rank: 2, first, of: (row) => row.difference?.[0] ?? null, cell: (row) => (row.difference ? [
@@ -278,9 +287,10 @@ function details(row) {
     ["Configuration", config || NONE, true],
   ];
 }
+const claimed = [...new Set(data.claims.flatMap((claims) => claims.map(([label]) => label)))];
 details.own = true;
-details.names = ["95 % from", "to", "deviation over seeds", "difference from", "to", "p", "configuration", "checked", "submission"];
-details.saved = (row) => [row.low, row.high, row.deviation, ...(row.difference?.slice(1) ?? ["", "", ""]), data.configs[row.config].map((pair) => pair.join("=")).join(" "), row.standing, row.id];
+details.names = ["95 % from", "to", "deviation over seeds", "difference from", "to", "p", "configuration", "checked", "submission", ...claimed];
+details.saved = (row) => [row.low, row.high, row.deviation, ...(row.difference?.slice(1) ?? ["", "", ""]), data.configs[row.config].map((pair) => pair.join("=")).join(" "), row.standing, row.id, ...claimed.map((label) => data.claims[row.claims].find(([own]) => own === label)?.[1])];
 
 class Section {
   constructor(table) {
@@ -322,8 +332,10 @@ class Section {
         : other.better_than.includes(one.place) ? ["worse", "−", "worse than"] : ["", "·", "not told apart from"];
       return html("td", { class: kind || null, title: `${named(one)}: ${said} ${named(other)}` }, html("span", { "aria-hidden": "true" }, mark), hidden(said));
     };
-    this.matrix.append(html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Comparisons of ${this.table.title}` }, html("table", { class: "matrix" },
-      html("caption", {}, "The row's entry is significantly better (+) or worse (−) than the column's, or not told apart (·): paired differences, 5 % for all pairs of the table together (Holm's correction)."),
+    this.matrix.append(
+      html("p", { class: "quiet" }, html("small", {}, "The row's entry is significantly better (+) or worse (−) than the column's, or not told apart (·): paired differences, 5\u00a0% for all pairs of the table together (Holm's correction).")),
+      html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Comparisons of ${this.table.title}` }, html("table", { class: "matrix" },
+      html("caption", {}, hidden("Whether the row's entry is better than the column's")),
       html("thead", {}, html("tr", {}, html("td", {}, hidden("Entry")), rows.map((row) => html("th", { scope: "col", title: named(row) }, String(row.place + 1), hidden(`: ${named(row)}`))))),
       html("tbody", {}, rows.map((one) => html("tr", {}, html("th", { scope: "row" }, `${one.place + 1}. `, swatch(one.method), data.methods[one.method], html("small", {}, data.backbones.length > 1 ? data.backbones[one.backbone].name : "", one.options && this.table.options ? ` ${one.options}` : "")), rows.map((other) => cell(one, other))))))));
   }
@@ -461,11 +473,11 @@ class Overview {
     this.tables = data.tables.filter((table) => table.rows.some((row) => row.score !== null));
     const scores = new Map(data.overall.map((row) => [same(row), row]));
     this.overall = (system, name) => scores.get(system.key)?.[name] ?? null;
-    this.element = html("section", { id: "overview", "aria-labelledby": "overview-title" }, html("h2", { id: "overview-title" }, "Overview"),
-      html("p", { class: "quiet" }, "Of each method on a backbone the entry that is best on validation, among those that the filters leave. Darker is better within a column; ★ has rank 1 there. A name at the top leads to the task's table."));
+    this.element = html("section", { id: "overview", "aria-labelledby": "overview-title" }, html("h2", { id: "overview-title" }, "Overview"));
     this.host = html("div", {});
-    this.element.append(this.host);
-    if (scores.size) this.element.append(html("p", { class: "quiet" }, html("small", {}, `Mean rank, SUPERB's score, budgets and area are of all entries, whatever the filters leave. ${data.overall_footnote}`)));
+    const said = ["Of each method on a backbone the entry that is best on validation, among those that the filters leave. The darker, the better its rank among these; ★ has rank 1 in the task's table."];
+    if (scores.size) said.push(` Mean rank, SUPERB's score, budgets and area are of all entries, whatever the filters leave. ${data.overall_footnote}`);
+    this.element.append(this.host, html("p", { class: "quiet" }, html("small", {}, said)));
     main.append(this.element);
   }
 
@@ -482,9 +494,13 @@ class Overview {
     const systems = [...found.values()];
     for (const table of this.tables) {
       const rows = systems.map((system) => system.of.get(table)).filter(Boolean);
-      rows.sort((one, other) => one.place - other.place);
-      // By place, in five steps; one alone is neither good nor bad.
-      rows.forEach((row, place) => { row.heat = rows.length > 1 ? Math.round(4 * (1 - place / (rows.length - 1))) : 2; });
+      rows.sort((one, other) => one.rank - other.rank);
+      // In five steps; what shares a rank shares its colour, and one alone is neither good nor bad.
+      let before = 0;
+      rows.forEach((row, place) => {
+        if (place && row.rank > rows[place - 1].rank) before = place;
+        row.heat = rows.length > 1 ? Math.round(4 * (1 - before / (rows.length - 1))) : 2;
+      });
     }
     const place = (system) => this.overall(system, "mean_rank") ?? Math.min(...[...system.of.values()].map((row) => row.rank));
     systems.sort((one, other) => (other.of.size - one.of.size) || place(one) - place(other) || one.key.localeCompare(other.key));
@@ -500,17 +516,17 @@ class Overview {
     };
     const number = (key, label, format, rank, first, help) => ({ key, label, number: true, rank, first, help, of: (system) => this.overall(system, key), cell: (system) => format(this.overall(system, key)) });
     const over_all = data.overall.length ? [
-      number("tasks", "Tasks", whole, 130, -1), number("mean_rank", "Mean rank", fixed(2), 20, 1), number("superb_score", "SUPERB's score", whole, 25, -1),
+      number("tasks", "Tasks", whole, 130, -1), number("mean_rank", "Mean rank", fixed(2), 12, 1), number("superb_score", "SUPERB's score", whole, 18, -1),
       ...data.budgets.map(([name], place) => number(`budget${place}`, name === "unlimited" ? "any budget" : `up to ${name.replace(" ", "\u00a0")}`, whole, 122 - place, -1, "SUPERB's score within that share of trainable parameters")),
       number("area", "Area", whole, 110, -1),
     ] : [];
     return [
       { key: "method", label: "Method", head: true, core: 1, rank: 0, of: (system) => data.methods[system.method], cell: (system) => [
         swatch(system.method), html("div", {}, name(data.methods[system.method]), narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[system.backbone].name)) : null)] },
-      { key: "backbone", label: "Backbone", rank: 15, of: (system) => data.backbones[system.backbone].name, cell: (system) => name(data.backbones[system.backbone].name) },
-      { key: "trained", label: "Trained", below: "share without head", number: true, rank: 16, of: (system) => Math.max(...shares(system)), cell: range },
+      { key: "backbone", label: "Backbone", rank: 4, of: (system) => data.backbones[system.backbone].name, cell: (system) => name(data.backbones[system.backbone].name) },
+      { key: "trained", label: "Trained", below: "share without head", number: true, rank: 13, of: (system) => Math.max(...shares(system)), cell: range },
       ...tables.map((table, place) => ({
-        key: table.id, label: table.short, below: table.metric_short, number: true, core: 2 + place, rank: 30 + place, first: table.lower ? 1 : -1, help: table.title, saved: table.title,
+        key: table.id, label: table.short, below: table.metric_short, number: true, core: 2 + place, rank: 5 + place, first: table.lower ? 1 : -1, help: table.title, saved: table.title,
         of: (system) => system.of.get(table)?.score ?? null,
         kind: (system) => (system.of.has(table) ? `heat${system.of.get(table).heat}` : null),
         cell: (system) => {
@@ -555,6 +571,9 @@ offer("family", unique(data.backbones.map((backbone) => backbone.family)));
 offer("budget", data.budgets.filter(([, share]) => share < 1).map(([name, share]) => [share, `up to ${name}`]));
 offer("standing", unique(entries.map((row) => row.standing)));
 
+// On a phone, scores first.
+if (narrow()) filters.parentElement.open = false;
+
 const sections = data.tables.map((table) => new Section(table));
 document.querySelector("nav ul").append(...(overview.tables.length ? [["overview", "Overview"]] : []).concat(data.tables.map((table) => [table.id, table.label])).map(([id, label]) => html("li", {}, html("a", { href: `#${encodeURIComponent(id)}` }, label))));
 
@@ -580,7 +599,7 @@ const near = new IntersectionObserver((seen) => {
     section.visible = isIntersecting;
     if (isIntersecting) section.draw();
   }
-}, { rootMargin: "600px" });
+}, { rootMargin: "200px" });
 
 function draw_all() {
   for (const section of sections) {
@@ -593,8 +612,8 @@ function go() {
   const id = decodeURIComponent(location.hash.slice(1));
   const section = sections.find(({ table }) => table.id === id || table.rows.some((row) => row.id === id));
   if (!section) return;
-  if (!section.rows.some((row) => row.id === id) && section.table.id !== id) {
-    filters.reset();
+  if (section.element.hidden || (section.table.id !== id && !section.rows.some((row) => row.id === id))) {
+    for (const field of filters.elements) if (field.name) field.value = "";
     update();
   }
   draw_all();
@@ -607,7 +626,6 @@ function go() {
   }
 }
 
-let width = main.clientWidth;
 function redraw() {
   width = main.clientWidth;
   overview.list?.render();
@@ -625,5 +643,6 @@ window.addEventListener("afterprint", () => { printing = false; redraw(); });
 
 update();
 for (const section of sections) near.observe(section.element);
-if (location.hash) go();
+// Afterwards the browser looks for the place by itself, and would take away the focus.
+if (location.hash) window.addEventListener("load", () => setTimeout(go));
 document.documentElement.dataset.ready = "yes";

@@ -10,7 +10,6 @@ from typing import Any
 
 import altair
 import jinja2
-import markupsafe
 import vl_convert
 
 from sure.leaderboard.entries import (
@@ -43,6 +42,8 @@ COLOURS = (
 SHAPES = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down", "triangle-right", "triangle-left")
 
 _WIDTH, _HEIGHT = 560, 320
+# Of larger tables, a plot has the best and the front; more would hide one another.
+_MOST_DRAWN = 200
 _PARAMETERS = (
     altair.X("parameters:Q", title="trainable parameters (log)").scale(type="log").axis(format="~s", grid=False)
 )
@@ -61,11 +62,13 @@ def page(entries: Iterable[Entry]) -> str:
     script = (folder / "page.js").read_text(encoding="utf-8")
     entries = list(entries)
     # In JSON, "<" stands in texts only. Without it none can end the element that holds them all.
-    data = json.dumps(_data(entries), ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    data = json.dumps(_data(entries), ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace(
+        "<", "\\u003c"
+    )
     return environment.get_template("page.html").render(
-        style=markupsafe.Markup(style),
-        script=markupsafe.Markup(script),
-        data=markupsafe.Markup(data),
+        style=style,
+        script=script,
+        data=data,
         # Nothing else runs, and nothing is fetched.
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'",
@@ -165,7 +168,9 @@ def _data(entries: list[Entry]) -> dict[str, Any]:
                 "short": first.task.replace("_", " ") + apart,
                 "metric": metric,
                 # WER, EER, UAR.
-                "metric_short": "".join(word[0].upper() for word in named) if len(named := metric.split()) == 3 else metric,
+                "metric_short": "".join(word[0].upper() for word in named)
+                if len(named := metric.split()) == 3
+                else metric,
                 "lower": lower.get(first.metric, False),
                 "lowers": {"score": lower.get(first.metric, False)}
                 | {f"other{number}": lower[name] for number, name in enumerate(others)},
@@ -245,8 +250,11 @@ def plots(entries: Iterable[Entry]) -> dict[str, str]:
 
 def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
     """Test score with its 95 % interval against trainable parameters, and the Pareto front."""
-    points = [_point(entry) for entry in group if entry.score]
-    front = [_point(entry) for entry in pareto_front(group)]
+    scored = [entry for entry in group if entry.score]
+    on_front = pareto_front(group)
+    names = {entry.submission for entry in on_front}
+    drawn = scored[:_MOST_DRAWN] + [entry for entry in scored[_MOST_DRAWN:] if entry.submission in names]
+    points, front = [_point(entry) for entry in drawn], [_point(entry) for entry in on_front]
     # Names of methods and backbones come from records: they are data here, never part of an expression.
     shown = [name for name in methods if any(point["method"] == name for point in points)]
     numbers = [methods.index(name) for name in shown]
@@ -270,7 +278,10 @@ def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
         .scale(domain=shown, range=[SHAPES[number % len(SHAPES)] for number in numbers])
         .legend(**legend),
     )
-    heading = altair.Title(title(group), subtitle="bars: 95 % intervals; dashed: Pareto front", anchor="start")
+    subtitle = "bars: 95 % intervals; dashed: Pareto front"
+    if len(drawn) < len(scored):
+        subtitle += f"; the best {_MOST_DRAWN} of {len(scored):,} entries and the front"
+    heading = altair.Title(title(group), subtitle=subtitle, anchor="start")
     return (line + bars + marks).properties(
         width=_WIDTH, height=_HEIGHT, title=heading, view=altair.ViewBackground(stroke=None)
     )
@@ -278,14 +289,12 @@ def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
 
 def pareto_front(group: list[Entry]) -> list[Entry]:
     """Entries that no other beats: none has fewer parameters and scores at least as well, or the reverse."""
-    scored = [entry for entry in group if entry.score]
-    front = [entry for entry in scored if not any(_dominates(other, entry) for other in scored)]
-    return sorted(front, key=lambda entry: (entry.cost.trainable_parameters, entry.submission))
-
-
-def _dominates(one: Entry, other: Entry) -> bool:
-    mine, theirs = _aims(one), _aims(other)
-    return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+    front: list[Entry] = []
+    # Along rising parameters, what is better than all before it, and what is its equal in both.
+    for entry in sorted((entry for entry in group if entry.score), key=lambda entry: (_aims(entry), entry.submission)):
+        if not front or _aims(entry)[1] < _aims(front[-1])[1] or _aims(entry) == _aims(front[-1]):
+            front.append(entry)
+    return front
 
 
 def _aims(entry: Entry) -> tuple[int, float]:

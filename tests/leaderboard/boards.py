@@ -50,7 +50,12 @@ def board(tasks=tuple(TASKS), backbones=BACKBONES[:1], copies=1):
         shared = noise.normal(size=200)
         failed = made[-2].model_copy(
             update={"status": "failed", "error": "SureError: the loss is not a number", "test": {}, "validation": {}}
-            | {"cost": None, "trainable_parameters_without_head": None, "interval": None, "submission": f"{task}-failed"}
+            | {
+                "cost": None,
+                "trainable_parameters_without_head": None,
+                "interval": None,
+                "submission": f"{task}-failed",
+            }
             | {"runs": [EntryRun(submission=f"{task}-failed", seed=0, fold=None, score=None)]}
         )
         samples = {
@@ -97,7 +102,9 @@ def _entry(task, backbone, method, share, copy, noise):
         synthetic=task == "esd_emotion",
         backbone=backbone,
         method=MethodInfo(name=method, config={"r": round(share * 8000), "dropout": 0.1, "targets": ["q", "v"]}),
-        runs=[EntryRun(submission=f"{name}-{seed}" if seed else name, seed=seed, fold=None, score=value) for seed in seeds],
+        runs=[
+            EntryRun(submission=f"{name}-{seed}" if seed else name, seed=seed, fold=None, score=value) for seed in seeds
+        ],
         folds=None,
         folds_there_are=None,
         options="" if copy == 0 else f"lr={copy}",
@@ -118,7 +125,9 @@ def _entry(task, backbone, method, share, copy, noise):
             samples_per_second=50,
             steps=1000,
             epochs=5,
-            memory=Memory(kind="cuda allocated", mean=2 << 30, maximum=int((2 + 4 * share**0.5) * 2**30), percentile_99=3 << 30),
+            memory=Memory(
+                kind="cuda allocated", mean=2 << 30, maximum=int((2 + 4 * share**0.5) * 2**30), percentile_99=3 << 30
+            ),
             device="cpu",
             processes=1,
         ),
@@ -137,5 +146,12 @@ def _entry(task, backbone, method, share, copy, noise):
         submission=name,
         verified=method == "lora",
         unchecked=[] if method == "lora" else ["references: the task has no manifest"],
-        disclosure=Disclosure(name="=LoRA", contact="someone@example.org", training_data="the training split of the corpus", backbone_heard_test="no") if method == "lora" else None,
+        disclosure=Disclosure(
+            name="=LoRA",
+            contact="someone@example.org",
+            training_data="the training split of the corpus",
+            backbone_heard_test="no",
+        )
+        if method == "lora"
+        else None,
     )
