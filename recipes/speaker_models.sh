@@ -2,7 +2,7 @@
 # Speaker networks without pretraining, as they are and with the transformation module around their blocks.
 #
 # Data      VoxCeleb1's layout: dev/wav, test/wav and veri_test.txt in DATA_DIR (https://www.robots.ox.ac.uk/~vgg/data/voxceleb/)
-# Costs     ECAPA-TDNN and ResNet34: one GPU of 24 GB; the tiny sizes: minutes on a CPU for 251 speakers
+# Costs     ECAPA-TDNN, ResNet34 and AMCRN: one GPU of 24 GB; the tiny sizes: minutes on a CPU for 251 speakers
 # Run       DATA_DIR=/data/VoxCeleb1 bash recipes/speaker_models.sh
 # Override  DATA_DIR=/data/VoxCeleb1 SIZES="ecapa_tdnn:tiny resnet34:tiny" LEARNING_RATE=2e-3 bash recipes/speaker_models.sh --num_train_epochs 6
 # Options   TASK_OPTIONS="noise_dir=/data/musan reverberation_dir=/data/RIRS_NOISES"; PARTS=2
@@ -15,7 +15,7 @@ source "$(dirname "$0")/common.bash"
 
 DATA_DIR=${DATA_DIR:-data/VoxCeleb1}
 corpora DATA_DIR
-SIZES=${SIZES:-ecapa_tdnn:c512 resnet34:base}
+SIZES=${SIZES:-ecapa_tdnn:c512 resnet34:base amcrn:base}
 METHODS=${METHODS:-full_finetuning transformation_module}
 PARTS=${PARTS:-4}
 LEARNING_RATE=${LEARNING_RATE:-1e-3}

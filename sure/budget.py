@@ -3,13 +3,14 @@
 import functools
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from peft.tuners.frod import model as frod
+from peft.tuners.frod.layer import FrodLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -18,7 +19,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
 from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
@@ -109,7 +110,7 @@ class Budgets:
         backbone_options: dict[str, Any] | None = None,
         batch: Batch | None = None,
     ) -> None:
-        with torch.device("meta"):
+        with loading.WithoutValues():
             self._backbone = loading.load(backbone, weights=False, options=backbone_options, head=True)
         self._build_head, self._batch = build_head, batch or Batch()
         # A backbone that takes no head is refused before anything is counted.
@@ -132,9 +133,10 @@ class Budgets:
         counts = _Counts(
             *applying.of_every_layer(self._backbone, options, functools.partial(self._counts, method, options))
         )
-        with torch.device("meta"):
+        with loading.WithoutValues():
             config = applying.configure(method, self._backbone, options)
-        merged = self._flops_without_method if applying.can_be_merged(method) else counts.flops
+        # What replaces the backbone, such as the transformation module, stays as small as it is.
+        merged = min(counts.flops, self._flops_without_method) if applying.can_be_merged(method) else counts.flops
         memory = {}
         if method not in _ASK_FOR_VALUES:
             memory = {
@@ -156,13 +158,14 @@ class Budgets:
 
     def _counts(self, method: str, options: dict[str, Any], layers: int | None) -> tuple[int, ...]:
         with _without_weights(method), _undecomposed():
-            twin = applying.backbone_without_weights(self._backbone, layers)
+            twin = loading.twin(self._backbone, layers)
             model = applying.apply(self._with_head(twin), applying.configure(method, twin, options))
         counted = parameters_and_bytes(model)
         if method in _ASK_FOR_VALUES:
             return (*counted, _inference_flops(model), 0, 0, 0)
         # Where only shapes matter, values need not be computed.
-        model.to("meta")
+        if method in FROM_VALUES:
+            model.to("meta")
         forward = _train_forward(model.get_base_model(), MACS_SECONDS)
         longer = forward
         if self._batch.seconds != MACS_SECONDS:
@@ -174,7 +177,7 @@ class Budgets:
         """Peak memory of the second step of AdamW on the GPU, which has its moments; None where it does not fit."""
         try:
             with _GPU, _undecomposed():
-                twin = applying.backbone_without_weights(self._backbone)
+                twin = loading.twin(self._backbone)
                 model = applying.apply(self._with_head(twin), applying.configure(method, twin, options)).to(_GPU)
             seconds = math.ceil(_heard(self._batch.seconds, twin))
             inputs = {
@@ -196,8 +199,8 @@ class Budgets:
     @functools.cached_property
     def _flops_without_method(self) -> int:
         def flops(layers: int | None) -> tuple[int]:
-            with torch.device("meta"):
-                model = self._with_head(applying.backbone_without_weights(self._backbone, layers))
+            with loading.WithoutValues():
+                model = self._with_head(loading.twin(self._backbone, layers))
             return (_train_forward(model, MACS_SECONDS).flops,)
 
         return applying.of_every_layer(self._backbone, {}, flops)[0]
@@ -267,10 +270,12 @@ class _Forward(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if _gives_views(function):
+            # Of what was heard already, or was not.
+            return function(*args, **kwargs)
         given = _tensors((args, kwargs))
-        result = _run(function, args, kwargs, given)
-        if count := flop_registry.get(function._overloadpacket):
-            self.flops += count(*args, **kwargs, out_val=result)
+        result, flops = _run(function, args, kwargs, given)
+        self.flops += flops
         if not self._heard.isdisjoint(_storages(given)):
             self._heard |= _storages(result)
         return result
@@ -318,22 +323,31 @@ def _fused_dropout(inputs: Tensor, p: float = 0.5, training: bool = True, inplac
     return torch.native_dropout(inputs, p, True)[0] if training and p else inputs
 
 
-# By operation and what it was given, shape, strides and type of each tensor that it gave.
-_GIVEN: dict[Hashable, tuple] = {}
+# By operation and what it was given, shape, strides and type of each tensor that it gave, and its operations.
+_GIVEN: dict[Hashable, tuple[tuple, int]] = {}
 
 
-def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]) -> Any:
-    """What an operation gives on the meta device, worked out once for the same shapes: PyTorch does so in Python.
+@functools.cache
+def _gives_views(function: Any) -> bool:
+    """Whether an operation gives parts of what it is given, and changes nothing."""
+    return not function._schema.is_mutable and any(one.alias_info is not None for one in function._schema.returns)
 
-    Operations that change what they are given, or give parts of it, are run; as are those of other devices.
+
+def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]) -> tuple[Any, int]:
+    """What an operation gives on the meta device, and its floating-point operations if they are counted.
+
+    Worked out once for the same shapes: PyTorch does so in Python. Operations that change what they are given are run;
+    as are those of other devices.
     """
     if function._schema.is_mutable or not all(tensor.is_meta and tensor.layout == torch.strided for tensor in given):
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        return result, _flops(function, args, kwargs, result)
     key = function, _described(args), _described(kwargs)
     if known := _GIVEN.get(key):
-        made = [_empty(*one) for one in known]
-        return made[0] if len(made) == 1 else tuple(made)
+        made = [_empty(*one) for one in known[0]]
+        return made[0] if len(made) == 1 else tuple(made), known[1]
     result = function(*args, **kwargs)
+    flops = _flops(function, args, kwargs, result)
     results = result if isinstance(result, tuple) and len(result) > 1 else (result,)
     if all(isinstance(one, Tensor) for one in results):
         described = tuple((one.shape, one.stride(), one.dtype) for one in results)
@@ -343,8 +357,13 @@ def _run(function: Any, args: tuple, kwargs: dict[str, Any], given: list[Tensor]
             one.is_meta and one.untyped_storage().nbytes() == _empty(*like).untyped_storage().nbytes()
             for one, like in zip(results, described, strict=True)
         ):
-            _GIVEN[key] = described
-    return result
+            _GIVEN[key] = described, flops
+    return result, flops
+
+
+def _flops(function: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> int:
+    count = flop_registry.get(function._overloadpacket)
+    return count(*args, **kwargs, out_val=result) if count else 0
 
 
 def _empty(shape: torch.Size, strides: tuple[int, ...], kind: torch.dtype) -> Tensor:
@@ -397,6 +416,13 @@ def _inference_flops(model: PeftModel) -> int:
     return counter.get_total_flops()
 
 
+@register_flop_formula([torch.ops.aten.mkldnn_rnn_layer, torch.ops.aten._cudnn_rnn])
+def _fused_lstm(frames: torch.Size, *arguments: Any, **unused: Any) -> int:
+    """Operations of the matrix products of a fused LSTM, which PyTorch counts only where it is none."""
+    shapes = [arguments[0], arguments[1]] if isinstance(arguments[0], torch.Size) else arguments[0]
+    return 2 * math.prod(frames[:2]) * sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+
+
 def _macs_per_second(flops: int, backbone: Backbone) -> int:
     """Half of the floating-point operations, of which a multiply-accumulate has two."""
     return int(flops / 2 / _heard(MACS_SECONDS, backbone))
@@ -414,20 +440,24 @@ def _train_forward(model: SpeechModel, seconds: int) -> _Forward:
         return _forward(model, seconds)
 
 
-def _without_weights(method: str) -> torch.device:
+def _without_weights(method: str) -> AbstractContextManager:
     """Where models without weights are made for a method: on the meta device, if it can start there."""
-    return torch.device("cpu" if method in FROM_VALUES else "meta")
+    return torch.device("cpu") if method in FROM_VALUES else loading.WithoutValues()
 
 
 @contextmanager
 def _undecomposed() -> Iterator[None]:
-    """Without PEFT's decomposition of all weights for FRoD, which takes a minute: of random ones any basis will do."""
-    decompose = frod._projection_from_weights
+    """Without PEFT's decomposition of all weights for FRoD, which takes a minute: of random ones any basis will do.
+
+    In that of unit vectors a weight is what it is, without solving for it.
+    """
+    decompose, solve = frod._projection_from_weights, FrodLayer._calculate_frod_u_and_lambda
     frod._projection_from_weights = lambda matrices, _: torch.eye(matrices[0].shape[1], dtype=matrices[0].dtype)
+    FrodLayer._calculate_frod_u_and_lambda = lambda self, basis, weight: (weight.float(), weight.float().norm(dim=0))
     try:
         yield
     finally:
-        frod._projection_from_weights = decompose
+        frod._projection_from_weights, FrodLayer._calculate_frod_u_and_lambda = decompose, solve
 
 
 def _adapted(

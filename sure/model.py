@@ -1,5 +1,7 @@
 """A backbone as every method adapts it and every task trains it: by itself, or with a task's head."""
 
+import re
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -27,6 +29,14 @@ class SpeechModel(PreTrainedModel):
         self.padding = backbone.padding
         self.main_input_name = backbone.model.main_input_name
         self.name_or_path = backbone.name
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """Classes of its layers, each of which is gathered by itself where parameters lie in parts (FSDP)."""
+        if "layer" not in self.source.roles:
+            return []
+        layers, named = self.source.modules("layer"), self.source.named_modules()
+        return sorted({type(module).__name__ for name, module in named if re.fullmatch(layers, name)})
 
     def get_input_embeddings(self) -> None:
         """None, for those who would shard or tie them by themselves: a waveform has no tokens."""

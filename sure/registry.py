@@ -58,10 +58,10 @@ def from_peft() -> tuple[str, ...]:
 
 def file(kind: Kind, name: str) -> Path:
     """The file that defines `name`. Raises `SureError` for an unknown name, with the nearest and all the right ones."""
-    known = names(kind)
-    if name not in known:
-        raise unknown(kind, name, known)
-    return _files(kind)[name]
+    files = _files(kind)
+    if name not in files or name.startswith("_"):
+        raise unknown(kind, name, names(kind))
+    return files[name]
 
 
 def origin(kind: Kind, name: str) -> str | None:
@@ -150,7 +150,8 @@ def _files(kind: Kind) -> dict[str, Path]:
     Raises `SureError` for a plug-in's file whose name is taken: only one of the two could be imported. Case does not
     tell names apart, neither for PEFT nor on every disk.
     """
-    files = {path.stem: path for path in _folder(kind).glob("*.py")}
+    folder = _folder(kind)
+    files = {path.stem: path for path in folder.iterdir() if path.suffix == ".py"}
     taken = {name.lower(): str(path) for name, path in files.items()}
     if kind == "method":
         taken |= {name: f"PEFT's own {name}" for name in from_peft()}

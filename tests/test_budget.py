@@ -1,6 +1,7 @@
 """Parameter counts of the paper's methods, from the configuration alone."""
 
 import functools
+import re
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from sure.backbone import loading
 from sure.budget import Batch, Budgets, budget, measure
 from sure.errors import SureError
 from sure.heads import ClassificationHead
-from sure.method import applying
+from sure.method import applying, fitting
 from sure.model import ModelWithHead
 from tests.factories.encoders import (
     FITTING,
@@ -157,6 +158,9 @@ def test_a_budget_is_what_a_run_measures(backbone, method):
 # A family for which nearly every method is.
 OURS = [method for method in registry.names("method") if has_the_parts(bare("wav2vec2:tiny"), method)]
 
+# A straight line, a bent one, one that falls, and several methods of which one is in all layers but the last.
+SIZED = ["lora", "ssvd", "conv_adapter", "elp_adapters"]
+
 # Of PEFT's, some that share what they learn between layers.
 SHARING = ["lily", "randlora", "tinylora", "vera"]
 
@@ -173,11 +177,29 @@ def test_what_two_and_three_layers_tell_is_what_all_of_them_have(backbone, metho
     def costs():
         counting = Budgets(f"{family}:deep", lambda width: ClassificationHead(width, 11))
         # Those fields too that are not part of equality.
-        return {name: vars(counting.of(name, FITTING.get(name))[0]) for name in methods}
+        fitted = {f"{name}, 9%": vars(counting.of(name, {}, ["9%"])[0]) for name in SIZED if name in methods}
+        return fitted | {name: vars(counting.of(name, FITTING.get(name))[0]) for name in methods}
 
     extrapolated = costs()
     monkeypatch.setattr(applying, "of_every_layer", lambda backbone, options, measure: list(measure(None)))
+    monkeypatch.setattr(applying, "_layers_alike", lambda backbone, options: False)
+    monkeypatch.setattr(fitting, "interpolated", lambda sizes, count, of_few: functools.cache(count))
     assert extrapolated == costs()
+
+
+@pytest.mark.parametrize("name", ["wavlm:tiny", "wav2vec2_bert:tiny"])
+def test_a_twin_is_its_own(name):
+    """Of what is copied for each count nothing is heard of in the next, and nothing is missing."""
+    backbone = bare(name)
+    with loading.WithoutValues():
+        one, other = loading.twin(backbone, 2), loading.twin(backbone, 2)
+        made = loading.load(name, weights=False)
+    apart = [{id(one) for one in (*twin.model.modules(), *twin.model.parameters())} for twin in (one, other)]
+    assert apart[0].isdisjoint(apart[1])
+    assert one.model.config is one.model.encoder.config is not other.model.config
+    few = {name: tensor.shape for name, tensor in one.model.state_dict().items()}
+    whole = {name: tensor.shape for name, tensor in made.model.state_dict().items()}
+    assert few == {name: shape for name, shape in whole.items() if not re.match(r"encoder\.layers\.[2-9]", name)}
 
 
 def operations(model):

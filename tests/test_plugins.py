@@ -305,12 +305,16 @@ register(PlacedShift, _Layer)
 
 
 @pytest.mark.slow
-def test_an_option_places_a_method_and_a_task_has_three_labels_with_a_file_each(sure, digits, tmp_path):
+def test_an_option_places_one_of_two_methods_and_a_task_has_three_labels_with_a_file_each(sure, digits, tmp_path):
     folder, out = write(tmp_path / "plugins", MORE), tmp_path / "out"
-    train = f"train --task intents --data_dir {digits} --backbone tiny --method placed_shift --output_dir {out}"
-    train += " --method_options placement=attention --max_steps 2 --use_cpu True --report_to none"
+    train = f"train --task intents --data_dir {digits} --backbone tiny --method lora+placed_shift --output_dir {out}"
+    train += " --method_options placed_shift.placement=attention --max_steps 2 --use_cpu True --report_to none"
     sure(*train.split(), plugins=[folder])
     run = json.loads((out / "result.json").read_text())["run"]
+    assert run["plugins"] == [
+        {"kind": kind, "name": Path(file).stem, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        for kind, (file, text) in zip(("task", "method"), MORE.items(), strict=True)
+    ]
     assert run["task_options"]["labels"] == {"action": ["3", "7"], "object": ["0", "1"], "location": ["hall"]}
     with safe_open(out / "adapter_model.safetensors", "pt") as weights:
         own = {name for name in weights.keys() if "sure_adapter" in name}

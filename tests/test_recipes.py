@@ -6,8 +6,10 @@ import shlex
 import subprocess
 
 import pytest
+import yaml
 
 from sure import registry, synth
+from sure.method import applying
 from sure.record import Result
 from sure.runner.arguments import parse
 from tests.factories import REPOSITORY
@@ -46,11 +48,16 @@ def test_a_recipe_names_methods_and_tasks_that_exist(recipe):
     text = recipe.read_text(encoding="utf-8")
     named = re.findall(r'METHODS:-([^}]+)\}|--method (\w+)|^compare \w+ \w+ "([\w ]+)"', text, flags=re.MULTILINE)
     methods = " ".join(word for found in named for word in found).split()
+    for study in re.findall(r"/(\w+\.yaml)\b", text.partition("\nset ")[2]):
+        asked = yaml.safe_load((recipe.parent / study).read_text(encoding="utf-8")).get("method", [])
+        methods += [one["method"] if isinstance(one, dict) else one for one in asked]
     tasks = re.findall(
-        r"--task (\w+)|TASK=\$\{TASK:-(\w+)\}|TASK=(\w+)|^(?:probe|compare) (\w+)", text, flags=re.MULTILINE
+        r"--task (\w+)|TASK=\$\{TASK:-(\w+)\}|TASK=(\w+)|^(?:probe|compare) (\w+)| then study (\w+) ",
+        text,
+        flags=re.MULTILINE,
     )
     assert methods
-    assert set(methods) <= set(registry.names("method"))
+    assert set(methods) <= set(applying.names())
     assert tasks
     assert {name for found in tasks for name in found if name} <= set(registry.names("task"))
 

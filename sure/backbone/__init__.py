@@ -110,6 +110,8 @@ class Backbone:
         self.revision, self.pretrained, self.head = revision, pretrained, head
         self.options = self.options_class() if options is None else options
         self.padding, self.given = Padding(), Given()
+        # By number of layers models like it without weights, which `loading.twin` copies.
+        self.twins: dict[int | None, PreTrainedModel] = {}
         self.prepare()
         self.model.register_forward_pre_hook(self._locate_padding, with_kwargs=True)
         if "layer" in self.roles:

@@ -91,6 +91,18 @@ class BatchNorm(nn.BatchNorm1d):
         """Any number of dimensions after the channels."""
 
 
+class Convolution(nn.Module):
+    """Convolution over time that keeps the number of frames, ReLU, batch normalisation."""
+
+    def __init__(self, before: int, after: int, kernel: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(before, after, kernel, dilation=dilation, padding=kernel // 2 * dilation)
+        self.norm = BatchNorm(after)
+
+    def forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        return self.norm(self.convolution(zero(inputs, mask)).relu(), mask)
+
+
 def zero(inputs: Tensor, mask: Tensor | None) -> Tensor:
     """(batch, channels, ..., frames) with zeros where `mask` (batch, frames) is false."""
     return inputs if mask is None else inputs.movedim(-1, 1).mul(_beside(mask, inputs)).movedim(1, -1)

@@ -4,11 +4,13 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._device import DeviceContext
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import resolve_revision
 
@@ -22,6 +24,27 @@ SHIPPED = {name: Path(__file__).parent / name.replace("-", "_") for name in ("su
 # Names of named sizes.
 ALIASES = {"tiny": "wav2vec2:tiny", "wav2vec2-large-untrained": "wav2vec2:large"}
 _SEED = 0
+_NO_WEIGHTS = "no weights"
+
+# How parameters start.
+_FILLS = {
+    *(Tensor.fill_, Tensor.normal_, Tensor.uniform_, Tensor.zero_),
+    *(nn.init.constant_, nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_),
+}
+
+
+class WithoutValues(DeviceContext):
+    """`torch.device("meta")`, where no tensor is filled: PyTorch would work out in Python what comes to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("meta")
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function in _FILLS:
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return super().__torch_function__(function, types, args, kwargs)
 
 
 def load(
@@ -31,40 +54,20 @@ def load(
     weights: bool = True,
     options: dict[str, Any] | None = None,
     head: bool = False,
-    layers: int | None = None,
     kept: "Kept | None" = None,
 ) -> Backbone:
     """The backbone `name`: a shipped name, `<family>:<size>` with random weights, a local folder or a hub id.
 
     With `weights` false the configuration alone is read and the parameters are made where `torch.device` has been set
-    to, such as on the meta device (for budgets); then `layers` may be fewer than the configuration has.
+    to, such as on the meta device (for budgets).
     `options` are the family's; with `head` a task will put a head on the model, so that of an encoder-decoder the
     encoder is what counts. `kept` is what several runs of a process have in common. Raises `SureError` where there is
     no such model, its family is not one of ours, or an option is wrong.
     """
-    if sized := _named_size(name):
-        family, config = sized
-        place = None
-    else:
-        if name in SHIPPED and not SHIPPED[name].is_dir():
-            raise SureError(
-                f"--backbone {name} is not in this installation. `sure pretrain` makes one like it, elsewhere."
-            )
-        place = str(SHIPPED.get(name, name))
-        family, config = _stored(name, place, revision)
-    if getattr(config, "add_adapter", False):
-        raise SureError(f"{name}: encoders that shorten their output (add_adapter) are not supported.")
-    # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
-    config.layerdrop = 0.0
-    # As weights are read below; what is stored in float16, as sure-mini is, would be that without weights too.
-    config.dtype = torch.float32
+    family, config, place = _configured(name, revision)
     chosen = registry.dataclass_of(family.options_class, options or {}, "--backbone_options", family.family())
-    if layers is not None:
-        assert not weights
-        config.num_hidden_layers = layers
     if not weights:
-        # SpecAugment's embedding is made by a constructor that does not heed the device.
-        model, processor, digest = family.new_model(config).to(torch.get_default_device()), None, "no weights"
+        model, processor, digest = _untrained(family, config), None, _NO_WEIGHTS
     else:
 
         def read() -> tuple[PreTrainedModel, Any, str]:
@@ -74,6 +77,25 @@ def load(
     # `sure pretrain --steps 0` marks what it leaves.
     pretrained = weights and place is not None and not getattr(config, "random_weights", False)
     return family(name, model, processor, revision=digest, pretrained=pretrained, options=chosen, head=head)
+
+
+def twin(backbone: Backbone, layers: int | None = None) -> Backbone:
+    """A backbone like another without weights, with so many layers (None: all), where `torch.device` has been set to.
+
+    On the meta device it is made once, and copied.
+    """
+    device = torch.get_default_device()
+    model = backbone.twins.get(layers)
+    if model is None or device.type != "meta":
+        family, config, _ = _configured(backbone.name, None)
+        if layers is not None:
+            config.num_hidden_layers = layers
+        model = _untrained(family, config)
+    if device.type == "meta":
+        backbone.twins[layers] = model
+        model = _copied(model, {})
+    kind, options, head = type(backbone), backbone.options, backbone.head
+    return kind(backbone.name, model, None, revision=_NO_WEIGHTS, pretrained=False, options=options, head=head)
 
 
 class Kept:
@@ -121,6 +143,49 @@ def family_of(name: str) -> type[Backbone]:
     """The family of a backbone that is named as for `load`, which no weights are read for. Raises as `load` does."""
     sized = _named_size(name)
     return sized[0] if sized else _stored(name, str(SHIPPED.get(name, name)), None)[0]
+
+
+def _configured(name: str, revision: str | None) -> tuple[type[Backbone], PreTrainedConfig, str | None]:
+    """Family and configuration of a backbone, and where its weights are; None where its name is of a size."""
+    if sized := _named_size(name):
+        family, config = sized
+        place = None
+    else:
+        if name in SHIPPED and not SHIPPED[name].is_dir():
+            raise SureError(
+                f"--backbone {name} is not in this installation. `sure pretrain` makes one like it, elsewhere."
+            )
+        place = str(SHIPPED.get(name, name))
+        family, config = _stored(name, place, revision)
+    if getattr(config, "add_adapter", False):
+        raise SureError(f"{name}: encoders that shorten their output (add_adapter) are not supported.")
+    # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
+    config.layerdrop = 0.0
+    # As weights are read; what is stored in float16, as sure-mini is, would be that without weights too.
+    config.dtype = torch.float32
+    return family, config, place
+
+
+def _untrained(family: type[Backbone], config: PreTrainedConfig) -> PreTrainedModel:
+    # SpecAugment's embedding is made by a constructor that does not heed the device.
+    return family.new_model(config).to(torch.get_default_device())
+
+
+def _copied(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """`copy.deepcopy`, which would spend its time on what is empty or no object of its own."""
+    kind = type(module)
+    if id(module) in memo or hasattr(kind, "__deepcopy__"):
+        return copy.deepcopy(module, memo)
+    memo[id(module)] = made = kind.__new__(kind)
+    for name, value in vars(module).items():
+        if name == "_modules":
+            value = {place: part and _copied(part, memo) for place, part in value.items()}
+        elif isinstance(value, (dict, set)) and not value:
+            value = value.copy()
+        elif not isinstance(value, (bool, int, float, str, NoneType)):
+            value = copy.deepcopy(value, memo)
+        vars(made)[name] = value
+    return made
 
 
 def _named_size(name: str) -> tuple[type[Backbone], PreTrainedConfig] | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from sure.backbone.filter_banks import BatchNorm, FilterBankBackbone, FilterBankModel, mean, read_mask, zero
+from sure.backbone.filter_banks import Convolution, FilterBankBackbone, FilterBankModel, mean, read_mask
 from sure.errors import SureError
 
 _DILATIONS = (2, 3, 4)
@@ -32,27 +32,15 @@ class ECAPATDNNConfig(PreTrainedConfig):
     num_hidden_layers: int = len(_DILATIONS)
 
 
-class _Convolution(nn.Module):
-    """Convolution over time that keeps the number of frames, ReLU, batch normalisation."""
-
-    def __init__(self, before: int, after: int, kernel: int = 1, dilation: int = 1) -> None:
-        super().__init__()
-        self.convolution = nn.Conv1d(before, after, kernel, dilation=dilation, padding=kernel // 2 * dilation)
-        self.norm = BatchNorm(after)
-
-    def forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
-        return self.norm(self.convolution(zero(inputs, mask)).relu(), mask)
-
-
 class _Block(nn.Module):
     """SE-Res2Block: a Res2 convolution between two that see one frame, squeeze and excitation, and the input again."""
 
     def __init__(self, channels: int, dilation: int, scale: int, squeezed: int) -> None:
         super().__init__()
         self.sizes = (channels, dilation, scale, squeezed)
-        self.first, self.last = _Convolution(channels, channels), _Convolution(channels, channels)
+        self.first, self.last = Convolution(channels, channels), Convolution(channels, channels)
         width = channels // scale
-        self.res2 = nn.ModuleList(_Convolution(width, width, 3, dilation) for _ in range(scale - 1))
+        self.res2 = nn.ModuleList(Convolution(width, width, 3, dilation) for _ in range(scale - 1))
         self.squeeze, self.excite = nn.Linear(channels, squeezed), nn.Linear(squeezed, channels)
 
     def divided(self, parts: int) -> "_Block":
@@ -81,7 +69,7 @@ class ECAPATDNNModel(FilterBankModel):
 
     def __init__(self, config: ECAPATDNNConfig) -> None:
         super().__init__(config)
-        self.first = _Convolution(config.num_mel_bins, config.channels, 5)
+        self.first = Convolution(config.num_mel_bins, config.channels, 5)
         self.blocks = nn.ModuleList(
             _Block(config.channels, dilation, config.scale, config.squeezed) for dilation in _DILATIONS
         )

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from sure import __version__
-from sure.cli import budget, data, leaderboard, listing, predict, pretrain, submit
+from sure.cli import budget, compare, data, export, leaderboard, listing, predict, pretrain, submit
 from sure.cli.shared import run_command, subcommands
 from sure.cli.sweep import sweep
 from sure.cli.train import train
@@ -50,6 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="train a method on a task and write a result record", add_help=False)
     commands.add_parser("sweep", help="choose settings and compare methods, in many runs", add_help=False)
 
-    for subcommand in (predict, budget, listing, data, pretrain, submit, leaderboard):
+    for subcommand in (predict, export, budget, listing, data, pretrain, submit, leaderboard, compare):
         subcommand.add_to(commands)
     return parser

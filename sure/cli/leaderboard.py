@@ -2,11 +2,14 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sure.cli.shared import subcommands
+from sure.cli.shared import positive, subcommands
+from sure.errors import SureError
 from sure.files import locked, writing
+
+_FORMATS = ("table", "csv", "json", "markdown", "latex")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -18,6 +21,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         ("build", "write leaderboard.json, index.html and plots from the submissions", _build),
         ("validate", "check every submission and all that was built from them", _validate),
         ("manifest", "pin a corpus' test rows and references, by which submissions are held", _manifest),
+        ("serve", "show the board, and runs as they go, in a browser on this machine", _serve),
     ):
         command = board.add_parser(name, help=text)
         command.add_argument("--board", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
@@ -29,13 +33,48 @@ def add_to(commands: argparse._SubParsersAction) -> None:
             command.add_argument("--task_options", nargs="*", default=[], metavar="NAME=VALUE", help="its options")
             command.add_argument("--data_dir", type=Path, required=True, help="folder of the corpus, in its own layout")
         if name == "show":
-            command.add_argument("--task", help="only this task")
+            _add_filters(command)
+        if name == "serve":
+            command.add_argument("--runs", type=Path, default=Path("out"), help="folder of runs (default: out)")
+            command.add_argument("--port", type=positive, default=8000, help="on 127.0.0.1 (default: 8000)")
+
+
+def _add_filters(command: argparse.ArgumentParser) -> None:
+    for name, plural in (
+        *(("task", "tasks"), ("backbone", "backbones")),
+        *(("family", "families of backbones"), ("method", "methods")),
+    ):
+        command.add_argument(f"--{name}", nargs="+", default=[], metavar="NAME", help=f"only entries of these {plural}")
+    command.add_argument(
+        "--budget",
+        nargs="+",
+        metavar="SIZE",
+        help="only entries whose trainable parameters, without head, are at most this share of all (1%%) or this "
+        "number (0.9M); of two, from the first to the second",
+    )
+    command.add_argument(
+        "--shots", nargs="+", default=[], metavar="NUMBER", help="only entries that learnt from so many shots, or all"
+    )
+    command.add_argument("--seeds", type=positive, metavar="NUMBER", help="only entries of at least so many seeds")
+    command.add_argument("--format", choices=_FORMATS, default="table", help="what is printed (default: table)")
 
 
 def _show(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
 
-    print(leaderboard.show(arguments.board, arguments.task))
+    least_and_most = arguments.budget
+    if least_and_most and len(least_and_most) > 2:
+        raise SureError(f"--budget {' '.join(least_and_most)}: give the most, or the least and the most.")
+    filters = leaderboard.Filters(
+        task=arguments.task,
+        backbone=arguments.backbone,
+        family=arguments.family,
+        method=arguments.method,
+        budget=(None, *least_and_most)[-2:] if least_and_most else None,
+        shots=arguments.shots,
+        seeds=arguments.seeds,
+    )
+    print(leaderboard.show(arguments.board, filters, arguments.format))
 
 
 def _add(arguments: argparse.Namespace) -> None:
@@ -88,3 +127,16 @@ def _validate(arguments: argparse.Namespace) -> None:
 
     leaderboard.validate(arguments.board)
     print(f"{arguments.board}: every submission is valid.")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from sure.leaderboard.server import ADDRESS, server
+    from sure.runner.watching import watch
+
+    with (
+        server(arguments.board, lambda: [run.as_json() for run in watch(arguments.runs)], arguments.port) as serving,
+        suppress(KeyboardInterrupt),
+    ):
+        address = f"http://{ADDRESS}:{serving.server_port}"
+        print(f"{address}/ has {arguments.board}, {address}/runs has {arguments.runs}. Stop with Ctrl-C.", flush=True)
+        serving.serve_forever()

@@ -8,27 +8,15 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-from tabulate import tabulate
 
 from sure.errors import SureError
 from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.disclosure import Checks, Disclosure
-from sure.leaderboard.entries import (
-    BOARD,
-    Entry,
-    footnote,
-    groups,
-    options_differ,
-    rank_label,
-    refuse_unknown,
-    score_words,
-    title,
-)
-from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
+from sure.leaderboard.entries import BOARD, Entry
+from sure.leaderboard.overall import overall
 from sure.leaderboard.recount import WEIGHTS
 from sure.leaderboard.submission import (
     UNFINISHED,
@@ -42,6 +30,7 @@ from sure.leaderboard.submission import (
     strays,
     submission_name,
 )
+from sure.leaderboard.views import Filters, render
 from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
@@ -198,23 +187,19 @@ def _built(entries: list[Entry]) -> dict[str, str]:
     return files | {"index.html": page.page(entries)}
 
 
-def show(board: Path = BOARD, task: str | None = None) -> str:
-    """The board, or one task of it, as text: as it was built, or ranked anew where submissions came or went since.
+def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table") -> str:
+    """The board, or of it what passes filters, as text: as it was built, or ranked anew where submissions have changed.
 
-    Raises `SureError` for a task that has no submission, and as `read_entries`.
+    Raises `SureError` where nothing passes, and as `read_entries`.
     """
     if not folders(board):
         return f"{board} has no submissions yet: `sure leaderboard add out/result.json --board {board}` adds one."
-    built = _built_entries(board)
-    if built:
-        refuse_unknown(task, (entry.task for entry in built))
-    entries = [entry for entry in built if task in (None, entry.task)] or read_entries(board, task)
-    return table(entries) + (f"\n\n{_overall_table(overall(entries))}" if tasks(entries) > 1 else "")
-
-
-def table(entries: Iterable[Entry]) -> str:
-    """A plain text table per task and corpus, with a line about its intervals below."""
-    return "\n\n".join(f"{title(group)}\n{_text_table(group)}\n{footnote(group)}".rstrip() for group in groups(entries))
+    filters = filters or Filters()
+    entries = _built_entries(board)
+    if not entries:
+        # What is not asked for need not be ranked.
+        entries = read_entries(board, filters.task[0] if len(filters.task) == 1 else None)
+    return render(entries, filters, form)
 
 
 def schema() -> str:
@@ -248,55 +233,3 @@ def _built_earlier(board: Path) -> bool:
         return json.loads((Path(board) / "leaderboard.json").read_bytes()).get("schema_version", 0) < SCHEMA_VERSION
     except (OSError, ValueError, TypeError, AttributeError):
         return False
-
-
-def _text_table(group: list[Entry]) -> str:
-    headers = ["rank", "method", "backbone", "score [95 %]", "to the first [95 %]", "trainable", "share", "seconds"]
-    headers += ["seeds"]
-    rows = [_text_row(entry) for entry in group]
-    sides = ["left"] * 5 + ["right"] * 4
-    if options_differ(group):
-        headers, sides = [*headers, "task options"], [*sides, "left"]
-        rows = [[*row, entry.options] for row, entry in zip(rows, group, strict=True)]
-    rows = [[_printable(cell) for cell in row] for row in rows]
-    return tabulate(rows, headers, disable_numparse=True, colalign=sides)
-
-
-def _text_row(entry: Entry) -> list[str]:
-    cost = entry.cost
-    return [
-        rank_label(entry),
-        entry.method.name + ("†" if entry.no_better_than_probe else ""),
-        entry.backbone.name + ("" if entry.backbone.pretrained else " (untrained backbone)"),
-        score_words(entry),
-        str(entry.difference or ""),
-        f"{cost.trainable_parameters:,}" if cost else "",
-        f"{cost.trainable_share:.2%}" if cost else "",
-        f"{cost.training_seconds:.0f}" if cost else "",
-        ", ".join(map(str, entry.seeds)),
-    ]
-
-
-def _overall_table(rows: list[Overall]) -> str:
-    headers = ["method", "backbone", "tasks", "mean rank", "SUPERB's score", *BUDGETS, "area"]
-    cells = [
-        [
-            _printable(row.method),
-            _printable(row.backbone.name),
-            str(row.tasks),
-            f"{row.mean_rank:.2f}",
-            *(
-                "-" if score is None else f"{score:.0f}"
-                for score in (row.superb_score, *row.at_budget.values(), row.area)
-            ),
-        ]
-        for row in rows
-    ]
-    sides = ["left"] * 2 + ["right"] * (len(headers) - 2)
-    text = tabulate(cells, headers, disable_numparse=True, colalign=sides)
-    return f"over all tasks\n{text}\n{OVERALL_FOOTNOTE}"
-
-
-def _printable(text: str) -> str:
-    # A record comes from anyone; its text must not steer the terminal.
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import logging
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +13,11 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import peft
-import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, ModulesToSaveWrapper
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from sure import registry
@@ -28,6 +28,7 @@ from sure.method.composition import PLUS, ComposedTuner, Composition, refuse_par
 from sure.method.linear import LINEAR_ROLES
 from sure.method.placement import PlacedConfig
 from sure.model import SpeechModel
+from sure.record.allowance import parameters_of
 
 # What PEFT calls its two files.
 CONFIG, WEIGHTS = CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -54,6 +55,9 @@ _NOT_MERGED = {"lily"}
 
 # Of options that may tell one layer from another, part of their names.
 _OF_ONE_LAYER = ("layer", "modules", "pattern", "parameters", "top")
+
+# Layers that mean the same of two as of more: the last, the one before it, all, or all but the last.
+_FROM_THE_END = re.compile("(0-)?-[12]")
 
 # PEFT's HRA starts symmetrically only with an even number of reflections; of AdaLoRA's ranks a third falls away.
 _STEPS = {"hra": 2, "adalora": 3}
@@ -150,7 +154,7 @@ def setting(name: str, config: peft.PeftConfig) -> str | None:
     return ", ".join(said) or None
 
 
-def tensors(model: peft.PeftModel) -> dict[str, torch.Tensor]:
+def tensors(model: peft.PeftModel) -> dict[str, Tensor]:
     """What is saved of an adapter, by the names that it has in the file."""
     return peft.get_peft_model_state_dict(model, save_embedding_layers=False)
 
@@ -251,18 +255,18 @@ def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
     Raises `SureError` where the method cannot adapt a module of the parts it was given, or not with its options.
     """
     name = bare_type(config.peft_type).lower()
-    parts = config.parts.values() if isinstance(config, Composition) else [config]
-    chosen = {
-        model.get_submodule(place)
-        for part in parts
-        for place in targeting.modules_named(model.source, part.target_modules)
-    }
-    unusual = sorted({type(module).__name__.strip("_") for module in chosen if not isinstance(module, nn.Linear)})
+    # Only of PEFT's methods what they cannot adapt is said better here.
+    unusual = []
+    if not isinstance(config, MethodConfig):
+        chosen = {model.get_submodule(place) for place in targeting.modules_named(model.source, config.target_modules)}
+        unusual = sorted({type(module).__name__.strip("_") for module in chosen if not isinstance(module, nn.Linear)})
     try:
-        with _wrong_options(name):
+        with _wrong_options(name), warnings.catch_warnings():
+            # PEFT says so of every normalisation, which its LN-tuning is made for.
+            warnings.filterwarnings("ignore", message="Unsupported layer type")
             adapted = peft.get_peft_model(model, config)
     except (SureError, KeyError) as error:
-        if isinstance(config, MethodConfig) or not unusual:
+        if not unusual:
             raise
         raise SureError(
             f"--method {name} adapts linear maps; not every {', '.join(unusual)} of the parts chosen can be adapted by "
@@ -417,7 +421,7 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
     """Options with the largest values of the method's dimensions that a budget allows."""
-    allowed = fitting.parameters_of(budget, _size(backbone))
+    allowed = parameters_of(budget, _size(backbone))
     if not dimensions(name):
         _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
         return options
@@ -445,7 +449,7 @@ def fit(
     sizes, count = _sizes(name, backbone, options)
     fitted: list[dict[str, int] | fitting.OutOfReach] = []
     for budget in budgets:
-        allowed = fitting.parameters_of(budget, _size(backbone))
+        allowed = parameters_of(budget, _size(backbone))
         try:
             size = fitting.largest_within(allowed, sizes, count, f"--method_options budget={budget}: {name}")
             fitted.append({chosen: size})
@@ -457,11 +461,20 @@ def fit(
 def _sizes(name: str, backbone: Backbone, options: dict[str, Any]) -> tuple[Sequence[int], Callable[[int], int]]:
     """The values of a method's one dimension, and what counts its trainable parameters with each of them."""
     (chosen,) = dimensions(name)
-    with torch.device("meta"):
+    with loading.WithoutValues():
         config = configure(name, backbone, options)
     step = _STEPS.get(name, 1)
     sizes = config.sizes(backbone.width) if isinstance(config, MethodConfig) else range(step, backbone.width + 1, step)
-    return sizes, fitting.interpolated(sizes, lambda size: _trainable(name, backbone, options | {chosen: size}))
+
+    @functools.cache
+    def counted(size: int, layers: int | None) -> int:
+        return _trainable_of(name, backbone, options | {chosen: size}, layers)
+
+    def count(size: int) -> int:
+        return of_every_layer(backbone, options, lambda layers: (counted(size, layers),))[0]
+
+    few = min(fitting.FEW, backbone.config.num_hidden_layers) if _layers_alike(backbone, options) else None
+    return sizes, fitting.interpolated(sizes, count, lambda size: counted(size, few))
 
 
 def _fit_parts(
@@ -476,7 +489,7 @@ def _fit_parts(
     )
 
     def fitted(budget: str | float) -> dict[str, int] | fitting.OutOfReach:
-        allowed = fitting.parameters_of(budget, _size(backbone))
+        allowed = parameters_of(budget, _size(backbone))
         left, found = allowed - taken, {}
         for turn, (part, chosen) in enumerate(free.items()):
             share = left // (len(free) - turn)
@@ -500,21 +513,17 @@ def _fit_parts(
 def _trainable(name: str, backbone: Backbone, options: dict[str, Any]) -> int:
     """Trainable parameters of a method, those of a task's head not counted."""
 
-    def of(layers: int | None) -> tuple[int]:
-        with torch.device("meta"):
-            twin = backbone_without_weights(backbone, layers)
-            config = configure(name, twin, options)
-            config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
-            adapted = apply(SpeechModel(twin), config)
-        return (sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad),)
-
-    return of_every_layer(backbone, options, of)[0]
+    return of_every_layer(backbone, options, lambda layers: (_trainable_of(name, backbone, options, layers),))[0]
 
 
-def backbone_without_weights(backbone: Backbone, layers: int | None = None) -> Backbone:
-    """A twin of a backbone from its configuration, with so many layers, where `torch.device` has been set to."""
-    options = backbone.options_given()
-    return loading.load(backbone.name, weights=False, options=options, head=backbone.head, layers=layers)
+def _trainable_of(name: str, backbone: Backbone, options: dict[str, Any], layers: int | None) -> int:
+    """The same on a twin with so many layers."""
+    with loading.WithoutValues():
+        twin = loading.twin(backbone, layers)
+        config = configure(name, twin, options)
+        config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]
+        adapted = apply(SpeechModel(twin), config)
+    return sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
 
 def of_every_layer(
@@ -524,9 +533,16 @@ def of_every_layer(
 
     By `fitting.of_depth`, unless layers or modules are named, or layers differ, or the model has two stacks of them.
     """
-    alike = backbone.layers_alike and not backbone.headless
-    alike = alike and not any(word in option for option in options for word in _OF_ONE_LAYER)
-    return fitting.of_depth(backbone.config.num_hidden_layers, measure) if alike else list(measure(None))
+    if not _layers_alike(backbone, options):
+        return list(measure(None))
+    return fitting.of_depth(backbone.config.num_hidden_layers, measure)
+
+
+def _layers_alike(backbone: Backbone, options: dict[str, Any]) -> bool:
+    named = {option for option in options if any(word in option for word in _OF_ONE_LAYER)}
+    if _FROM_THE_END.fullmatch(str(options.get("layers"))):
+        named -= {"layers"}
+    return backbone.layers_alike and not backbone.headless and not named
 
 
 def _size(backbone: Backbone) -> int:

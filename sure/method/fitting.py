@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
@@ -11,27 +10,11 @@ from sure.errors import SureError
 
 # Layers of the two backbones whose difference is a layer. (WavLM's first layer has more than others, and its second
 # keeps for a backward pass what further ones share.)
-_FEW, _MORE = 2, 3
-
-_UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+FEW, _MORE = 2, 3
 
 
 class OutOfReach(SureError):
     """A method has no setting for a budget."""
-
-
-def parameters_of(budget: str | float, backbone: int) -> int:
-    """Parameters that a budget allows: a share of the backbone's (`1%`), or a number (`0.9M`, `900k`, `900000`).
-
-    Raises `SureError` for anything else.
-    """
-    number = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG%]?)", str(budget))
-    if not number or not float(number[1]):
-        raise SureError(
-            f"budget={budget}: give a share of the backbone's parameters, such as 1%, or a number, such as 0.9M."
-        )
-    value, unit = float(number[1]), number[2]
-    return int(value / 100 * backbone if unit == "%" else value * _UNITS[unit])
 
 
 def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], int], what: str) -> int:
@@ -61,21 +44,27 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
             high, over = middle, found
 
 
-def interpolated(sizes: Sequence[int], count: Callable[[int], int]) -> Callable[[int], int]:
-    """`count`, which is asked of no further size once four have shown that it is a polynomial of the second degree.
+def interpolated(
+    sizes: Sequence[int], count: Callable[[int], int], of_few: Callable[[int], int]
+) -> Callable[[int], int]:
+    """`count`, which is asked of no further size once three have shown that it grows in a straight line, or four that
+    it is a polynomial of the second degree.
 
-    It is for most methods: a dimension has its own parameters, and at most so many for each pair of its values. Others
-    bend otherwise, and are counted size by size.
+    It is one for most methods: a dimension has its own parameters, and at most so many for each pair of its values.
+    Others bend otherwise, and are counted size by size. `of_few` counts fewer layers, which show it as well.
     """
-    count, last = functools.cache(count), len(sizes) - 1
-    first, *inner, test = 0, last // 3, last, last // 2
+    count, of_few, last = functools.cache(count), functools.cache(of_few), len(sizes) - 1
     if last < 6:
         return count
 
     @functools.cache
     def known() -> list[tuple[int, int]] | None:
-        points = [(place, count(sizes[place])) for place in (first, *inner)]
-        return points if _through(points, test) == count(sizes[test]) else None
+        places = [0, last]
+        for test in (last // 2, last // 3):
+            if _through([(place, of_few(sizes[place])) for place in places], test) == of_few(sizes[test]):
+                return [(place, count(sizes[place])) for place in places]
+            places.append(test)
+        return None
 
     def counted(size: int) -> int:
         if size in (sizes[0], sizes[-1]) or (points := known()) is None:
@@ -100,4 +89,4 @@ def of_depth(depth: int, measure: Callable[[int], Sequence[int]]) -> list[int]:
     """
     if depth <= _MORE:
         return list(measure(depth))
-    return [few + (depth - _FEW) * (more - few) for few, more in zip(measure(_FEW), measure(_MORE), strict=True)]
+    return [few + (depth - FEW) * (more - few) for few, more in zip(measure(FEW), measure(_MORE), strict=True)]

@@ -13,11 +13,13 @@ _EARLIER = "Otake, Kawakami and Inoue 2023 (adapter-wavlm)"
 
 
 class ElpAdapters(Composition):
-    """All three, E-adapters in all layers but the last, and the normalisations of those layers train."""
+    """All three, E-adapters in all layers but the last; the normalisations of every layer train, the last one's too."""
 
     needs_head: ClassVar[bool] = True
     made_of: ClassVar = {
         "bottleneck_adapter": {"preset": "e_adapter", "layers": "0--2"},
+        # It has no E-adapter, but an L-adapter as all have.
+        "ln_tuning": {"layers": "-1"},
         "layer_output_adapter": {"preset": "l_adapter"},
         "pseudo_features": {},
     }
@@ -29,11 +31,10 @@ class ElpAdapters(Composition):
             "adapter-wavlm, Otake et al. 2023",
             "el",
             rounded=10_000,
-            difference="the map from 512 dimensions to the width (393,984), in the release the head's, and the last "
-            "layer's normalisations (3,072), which have no E-adapter and stay as they are",
+            difference="the map from 512 dimensions to the width (393,984), in the release the head's",
         ),
     )
     presets: ClassVar[dict[str, Preset]] = {
         "elp": Preset("Inoue et al. 2024 (2407.21066)", {}),
-        "el": Preset(f"{_EARLIER}: E and L", {"parts": ["bottleneck_adapter", "layer_output_adapter"]}),
+        "el": Preset(f"{_EARLIER}: E and L", {"parts": ["bottleneck_adapter", "ln_tuning", "layer_output_adapter"]}),
     }

@@ -8,8 +8,9 @@ from sure.method.composition import Composition
 class Unipelt(Composition):
     """Theirs: bottleneck of width / 16, ten positions through a perceptron, rank 8 on query and value.
 
-    Their adapter reads the normalised sum of the feed-forward block and its input, which is no module's output; here it
-    reads what the block puts out.
+    With x what the feed-forward block reads, their adapter and its gate read h = LN(FFN(x) + x), and the layer hands on
+    LN(g A(h) + FFN(x) + x). No module puts out that h before it is adapted, and layers that normalise first have none:
+    here both read what the block puts out, FFN(x) + g A(FFN(x)). It has as many parameters.
     """
 
     made_of: ClassVar = {

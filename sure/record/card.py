@@ -1,29 +1,44 @@
-"""The model card of an adapter, from its record: what it learnt on what, at which cost, how well, and how to use it."""
+"""The model card of an adapter, from its record: what it learnt on what, at which cost, how well, and how to use it.
+
+Its metadata has the scores on test as the hub reads them (`model-index`): with the hub's names of tasks and metrics
+where it has one, and shares as shares.
+"""
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import EvalResult, ModelCardData
 
 from sure.files import write_atomically
-from sure.record import Result, Run
+from sure.record import Result, Run, Score
 
 CARD = "README.md"
 
 # By which a card is known as one that may be written anew.
-_MARK = "<!-- Written by `sure train`, which replaces it; without this line it stays as it is. -->"
+_MARK = "<!-- Written by `sure train`, which replaces it; without this line it stays as it is. -->\n"
+
+# Metrics that the hub has by another name.
+_HUB_METRICS = {
+    **dict.fromkeys(("word_error_rate", "recognised_word_error_rate"), "wer"),
+    **dict.fromkeys(("character_error_rate", "slot_value_cer"), "cer"),
+    **dict.fromkeys(("weighted_f1", "macro_f1", "slot_type_f1"), "f1"),
+    "unweighted_average_recall": "recall",
+}
+
+ADAPTER = """\
+An adapter, with its task head if it has one, trained by SURE, the Speech UndeRstanding Evaluation benchmark suite. The
+backbone is not in this folder."""
 
 _TEXT = """\
 ---
 {metadata}
 ---
 {mark}
-
 # {method} on {backbone} for {task}
 
-An adapter, with its task head if it has one, trained by SURE, the Speech UndeRstanding Evaluation benchmark suite. The
-backbone is not in this folder. `result.json` has every setting, score and version.
+{what}
 
 | | |
 | --- | --- |
@@ -38,27 +53,46 @@ backbone is not in this folder. `result.json` has every setting, score and versi
 
 {scores}
 
-The first metric selected the checkpoint, on validation. In brackets 95 % confidence intervals; `result.json` says how
-they were made.
-
+The first metric selected the checkpoint, on validation. In brackets 95 % confidence intervals{intervals}.
+{caveat}
 ## Use
 
+{use}
+"""
+
+_USE = """\
 ```bash
 sure predict --adapter {folder} {input}
 ```
 
-In Python, `sure.task.trained.TrainedModel.load("{folder}")` has the task, the backbone and the adapted PEFT model.
-"""
+In Python, `sure.task.trained.TrainedModel.load(Path("{folder}"))` has the task, the backbone and the adapted PEFT
+model."""
 
 
-def write_card(folder: Path, result: Result, speaks: bool) -> None:
+def write_card(folder: Path, result: Result, hub_task: str, voices: Sequence[str] = ()) -> None:
     """Write the card of a complete run beside its adapter, unless there is one that somebody else wrote.
 
-    `speaks` says that the adapter is given texts, not recordings.
+    `hub_task` is what the hub calls such a task, `voices` in which it speaks.
     """
     path = folder / CARD
     if not path.exists() or _MARK in path.read_text(encoding="utf-8", errors="replace"):
-        write_atomically(path, _card(folder.name, result, speaks))
+        text = card(
+            result,
+            hub_task,
+            folder.name,
+            what=f"{ADAPTER} `result.json` has every setting, score and version.",
+            use=usage(folder.name, voices),
+            mark=_MARK,
+            intervals="; `result.json` says how they were made",
+        )
+        write_atomically(path, text)
+
+
+def usage(folder: str, voices: Sequence[str] = ()) -> str:
+    """How an adapter in a folder of this name is used; one that speaks has `voices`."""
+    speaker = f"--speaker {shlex.quote(voices[0])} " if len(voices) > 1 else ""
+    text = f'{speaker}--text "Something to say." --output said.wav'
+    return _USE.format(folder=folder, input=text if voices else "recording.wav")
 
 
 def caveat(runs: Iterable[Run]) -> str:
@@ -71,21 +105,41 @@ def caveat(runs: Iterable[Run]) -> str:
     return f"{' and '.join(parts)}; these scores say nothing about methods on real recordings or pretrained models."
 
 
-def _card(folder: str, result: Result, speaks: bool) -> str:
+def card(
+    result: Result,
+    hub_task: str,
+    name: str,
+    *,
+    what: str,
+    use: str,
+    mark: str = "",
+    intervals: str = "",
+    dataset: str | None = None,
+    **metadata: str | None,
+) -> str:
+    """The whole text. `what` says what the folder holds, `use` how to use it; `dataset` is the hub's id of the corpus.
+
+    `metadata` are further fields of the hub's, such as `license`.
+    """
     run, cost = result.run, result.cost
     without_head = cost.trainable_parameters - cost.head_parameters
-    # A commit is the hub's; weights of a folder have a longer digest.
-    on_hub = re.fullmatch("[0-9a-f]{40}", run.backbone.revision)
-    metadata = ModelCardData(
-        library_name="peft",
-        base_model=run.backbone.name if on_hub else None,
+    unsaid = caveat([run])
+    known = ModelCardData(
+        **{"library_name": "peft"} | metadata,
+        base_model=run.backbone.name if on_hub(run) else None,
+        pipeline_tag=hub_task,
+        datasets=dataset,
         tags=["speech", "sure", run.task, run.method.name, *(["synthetic"] if run.data.synthetic else [])],
+        model_name=name,
+        eval_results=_hub_results(result, hub_task, dataset),
     )
     return _TEXT.format(
-        metadata=metadata.to_yaml(),
-        mark=_MARK,
-        folder=folder,
-        input='--text "Something to say." --output said.wav' if speaks else "recording.wav",
+        metadata=known.to_yaml(),
+        mark=mark,
+        what=what,
+        use=use,
+        intervals=intervals,
+        caveat=f"\n**{unsaid[0].upper()}{unsaid[1:]}**\n" if unsaid else "",
         task=run.task,
         task_options=_options(run.arguments, "task_options"),
         splits=", ".join(
@@ -109,6 +163,38 @@ def _card(folder: str, result: Result, speaks: bool) -> str:
         seed=run.seed,
         scores=_scores(result),
     )
+
+
+def on_hub(run: Run) -> bool:
+    """Whether the backbone came from the hub."""
+    # A commit is the hub's; weights of a folder have a longer digest.
+    return re.fullmatch("[0-9a-f]{40}", run.backbone.revision) is not None
+
+
+def with_interval(metric: str, score: Score) -> str:
+    """`weighted f1, 95 % interval 0.430 to 0.590`; a score in the hub's metadata has no field for one."""
+    interval = f", 95 % interval {score.low:.3f} to {score.high:.3f}" if score.determined else ""
+    return metric.replace("_", " ") + interval
+
+
+def _hub_results(result: Result, hub_task: str, dataset: str | None) -> list[EvalResult]:
+    run = result.run
+    return [
+        EvalResult(
+            task_type=hub_task,
+            task_name=run.task,
+            dataset_type=dataset or run.task,
+            dataset_name=run.task + (", synthetic speech" if run.data.synthetic else ""),
+            dataset_split=evaluation,
+            dataset_args={"fingerprint": run.data.fingerprint},
+            metric_type=_HUB_METRICS.get(metric, metric),
+            metric_name=with_interval(metric, score),
+            metric_value=score.value,
+        )
+        for evaluation, scores in result.scores.items()
+        if evaluation != "validation"
+        for metric, score in scores.items()
+    ]
 
 
 def _options(arguments: dict, name: str) -> str:

@@ -30,7 +30,7 @@ _ABOVE_ZERO = ("eval_steps", "save_steps", "logging_steps")
 
 # Flags of the trainer that a run cannot do as they say.
 _UNFIT = {
-    "push_to_hub": "a run publishes nothing; `hf upload` takes its output folder when it has ended",
+    "push_to_hub": "a run publishes nothing; `sure export RUN --push_to_hub USER/NAME` does, when it has ended",
     "dataloader_drop_last": "it would leave utterances out of evaluations too",
     "auto_find_batch_size": "a record states the batch size; choose --per_device_train_batch_size",
     "prediction_loss_only": "a run is scored by its task's metrics",

@@ -1,4 +1,4 @@
-"""The output folder of a run: what is complete in it, where training goes on, what a failure leaves."""
+"""The output folder of a run: what is complete in it, what may go on in it, what a failure leaves."""
 
 import json
 import shutil
@@ -13,6 +13,7 @@ from sure.errors import SureError
 from sure.record import RESULT, RUN, Result, Run
 from sure.record.provenance import provenance
 from sure.runner.arguments import RunArguments, TrainerArguments
+from sure.runner.checkpoints import checkpoints, is_complete
 
 _DEFAULTS = {"backbone_options": []}
 
@@ -112,8 +113,8 @@ def failed_result(record: Run, metric: str, error: str, started: str) -> Result:
 def _write_failed(record: Result, output_dir: Path) -> str | None:
     """Write the record of a failed run; where that fails too, gives the reason."""
     # What a full disk has left of a checkpoint is of no use, and takes the place of the record.
-    for checkpoint in _checkpoints(output_dir).values():
-        if not _is_complete(checkpoint):
+    for checkpoint in checkpoints(output_dir).values():
+        if not is_complete(checkpoint):
             shutil.rmtree(checkpoint, ignore_errors=True)
     try:
         record.write(output_dir / RESULT)
@@ -125,45 +126,3 @@ def _write_failed(record: Result, output_dir: Path) -> str | None:
 def as_json(values: dict[str, Any]) -> dict[str, Any]:
     """As they come back from JSON: sets sorted, tuples as lists, enumerations as their values."""
     return json.loads(json.dumps(values, default=lambda value: sorted(value) if isinstance(value, set) else str(value)))
-
-
-def newest_checkpoint(output_dir: Path) -> Path | None:
-    """The newest complete checkpoint."""
-    complete = {step: path for step, path in _checkpoints(output_dir).items() if _is_complete(path)}
-    return complete[max(complete)] if complete else None
-
-
-def stopped_early(checkpoint: Path) -> Path | None:
-    """The best checkpoint, if training had stopped early when `checkpoint` was written; None if it goes on."""
-    state = _read(checkpoint / "trainer_state.json")
-    stored = state["stateful_callbacks"].get("EarlyStoppingCallback")
-    for early_stopping in stored if isinstance(stored, list) else [stored]:
-        if early_stopping is not None:
-            patience = early_stopping["args"]["early_stopping_patience"]
-            if early_stopping["attributes"]["early_stopping_patience_counter"] >= patience:
-                return checkpoint.parent / Path(state["best_model_checkpoint"]).name
-    return None
-
-
-def trainer_state(checkpoint: Path) -> dict[str, Any] | None:
-    """What the trainer wrote of itself into a checkpoint."""
-    return _read(checkpoint / "trainer_state.json")
-
-
-def _checkpoints(output_dir: Path) -> dict[int, Path]:
-    """The trainer's checkpoints by step; other names are a user's own."""
-    steps = {path: path.name.removeprefix("checkpoint-") for path in output_dir.glob("checkpoint-*")}
-    return {int(step): path for path, step in steps.items() if step.isdecimal()}
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    """The trainer writes `trainer_state.json` last."""
-    return _read(checkpoint / "trainer_state.json") is not None
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return read if isinstance(read, dict) else None

@@ -45,14 +45,8 @@ from sure.record.provenance import device_name, now, provenance
 from sure.record.samples import write_samples
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
-from sure.runner.folder import (
-    as_json,
-    complete_or_prepared,
-    failure_recorded,
-    newest_checkpoint,
-    refuse_other_plugins,
-    stopped_early,
-)
+from sure.runner.checkpoints import newest_checkpoint, stopped_early
+from sure.runner.folder import as_json, complete_or_prepared, failure_recorded, refuse_other_plugins
 from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, Pause, Paused, callbacks, refuse_unusable, steps
 from sure.task import Task
@@ -234,8 +228,8 @@ def _train(
         try:
             _train_or_resume(trainer, output_dir, until)
         except Paused:
-            # Those who log close their files.
             trainer.callback_handler.on_train_end(args, trainer.state, trainer.control)
+            trainer.report({})
             state, early = trainer.state, stopped_early(newest_checkpoint(output_dir))
             share = 1.0 if early else state.global_step / state.max_steps
             return Progress(share, state.epoch or 0.0, state.best_metric, trainer.meter.training_seconds)
@@ -246,9 +240,11 @@ def _train(
         }
         if whole is not model:
             trainer.put_together(whole)
-        if not args.should_save:
-            return None
-        return _finish(trainer, whole, task, record, rows, cached, started, selection)
+        result = None
+        if args.should_save:
+            result = _finish(trainer, whole, task, record, rows, cached, started, selection)
+        trainer.report(_figures(result) if result else {})
+        return result
 
 
 def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
@@ -336,9 +332,25 @@ def _finish(
         selection=selection,
         provenance=provenance(started),
     )
-    write_card(output_dir, result, task.speaks)
+    write_card(output_dir, result, task.hub_task, task.voices if task.speaks else ())
     result.write(output_dir / RESULT)
     return result
+
+
+def _figures(result: Result) -> dict[str, float]:
+    """What a record says in numbers: by `test_<metric>` its scores with their intervals, then what they cost."""
+    figures = {}
+    for name, scores in result.scores.items():
+        if name != "validation":
+            for metric, score in scores.items():
+                figures[f"{name}_{metric}"] = score.value
+                if score.determined:
+                    figures |= {f"{name}_{metric}_low": score.low, f"{name}_{metric}_high": score.high}
+    cost = result.cost.model_dump()
+    figures |= {name: value for name, value in cost.items() if isinstance(value, int | float)}
+    if result.cost.memory:
+        figures["memory_maximum"] = result.cost.memory.maximum
+    return figures
 
 
 def _data(run: RunArguments, task: Task, splits: DatasetDict, fingerprint: str) -> Data:

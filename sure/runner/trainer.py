@@ -187,6 +187,27 @@ class BenchmarkTrainer(Trainer):
             )
         except (ValueError, ImportError) as error:
             raise SureError(f"Training arguments: {error}") from None
+        kinds = tuple(get_reporting_integration_callbacks(self.args.report_to))
+        self._reporters = [callback for callback in self.callback_handler.callbacks if isinstance(callback, kinds)]
+        for reporter in self._reporters:
+            # They close what they write with training, when the scores are still to come: see `report`.
+            reporter.on_train_end = lambda *_, **__: None
+
+    def report(self, figures: dict[str, float]) -> None:
+        """Log what came out wherever `--report_to` logs, and let that be closed."""
+        if figures:
+            self._tell_reporters("on_log", logs=figures)
+        for reporter in self._reporters:
+            del reporter.on_train_end
+        self._tell_reporters("on_train_end")
+
+    def _tell_reporters(self, event: str, **what: Any) -> None:
+        handler = self.callback_handler
+        everybody, handler.callbacks = handler.callbacks, self._reporters
+        try:
+            handler.call_event(event, self.args, self.state, self.control, **what)
+        finally:
+            handler.callbacks = everybody
 
     def create_accelerator_and_postprocess(self) -> None:
         """Accelerate shards on accelerators only, and takes processes of a CPU for copies; torch shards there too."""
@@ -245,6 +266,8 @@ class BenchmarkTrainer(Trainer):
         """Take over step, epoch and cost from a checkpoint after which there is nothing left to train."""
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         self._load_callback_state()
+        self.state.is_world_process_zero = self.is_world_process_zero()
+        self._tell_reporters("on_train_begin")
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         started = time.perf_counter()

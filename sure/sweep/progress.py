@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from sure.record import RESULT, Result, Score
-from sure.runner.folder import newest_checkpoint, trainer_state
+from sure.runner.checkpoints import newest_checkpoint, trainer_state
 from sure.sweep.plan import Question, Study
 from sure.sweep.schedule import StateOf, cells, count
 from sure.sweep.state import State

@@ -22,7 +22,7 @@ from typing import Any
 from sure.errors import SureError
 from sure.files import InUse, locked, write_atomically
 from sure.record import RESULT
-from sure.runner.folder import trainer_state
+from sure.runner.checkpoints import trainer_state
 from sure.sweep import running
 from sure.sweep.local import discard_lost, startable
 from sure.sweep.plan import Cell, Step, Study

@@ -23,7 +23,8 @@ from sure.files import InUse, locked
 from sure.record import RESULT, RUN, Result, Run
 from sure.record.provenance import now
 from sure.runner.arguments import RunArguments, TrainerArguments, parse
-from sure.runner.folder import failed_result, newest_checkpoint
+from sure.runner.checkpoints import newest_checkpoint
+from sure.runner.folder import failed_result
 from sure.runner.run import Progress, Shared, train
 from sure.sweep.plan import Cell, Step
 from sure.sweep.state import LOG, Attempt, Reached, State

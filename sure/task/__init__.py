@@ -56,6 +56,9 @@ class Task(ABC):
     # Whether it says texts rather than hears recordings: it has `voices` then, and `speech`.
     speaks: ClassVar[bool] = False
 
+    # What the hub calls such a task (https://huggingface.co/tasks).
+    hub_task: ClassVar[str] = "audio-classification"
+
     # Columns of an utterance that hold a label each.
     label_columns: ClassVar[tuple[str, ...]] = ()
 

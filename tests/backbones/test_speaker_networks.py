@@ -1,4 +1,4 @@
-"""ECAPA-TDNN and ResNet34: published sizes and operations, and that what they gather in training is kept."""
+"""ECAPA-TDNN, ResNet34 and AMCRN: published sizes and operations, and that what they gather in training is kept."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ WESPEAKER = [
     ("ecapa_tdnn:c1024", "local_attentive_statistics", 14_263_872, None),
     ("resnet34:base", "statistics", 6_634_336, 4.55),
 ]
-NETWORKS = ["ecapa_tdnn:tiny", "resnet34:tiny"]
+NETWORKS = ["ecapa_tdnn:tiny", "resnet34:tiny", "amcrn:tiny"]
 
 
 @pytest.mark.parametrize(("name", "head", "parameters", "macs"), WESPEAKER)

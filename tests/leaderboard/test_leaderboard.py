@@ -13,6 +13,7 @@ from sure import leaderboard, registry
 from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
 from sure.leaderboard.entries import Entry, EntryRun, EntryScore, rank, rank_label
+from sure.leaderboard.views import Filters
 from sure.record import BackboneInfo, Cost, MethodInfo, Result, write_predictions
 from sure.task.classification import ClassificationTask
 from sure.task.scoring import interval, score_with_intervals
@@ -473,8 +474,8 @@ def test_an_empty_board_says_how_to_add(tmp_path):
 def test_an_unknown_task_lists_those_on_the_board(tmp_path):
     leaderboard.add(write_record(tmp_path / "run", failed=True), tmp_path)
     with pytest.raises(SureError, match=r"Did you mean 'three_emotions'\? Choose one of: three_emotions\."):
-        leaderboard.show(tmp_path, task="three_emotion")
-    assert "lora" in leaderboard.show(tmp_path, task="three_emotions")
+        leaderboard.show(tmp_path, Filters(task=["three_emotion"]))
+    assert "lora" in leaderboard.show(tmp_path, Filters(task=["three_emotions"]))
 
 
 def test_text_from_a_record_does_not_steer_the_terminal(tmp_path, caplog):

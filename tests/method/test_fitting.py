@@ -7,7 +7,8 @@ from sure.budget import budget
 from sure.errors import SureError
 from sure.heads import ClassificationHead
 from sure.method import applying
-from sure.method.fitting import largest_within, parameters_of
+from sure.method.fitting import interpolated, largest_within
+from sure.record.allowance import parameters_of
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,26 @@ def test_the_last_size_that_fits_is_found():
         SureError, match=r"it has 10 \(1\) to 100 \(10\) parameters on this backbone; the budget is 9\."
     ):
         largest_within(9, range(1, 11), lambda size: size * 10, "it")
+
+
+@pytest.mark.parametrize(
+    ("cost", "asked"),
+    [
+        (lambda size: 7 * size + 3, 2),
+        (lambda size: size * size + size, 3),
+        (lambda size: size * size + size // 3, 5),
+    ],
+)
+def test_what_grows_evenly_is_counted_a_few_times_and_what_does_not_size_by_size(cost, asked):
+    sizes, seen = range(1, 401), set()
+
+    def count(size):
+        seen.add(size)
+        return 24 * cost(size)
+
+    counted = interpolated(sizes, count, cost)
+    assert [counted(size) for size in (1, 77, 134, 311, 400)] == [24 * cost(size) for size in (1, 77, 134, 311, 400)]
+    assert len(seen) == asked
 
 
 def parameters(method, **options):

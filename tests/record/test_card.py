@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from sure.record import Result
 from sure.record.card import write_card
@@ -16,7 +17,7 @@ def result(tmp_path):
 
 
 def test_it_says_what_the_record_says(tmp_path, result):
-    write_card(tmp_path, result, speaks=False)
+    write_card(tmp_path, result, "audio-classification")
     card = (tmp_path / "README.md").read_text()
     metadata = yaml.safe_load(card.split("---")[1])
     assert metadata["library_name"] == "peft"
@@ -27,19 +28,27 @@ def test_it_says_what_the_record_says(tmp_path, result):
     assert f"{result.cost.trainable_parameters:,} (" in card
     assert result.run.data.fingerprint[:12] in card
     assert f"sure predict --adapter {tmp_path.name} recording.wav" in card
+    # What the hub reads of it.
+    results = {one.metric_name.partition(",")[0]: one for one in ModelCard(card).data.eval_results}
+    one = results["unweighted average recall"]
+    assert (one.metric_type, one.metric_value) == ("recall", score.value)
+    assert (one.task_type, one.dataset_split) == ("audio-classification", "test")
+    assert one.dataset_name == "three_emotions, synthetic speech"
+    assert one.metric_name.endswith(f"95 % interval {score.low:.3f} to {score.high:.3f}")
 
 
 def test_a_card_that_speaks_is_given_a_text(tmp_path, result):
-    write_card(tmp_path, result, speaks=True)
-    assert '--text "Something to say." --output said.wav' in (tmp_path / "README.md").read_text()
+    write_card(tmp_path, result, "text-to-speech", ["Ann Other", "Bo"])
+    said = """--speaker 'Ann Other' --text "Something to say." --output said.wav"""
+    assert said in (tmp_path / "README.md").read_text()
 
 
 def test_another_run_writes_it_anew_but_leaves_a_users_own(tmp_path, result):
     card = tmp_path / "README.md"
-    write_card(tmp_path, result, speaks=False)
+    write_card(tmp_path, result, "audio-classification")
     card.write_text(card.read_text().replace("## Scores", "## Old scores"))
-    write_card(tmp_path, result, speaks=False)
+    write_card(tmp_path, result, "audio-classification")
     assert "## Old scores" not in card.read_text()
     card.write_text("Mine.")
-    write_card(tmp_path, result, speaks=False)
+    write_card(tmp_path, result, "audio-classification")
     assert card.read_text() == "Mine."

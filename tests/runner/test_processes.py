@@ -8,7 +8,9 @@ import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import load_file
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2EncoderLayerStableLayerNorm
 
 from sure.backbone.padding import Padding
 from sure.heads import ClassificationHead, CTCHead
@@ -121,6 +123,9 @@ def runs_of_two(copied, sharded, interrupted):
 
     def in_parts(self, model, *arguments):
         assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
+        # Each layer is gathered by itself.
+        layers = [module for module in model.modules() if isinstance(module, Wav2Vec2EncoderLayerStableLayerNorm)]
+        assert layers and all(isinstance(layer, FSDPModule) for layer in layers)
         if fails and self.state.global_step == 4:
             raise RuntimeError("interrupted")
         return learns(self, model, *arguments)

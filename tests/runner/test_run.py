@@ -5,6 +5,8 @@ import time
 
 import pytest
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, TensorBoardCallback
 
 from sure import cli, registry, synth
 from sure.errors import SureError
@@ -136,8 +138,12 @@ def test_early_stopping_is_remembered_and_the_best_checkpoint_is_tested(command,
     assert json.loads(kept.read_text()) == rows
     kept.unlink()
     (tmp_path / "result.json").unlink()
-    again = main(command(tmp_path, "--learning_rate", "0", "--early_stopping_patience", "2", epochs=20))
+    words = ("--learning_rate", "0", "--early_stopping_patience", "2", "--report_to", "tensorboard")
+    again = main(command(tmp_path, *words, epochs=20))
     assert again.cost.epochs == 3
+    # Of a run that had nothing left to train too.
+    (events,) = (tmp_path / "runs").rglob("events.out.tfevents*")
+    assert EventAccumulator(str(events)).Reload().Scalars("test/weighted_f1")
     assert again.scores == result.scores
     assert again.learning_curve == result.learning_curve
     assert [(point.step, point.epoch) for point in result.learning_curve] == [(5, 1), (10, 2), (15, 3)]
@@ -163,9 +169,35 @@ def test_class_weights_make_rare_labels_count():
     assert class_weights([0, 0, 0, 1], 2).tolist() == pytest.approx([4 / 6, 4 / 2])
 
 
-def test_tensorboard_logs_are_written(command, tmp_path):
-    main(command(tmp_path, "--report_to", "tensorboard", epochs=1))
-    assert list((tmp_path / "runs").rglob("events.out.tfevents*"))
+def test_whoever_logs_is_told_scores_and_cost_before_it_closes(command, tmp_path, monkeypatch):
+    """TensorBoard; Trackio, MLflow and others, too, end what they write with training."""
+    told = []
+
+    class Overheard(TensorBoardCallback):
+        def on_train_begin(self, *args, **more):
+            told.append("begin")
+            super().on_train_begin(*args, **more)
+
+        def on_log(self, *args, logs, **more):
+            told.append(dict(logs))
+            super().on_log(*args, logs=logs, **more)
+
+        def on_train_end(self, *args, **more):
+            told.append("end")
+            super().on_train_end(*args, **more)
+
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "tensorboard", Overheard)
+    result = main(command(tmp_path, "--report_to", "tensorboard", epochs=1))
+    score = result.scores["test"]["weighted_f1"]
+    assert [told[0], told[-1], told.count("begin"), told.count("end")] == ["begin", "end", 1, 1]
+    assert told[-2]["test_weighted_f1"] == score.value
+    assert told[-2]["test_weighted_f1_low"] == score.low
+    assert told[-2]["trainable_parameters"] == result.cost.trainable_parameters
+    # One file: none was begun anew when the first was closed.
+    (events,) = (tmp_path / "runs").rglob("events.out.tfevents*")
+    written = EventAccumulator(str(events)).Reload()
+    assert written.Scalars("test/weighted_f1")[-1].value == pytest.approx(score.value)
+    assert written.Scalars("train/training_seconds")[-1].value == pytest.approx(result.cost.training_seconds)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from sure import cli
 from sure.errors import SureError
 from sure.record import RESULT, Result
-from sure.runner.folder import newest_checkpoint
+from sure.runner.checkpoints import newest_checkpoint
 from sure.sweep import ray
 from sure.sweep.state import LOG, State
 from tests.factories.corpora import noise_with_labels

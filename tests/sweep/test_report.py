@@ -13,6 +13,7 @@ from sure.leaderboard.comparison import Sample
 from sure.record import Result
 from sure.sweep import report
 from sure.sweep.plan import Question, Study
+from sure.sweep.report import answers
 from sure.sweep.state import Attempt, Reached, State, States
 from tests.leaderboard.test_leaderboard import edit, register, write_record
 
@@ -197,20 +198,20 @@ def test_nothing_run_yet_is_a_report_too(sweep):
 def test_without_variance_of_the_test_set_a_difference_is_that_of_welchs_test(answered):
     asked = ("lora--budget=1%", "linear_probe")
     one, other = (
-        report._Answer(question, "", "", [], None, records(answered, name))
+        answers.Answer(question, "", "", [], None, records(answered, name))
         for question, name in zip(answered.questions, asked, strict=False)
     )
     reference = scipy.stats.ttest_ind(*(scores(answered, name) for name in asked), equal_var=False)
     for answer in (one, other):
         variance = np.var(answer.scores, ddof=1) / len(answer.scores)
         answer.sample = Sample("test", np.zeros(9), 1.0, 9, variance, len(answer.scores))
-    found = report._difference(one, other)
+    found = answers.difference_of(one, other)
     assert found.p == pytest.approx(reference.pvalue)
     assert (found.low, found.high) == pytest.approx(reference.confidence_interval(0.95))
     # What the test set adds makes it wider.
     one.sample = one.sample._replace(values=np.linspace(0, 1, 9))
-    assert report._difference(one, other).high > found.high
-    assert report._difference(one, one).p == 1
+    assert answers.difference_of(one, other).high > found.high
+    assert answers.difference_of(one, one).p == 1
 
 
 def test_both_documents_hold_it_all_and_ask_for_nothing_from_elsewhere(answered, capsys):

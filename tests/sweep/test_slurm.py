@@ -12,7 +12,7 @@ import pytest
 from sure import cli
 from sure.errors import SureError
 from sure.record import RESULT, Result
-from sure.runner.folder import newest_checkpoint
+from sure.runner.checkpoints import newest_checkpoint
 from sure.sweep import plan, schedule, slurm
 from sure.sweep.state import State, States
 from tests.factories import processes

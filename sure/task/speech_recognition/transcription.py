@@ -32,6 +32,7 @@ class TranscriptionTask(Task):
     patience: ClassVar[int] = 0
     whole_utterances: ClassVar[bool] = True
     with_head: ClassVar[bool] = True
+    hub_task: ClassVar[str] = "automatic-speech-recognition"
 
     # How CTC parts texts.
     units: ClassVar[Units] = CHARACTERS

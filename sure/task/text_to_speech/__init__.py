@@ -43,6 +43,7 @@ class TextToSpeechTask(Task):
     whole_utterances: ClassVar[bool] = True
     for_new_speakers: ClassVar[bool] = False
     speaks: ClassVar[bool] = True
+    hub_task: ClassVar[str] = "text-to-speech"
 
     vocoder: str = field(
         default="griffin_lim", metadata={"help": "griffin_lim, or a folder or hub id of the backbone's HiFi-GAN."}

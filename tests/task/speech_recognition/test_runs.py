@@ -9,7 +9,7 @@ from sure import cli, leaderboard
 from sure.errors import SureError
 from sure.predict import predict
 from sure.record import Result, read_predictions
-from sure.runner.folder import newest_checkpoint
+from sure.runner.checkpoints import newest_checkpoint
 from sure.runner.run import main
 from sure.task import speech_recognition
 from tests.factories.corpora import WORDS, noise_in_fleurs_layout, write
@@ -67,7 +67,9 @@ def test_a_run_is_recorded_predicts_and_is_scored_again_by_the_leaderboard(comma
     leaderboard.add(tmp_path / "run" / "result.json", tmp_path / "board")
     leaderboard.build(tmp_path / "board")
     leaderboard.validate(tmp_path / "board")
-    assert f"{values(result)['word_error_rate']:.3f}"[:4] in leaderboard.show(tmp_path / "board", "asr_fleurs")
+    assert f"{values(result)['word_error_rate']:.3f}"[:4] in leaderboard.show(
+        tmp_path / "board", leaderboard.Filters(task=["asr_fleurs"])
+    )
 
 
 def test_a_model_learns_what_it_trains_on_and_the_best_checkpoint_has_the_lowest_error(command, tmp_path):

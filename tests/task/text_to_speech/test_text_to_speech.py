@@ -18,7 +18,7 @@ from sure.leaderboard import submission
 from sure.predict import predict, speak
 from sure.record import Result, read_predictions
 from sure.record.samples import read_sample
-from sure.runner.folder import newest_checkpoint
+from sure.runner.checkpoints import newest_checkpoint
 from sure.runner.run import main
 from sure.task import make_task
 from sure.task.text_to_speech import durations, measures

@@ -1,0 +1,21 @@
+"""A budget of trainable parameters, as it is written on command lines."""
+
+import re
+
+from sure.errors import SureError
+
+_UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+def parameters_of(budget: str | float, backbone: int) -> int:
+    """Parameters that a budget allows: a share of the backbone's (`1%`), or a number (`0.9M`, `900k`, `900000`).
+
+    Raises `SureError` for anything else.
+    """
+    number = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG%]?)", str(budget))
+    if not number or not float(number[1]):
+        raise SureError(
+            f"budget={budget}: give a share of the backbone's parameters, such as 1%, or a number, such as 0.9M."
+        )
+    value, unit = float(number[1]), number[2]
+    return int(value / 100 * backbone if unit == "%" else value * _UNITS[unit])

@@ -1,0 +1,47 @@
+"""Checkpoints in the output folder of a run, read without torch: the newest that is whole, and what it says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def newest_checkpoint(output_dir: Path) -> Path | None:
+    """The newest complete checkpoint."""
+    complete = {step: path for step, path in checkpoints(output_dir).items() if is_complete(path)}
+    return complete[max(complete)] if complete else None
+
+
+def stopped_early(checkpoint: Path) -> Path | None:
+    """The best checkpoint, if training had stopped early when `checkpoint` was written; None if it goes on."""
+    state = _read(checkpoint / "trainer_state.json")
+    stored = state["stateful_callbacks"].get("EarlyStoppingCallback")
+    for early_stopping in stored if isinstance(stored, list) else [stored]:
+        if early_stopping is not None:
+            patience = early_stopping["args"]["early_stopping_patience"]
+            if early_stopping["attributes"]["early_stopping_patience_counter"] >= patience:
+                return checkpoint.parent / Path(state["best_model_checkpoint"]).name
+    return None
+
+
+def trainer_state(checkpoint: Path) -> dict[str, Any] | None:
+    """What the trainer wrote of itself into a checkpoint."""
+    return _read(checkpoint / "trainer_state.json")
+
+
+def checkpoints(output_dir: Path) -> dict[int, Path]:
+    """The trainer's checkpoints by step; other names are a user's own."""
+    steps = {path: path.name.removeprefix("checkpoint-") for path in output_dir.glob("checkpoint-*")}
+    return {int(step): path for path, step in steps.items() if step.isdecimal()}
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """The trainer writes `trainer_state.json` last."""
+    return _read(checkpoint / "trainer_state.json") is not None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return read if isinstance(read, dict) else None
