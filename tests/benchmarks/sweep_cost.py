@@ -43,7 +43,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _ONE_BY_ONE, _CACHED = "one by one", "one by one, frozen parts cached"
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", help="EmoDB")
     parser.add_argument("--epochs", default="4", help="passes over the training split (default: 4)")
@@ -52,9 +52,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1 / 3, help="of the grid's cells, those that run (default: 1/3)")
     parser.add_argument("--cached", type=int, default=2, help="rates that run with the cache, too (default: 2)")
     parser.add_argument("--output_dir", type=Path, default=Path("out/sweep_cost"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     measure(arguments)
-    print(report(arguments.output_dir))
+    found = figures(arguments.output_dir)
+    print(report(found))
+    return flat(found)
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -119,8 +121,22 @@ def figures(output_dir: Path) -> dict[str, Any]:
     return found
 
 
-def report(output_dir: Path) -> str:
-    found = figures(output_dir)
+def flat(found: dict[str, Any]) -> dict[str, Any]:
+    """One figure a line."""
+    counted = f"{found['cells run one by one']} of {found['cells']}"
+    lines: dict[str, Any] = {"cells of the grid that were run one by one": counted}
+    for name in ("all", "probes"):
+        for what, value in found[name].items():
+            lines[f"{name}: {what}" if " / " in what else f"{name}: {what}, CPU seconds"] = value
+    for method, of in found["choices"].items():
+        lines[f"{method}: chosen and the grid's best rate"] = f"{of['chosen']:g}, {of['best']:g}"
+        lines[f"{method}: the chosen rate's validation score less the best's"] = of["difference"]
+    if "mean difference" in found:
+        lines["mean of these differences"] = found["mean difference"]
+    return lines | {"largest difference of a score to the same cell run alone": found["scores differ by"]}
+
+
+def report(found: dict[str, Any]) -> str:
     rows = [
         [name, *(f"{of[kind]:.0f}" if kind in of else "" for kind in ("sweep", _ONE_BY_ONE, _CACHED))]
         + [f"{of[f'{kind} / sweep']:.1f}" if kind in of else "" for kind in (_ONE_BY_ONE, _CACHED)]
