@@ -69,12 +69,9 @@ def main() -> None:
         print(f"== {name}", flush=True)
         load = os.getloadavg()[0]
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            figures = pool.submit(_figures, name, one.given()).result()
+            module = importlib.import_module(f"{__package__}.{name}")
+            figures = pool.submit(module.main, one.given()).result()
         write({name: result(one, name, figures, load)})
-
-
-def _figures(name: str, words: list[str]) -> dict[str, Any]:
-    return importlib.import_module(f"{__package__}.{name}").main(words)
 
 
 def result(one: Benchmark, name: str, figures: dict[str, Any], load: float) -> dict[str, Any]:
