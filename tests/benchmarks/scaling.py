@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.scaling
 
-A corpus of noise of 0.1 s is decoded into an empty cache, opened again from there, read once in training order, and
+A corpus of noise of 0.05 s is decoded into an empty cache, opened again from there, read once in training order, and
 evaluated by a tiny model with random weights; its predictions are scored with their intervals. Each size runs in a
 process of its own. Memory is what a process has for itself (anonymous pages: the cache is mapped from disk), the most
 that it had during a part beyond what it had before all of them.
@@ -36,7 +36,7 @@ from sure.task import make_task
 from sure.task.scoring import score_with_intervals
 from tests.benchmarks.runner_overhead import adapted
 
-SECONDS = 0.1
+SECONDS = 0.05
 LABELS = ("one", "two", "three", "four")
 # Utterances of a speaker: as many speakers as there are, they are drawn with all they said.
 _PER_SPEAKER = 20

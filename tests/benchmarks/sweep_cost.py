@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.sweep_cost DATA/emodb --epochs 4 --max_seconds 2
 
-SURE's methods and two probes, learning rates, seeds on `sure-mini`. The sweep runs once for all methods and once for
-the probes alone. Of the grid the first seed's cells run, each as a process of `sure train` without a cache of frozen
-parts, as far as `--share` of the grid goes; a cell costs with another seed what it costs with this one, so their mean
-is scaled up, for each method by itself. With `--cached` cells some run with the cache, too, which they share.
+Eight methods, two of them probes, learning rates and seeds on `sure-mini`. The sweep runs once for all methods and once
+for the probes alone. Of the grid the first seed's cells run, each as a process of `sure train` without a cache of
+frozen parts, as far as `--share` of the grid goes, the chosen rates' before others. A cell costs with another seed or
+rate what it costs with this one, so their mean is scaled up, for each method by itself. With `--cached` cells some run with the cache, too, which they share.
 
 CPU seconds are user and system time of all processes that a command started. What is measured is kept in
 `OUTPUT_DIR/measured.json` as it goes; the same command goes on where it was killed.
@@ -96,9 +96,10 @@ def measure(arguments: argparse.Namespace) -> None:
     # Each with a cache of its own, which is empty at first.
     once("sweep", "all", sweep(METHODS, "cache-all"))
     once("sweep", "probes", sweep(PROBES, "cache-probes"))
-    first = [(method, RATES[0]) for method in METHODS]
-    grid = first + [(method, rate) for method in METHODS for rate in RATES[1:]]
-    for method, rate in grid[: round(arguments.share * len(grid) * len(arguments.seeds))]:
+    # Those that the sweep chose come first, and can be compared with its records.
+    first = [(method, _chosen(arguments.output_dir, method, arguments.seeds[0])[0]) for method in METHODS]
+    others = [(method, rate) for method in METHODS for rate in RATES if (method, rate) not in first]
+    for method, rate in [*first, *others][: round(arguments.share * len(METHODS) * len(RATES) * len(arguments.seeds))]:
         once(_ONE_BY_ONE, f"{method} {rate}", cell(method, rate, cached=False))
     for rate in RATES[: arguments.cached]:
         for method in METHODS:
@@ -129,7 +130,7 @@ def flat(found: dict[str, Any]) -> dict[str, Any]:
         for what, value in found[name].items():
             lines[f"{name}: {what}" if " / " in what else f"{name}: {what}, CPU seconds"] = value
     for method, of in found["choices"].items():
-        lines[f"{method}: chosen and the grid's best rate"] = f"{of['chosen']:g}, {of['best']:g}"
+        lines[f"{method}: chosen and the grid's best rate"] = f"{of['chosen']}, {of['best']}"
         lines[f"{method}: the chosen rate's validation score less the best's"] = of["difference"]
     if "mean difference" in found:
         lines["mean of these differences"] = found["mean difference"]
@@ -146,11 +147,11 @@ def report(found: dict[str, Any]) -> str:
     text = tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
     text += f"\n\n{found['cells run one by one']} of the grid's {found['cells']} cells were run one by one.\n\n"
     rows = [
-        [method, *(of[name] for name in ("chosen", "validation", "best", "its validation", "difference"))]
+        [method, of["chosen"], f"{of['validation']:.3f}", of["best"], f"{of['its validation']:.3f}", of["difference"]]
         for method, of in found["choices"].items()
     ]
     headers = ["method", "chosen", "validation", "the grid's best", "its validation", "difference"]
-    text += tabulate(rows, headers, tablefmt="pipe", floatfmt=".3f")
+    text += tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
     if "mean difference" in found:
         text += f"\n\nMean difference: {found['mean difference']}."
     return text + f" Largest difference of a score to the same cell run alone: {found['scores differ by']:.1e}."
@@ -176,13 +177,8 @@ def _choices(output_dir: Path, seed: str) -> dict[str, Any]:
         for rate in RATES:
             folder = _folder(output_dir, _ONE_BY_ONE, f"{method} {rate}")
             if (folder / RESULT).exists():
-                alone[float(rate)] = folder
-        chosen = next(
-            path.parent
-            for path in (_folder(output_dir, "sweep", "all") / "cells").glob(f"*/{RESULT}")
-            if (run := Result.read(path).run).method.name == method and run.seed == int(seed)
-        )
-        rate = Result.read(chosen / RESULT).run.arguments["learning_rate"]
+                alone[rate] = folder
+        rate, chosen = _chosen(output_dir, method, seed)
         if rate in alone:
             apart.append(_apart(Result.read(chosen / RESULT), Result.read(alone[rate] / RESULT)))
         if len(alone) < len(RATES):
@@ -201,6 +197,15 @@ def _choices(output_dir: Path, seed: str) -> dict[str, Any]:
         }
     found = {"choices": choices, "scores differ by": max(apart)}
     return found | ({"mean difference": _difference(pairs, task.metric)} if pairs else {})
+
+
+def _chosen(output_dir: Path, method: str, seed: str) -> tuple[str, Path]:
+    """The rate that the sweep has chosen for a method, and the folder of its run with that seed."""
+    for path in (_folder(output_dir, "sweep", "all") / "cells").glob(f"*/{RESULT}"):
+        run = Result.read(path).run
+        if run.method.name == method and run.seed == int(seed):
+            return next(rate for rate in RATES if float(rate) == run.arguments["learning_rate"]), path.parent
+    raise SystemExit(f"{output_dir}: the sweep has no record of {method}.")
 
 
 def _difference(pairs: list[tuple[list[Prepared], list[float]]], metric: str) -> str:
