@@ -5,7 +5,8 @@
 Eight methods, two of them probes, learning rates and seeds on `sure-mini`. The sweep runs once for all methods and once
 for the probes alone. Of the grid the first seed's cells run, each as a process of `sure train` without a cache of
 frozen parts, as far as `--share` of the grid goes, the chosen rates' before others. A cell costs with another seed or
-rate what it costs with this one, so their mean is scaled up, for each method by itself. With `--cached` cells some run with the cache, too, which they share.
+rate what it costs with this one, so their mean is scaled up, for each method by itself. The cells of `--cached` rates
+run with the cache, too, which they share.
 
 CPU seconds are user and system time of all processes that a command started. What is measured is kept in
 `OUTPUT_DIR/measured.json` as it goes; the same command goes on where it was killed.
