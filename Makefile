@@ -51,8 +51,8 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-bench: setup  ## overhead of the runner over a bare PyTorch loop
-	$(VENV)/bin/python tests/benchmarks/runner_overhead.py
+bench: setup  ## what the suite costs beside other ways, into tests/benchmarks/; NAMES="by_hand scaling" for some
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.benchmarks $(NAMES)
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) $(NEWEST) out build *.egg-info

@@ -1,6 +1,6 @@
 """What it spares to compute frozen parts once: seconds of this process's CPU, with and without, in one run.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/frozen_cache.py --task emodb_emotion --data_dir DATA/emodb
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.frozen_cache --task emodb_emotion --data_dir DATA/emodb
 
 Every method trains three times, with all flags of `sure train` that follow: without the cache, with an empty one, and
 with what the second run has left. Prints the seconds of training with its evaluations, those of computing what is
@@ -17,21 +17,22 @@ from sure.runner import run
 METHODS = ("linear_probe", "weighted_sum_probe", "lora", "conv_adapter")
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=METHODS)
-    arguments, flags = parser.parse_known_args()
+    arguments, flags = parser.parse_known_args(words)
     logging.basicConfig(format="%(message)s")
     seconds: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for name in ("cache_frozen", "_train_or_resume"):
         setattr(run, name, timed(getattr(run, name), name, seconds))
     with tempfile.TemporaryDirectory() as folder:
         for method in arguments.methods:
             taken, scores = [], []
             for gigabytes, output in ((0, "computed"), (20, "first"), (20, "again")):
-                words = [*flags, "--method", method, "--cache_dir", f"{folder}/cache", "--report_to", "none"]
-                words += ["--cache_frozen", str(gigabytes), "--output_dir", f"{folder}/{method}-{output}"]
-                result = run.main([*words, "--disable_tqdm", "True"])
+                run_words = [*flags, "--method", method, "--cache_dir", f"{folder}/cache", "--report_to", "none"]
+                run_words += ["--cache_frozen", str(gigabytes), "--output_dir", f"{folder}/{method}-{output}"]
+                result = run.main([*run_words, "--disable_tqdm", "True"])
                 taken.append(dict(seconds))
                 scores.append([score.value for split in result.scores.values() for score in split.values()])
             without, first, again = (one["_train_or_resume"] for one in taken)
@@ -43,6 +44,12 @@ def main() -> None:
                 f"scores differ by {difference:.1e}",
                 flush=True,
             )
+            figures |= {
+                f"{method}: training, not cached / cached": without / again,
+                f"{method}: the same with computing what is cached": without / (first + computing),
+                f"{method}: largest difference of a score": difference,
+            }
+    return figures
 
 
 def timed(function, name: str, seconds: dict[str, float]):

@@ -1,15 +1,17 @@
 """Overhead of the runner over a bare PyTorch loop on the same batches, as a ratio measured in one run.
 
-    python tests/benchmarks/runner_overhead.py
+    python -m tests.benchmarks.runner_overhead
 
 Both sides train the same adapted model with AdamW on batches made by the same collator from the same cached corpus, in
-turns, so that a machine that slows down slows both. Prints the median of the ratios.
+turns, so that a machine that slows down slows both; seconds are those of this process's CPU. Prints the median of the
+ratios.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +29,16 @@ from sure.runner.trainer import BenchmarkTrainer, callbacks
 from sure.task import make_task
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="alternations of the two sides (default: 5)")
     parser.add_argument("--batches", type=int, default=40, help="steps per round and side (default: 40)")
     parser.add_argument("--method", default="full_finetuning")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
 
+    generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        task, splits = noise_corpus(Path(folder), utterances=8 * arguments.batches)
+        task, splits = noise_corpus(Path(folder), generator.uniform(1, 3, 8 * arguments.batches))
         ratios = []
         for number in range(arguments.rounds):
             bare = bare_loop(task, splits, arguments.method)
@@ -43,16 +46,17 @@ def main() -> None:
             ratios.append(runner / bare)
             print(f"round {number + 1}: bare loop {bare:.2f} s, runner {runner:.2f} s, ratio {ratios[-1]:.3f}")
     print(f"median ratio {statistics.median(ratios):.3f}")
+    return {f"{arguments.method}: runner / bare loop, seconds": statistics.median(ratios)}
 
 
-def noise_corpus(folder: Path, utterances: int):
-    """Noise of 1 to 3 s in two labelled folders: its contents do not matter here."""
+def noise_corpus(folder: Path, lengths: Sequence[float]):
+    """Noise of so many seconds each, to train on, in two labelled folders: its contents do not matter here."""
     generator = np.random.default_rng(0)
-    for split, count in (("train", utterances), ("validation", 2), ("test", 2)):
-        for index in range(count):
+    for split, seconds in (("train", lengths), ("validation", lengths[:2]), ("test", lengths[:2])):
+        for index, length in enumerate(seconds):
             path = folder / "corpus" / split / f"label{index % 2}" / f"{index:04d}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, 0.1 * generator.standard_normal(int(16_000 * generator.uniform(1, 3))), 16_000)
+            soundfile.write(path, 0.1 * generator.standard_normal(int(16_000 * length)), 16_000)
     task = make_task("audio_classification", {})
     return task, cache.decode(task.load(folder / "corpus"), cache_dir=folder / "cache")
 
@@ -72,13 +76,13 @@ def bare_loop(task, splits, method: str) -> float:
     loader = DataLoader(train, batch_sampler=batches, collate_fn=Collator(task, backbone))
     optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-4)
     model.train()
-    started = time.perf_counter()
+    started = time.process_time()
     for batch in loader:
         model(**batch).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def with_runner(task, splits, method: str, output_dir: Path) -> float:
@@ -104,9 +108,9 @@ def with_runner(task, splits, method: str, output_dir: Path) -> float:
         args=args,
         callbacks=callbacks(patience=0),
     )
-    started = time.perf_counter()
+    started = time.process_time()
     trainer.train()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 if __name__ == "__main__":

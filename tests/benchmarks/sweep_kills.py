@@ -1,15 +1,15 @@
 """A sweep of small cells that is killed twenty times at random moments, itself or a process of its, and how it ends.
 
-python -m tests.benchmarks.sweep_kills [KILLS] [SEED]
+    python -m tests.benchmarks.sweep_kills [KILLS] [SEED]
 
 Everything must have its record in the end, be run to its end once, and score what it scores in a sweep that nobody
 disturbs. Half of the kills take a process at a cell, which the sweep replaces; half the sweep, which is started again.
 """
 
+import argparse
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -30,22 +30,26 @@ _AT_ONCE = 0.2
 _ATTEMPTS = "20"
 
 
-def main(kills: int = 20, seed: int = 0) -> None:
-    chance = random.Random(seed)
+def main(words: list[str] | None = None) -> dict[str, float]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kills", nargs="?", type=int, default=20)
+    parser.add_argument("seed", nargs="?", type=int, default=0)
+    arguments = parser.parse_args(words)
+    chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory(prefix="sure-kills-") as folder:
         place = Path(folder)
         os.environ["SURE_CACHE"] = str(place / "cache")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        words = f"sweep --task audio_classification --data_dir {noise_with_labels(place / 'corpus', 'angry', 'sad')}"
-        words += " --backbone wav2vec2:tiny --method lora linear_probe bitfit convpass --learning_rate 1e-2 1e-3 1e-6"
-        words += (
+        command = f"sweep --task audio_classification --data_dir {noise_with_labels(place / 'corpus', 'angry', 'sad')}"
+        command += " --backbone wav2vec2:tiny --method lora linear_probe bitfit convpass --learning_rate 1e-2 1e-3 1e-6"
+        command += (
             " --seed 1 2 3 4 5 6 --num_train_epochs 8 --per_device_train_batch_size 1 --report_to none --use_cpu True"
         )
-        words = [*words.split(), "--cells_per_device", "2", "--attempts", _ATTEMPTS]
+        command = [*command.split(), "--cells_per_device", "2", "--attempts", _ATTEMPTS]
         counted, sweep = Counter(), None
-        while sum(counted.values()) < kills:
+        while sum(counted.values()) < arguments.kills:
             if sweep is None or not sweep.is_alive():
-                sweep = start(words, place / "killed", place / "said.txt")
+                sweep = start(command, place / "killed", place / "said.txt")
             patient = chance.random() > _AT_ONCE
             while patient and sweep.is_alive() and not pids(place / "killed"):
                 time.sleep(0.1)
@@ -61,8 +65,8 @@ def main(kills: int = 20, seed: int = 0) -> None:
                 print(f"It ended after {sum(counted.values())} kills.")
                 break
         for name in ("killed", "alone"):
-            start(words, place / name, place / "said.txt").join()
-        report(place, counted)
+            start(command, place / name, place / "said.txt").join()
+        return report(place, counted)
 
 
 def start(words: list[str], output_dir: Path, said: Path) -> processes.BaseProcess:
@@ -74,7 +78,7 @@ def pids(output_dir: Path) -> list[int]:
     return [state.open.process for state in states if state.open and progress.alive(state)]
 
 
-def report(place: Path, counted: Counter) -> None:
+def report(place: Path, counted: Counter) -> dict[str, float]:
     study, outcomes = Study.read(place / "killed"), Counter()
     for path in (place / "killed" / "cells").iterdir():
         attempts = State.read(path).attempts
@@ -99,7 +103,8 @@ def report(place: Path, counted: Counter) -> None:
     assert not differing, differing
     print(f"Killed: {dict(counted)}. How attempts ended: {dict(outcomes)}.")
     print(f"{wanted} records of {len(rows)} cells; all scores are those of a sweep that nobody disturbed.")
+    return {"kills": sum(counted.values()), "records": wanted, "cells": len(rows), "scores that differ": 0}
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
