@@ -11,7 +11,7 @@ UV := uv==0.13.9
 # A worker that has none left takes over tests of the other.
 WORKERS := -n 2 --dist worksteal
 
-.PHONY: setup demo test test-newest lint lock bench clean
+.PHONY: setup demo screenshots test test-newest lint lock bench clean
 
 setup: $(INSTALLED)  ## make .venv and install what requirements.lock pins, with what the tests need
 
@@ -32,6 +32,9 @@ lock: | $(VENV)/bin/python  ## write requirements.lock anew: the newest releases
 
 demo: setup  ## four families of tasks on synthetic corpora, to the leaderboard page, on any laptop
 	$(IN_VENV) bash recipes/demo.sh
+
+screenshots: setup  ## pictures of the demo's board, page, comparison and entry, into leaderboard/screenshots
+	$(VENV)/bin/python -m tests.leaderboard.screenshots
 
 test: setup
 	$(VENV)/bin/python -m pytest $(WORKERS)

@@ -81,7 +81,7 @@ def test_every_folder_with_code_is_a_package_that_is_installed():
 def test_every_file_is_in_the_wheel_and_no_other(wheel):
     with ZipFile(wheel) as archive:
         built = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
-    assert "sure/leaderboard/page.html" in built
+    assert {f"sure/leaderboard/page.{kind}" for kind in ("css", "html", "js")} <= set(built)
     assert built == {name: path.read_bytes() for name, path in source_files().items()}
 
 

@@ -46,7 +46,7 @@ from sure.record import RESULT, Result
 
 # Of leaderboard.json: 2 names the versions and plug-ins behind each entry, 3 how each interval was made, and ranks by
 # paired differences; in 4 an entry is all runs of a configuration, and there are scores over all tasks; 5 says whether
-# it is verified, what could not be checked, and what its submitter discloses.
+# it is verified, what could not be checked, what its submitter discloses, and which entries it is better than.
 SCHEMA_VERSION = 5
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,15 @@ import numpy as np
 
 # Of the whole drawing, and of the margins that its axes' numbers need.
 WIDTH, HEIGHT = 420, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 12, 44
 
 # Rates of the axes of a detection error tradeoff that may be labelled.
 _RATES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
+
+_LARGEST = 1e300
+
+# How much of an axis a number on it takes.
+_NUMBER = 0.065
 
 # To how much of a drawing's width a point is told apart from the one before.
 _RESOLUTION = 1 / 300
@@ -29,15 +34,17 @@ class Axis(NamedTuple):
     @classmethod
     def of(cls, title: str, values: Iterable[float], from_zero: bool = False) -> "Axis":
         """One that holds all values, with round numbers on it."""
-        values = list(values)
+        # A record may say anything; differences of these are finite.
+        values = np.clip(list(values), -_LARGEST, _LARGEST).tolist()
         low, high = min([0.0] * from_zero + values), max(values)
-        if not high > low:
+        if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
             low, high = low - (abs(low) / 10 or 0.5), high + (abs(high) / 10 or 0.5)
         step = 10.0 ** math.floor(math.log10((high - low) / 5))
         step *= next(times for times in (1, 2, 5, 10) if (high - low) / (step * times) <= 6)
         ticks = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
         places = max(0, -math.floor(math.log10(step)))
-        return cls(title, low, high, [(tick, f"{tick + 0.0:,.{places}f}") for tick in ticks])
+        shape = f",.{places}f" if max(abs(low), abs(high)) < 1e6 else ".3g"
+        return cls(title, low, high, [(tick, f"{tick + 0.0:{shape}}") for tick in ticks])
 
     @classmethod
     def of_rates(cls, title: str, low: float, high: float) -> "Axis":
@@ -45,8 +52,11 @@ class Axis(NamedTuple):
         # Here, since SciPy takes a while to import.
         from scipy.special import ndtri
 
-        ticks = [(rate, f"{100 * rate:g}") for rate in _RATES if low <= rate <= high]
-        return cls(title, low, high, ticks, ndtri)
+        axis, ticks = cls(title, low, high, [], ndtri), []
+        for rate, share in zip(_RATES, axis.share(_RATES), strict=True):
+            if low <= rate <= high and (not ticks or share - axis.share([ticks[-1][0]])[0] >= _NUMBER):
+                ticks.append((rate, f"{100 * rate:g}"))
+        return axis._replace(ticks=ticks)
 
     def share(self, values: Iterable[float]) -> np.ndarray:
         """How far along the axis they lie, from 0 to 1; what is outside lies at its end."""

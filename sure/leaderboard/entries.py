@@ -19,6 +19,9 @@ BOARD = Path("leaderboard")
 # Methods that leave the backbone as it is, with which others are compared.
 PROBES = ("weighted_sum_probe", "linear_probe")
 
+# In tables of more entries, which of them are better than which is not listed.
+MOST_COMPARED = 40
+
 
 class EntryScore(Score):
     """A metric of a configuration: the mean over its seeds, or over the folds, each the mean of its seeds."""
@@ -47,6 +50,8 @@ class Entry(BaseModel):
     difference: Difference | None
     # To the frozen probe of the same backbone in the table; None where there is none, and of probes.
     to_probe: Difference | None
+    # Submissions of the table that it is significantly better than; None in tables of many, and of failed runs.
+    better_than: list[str] | None = None
     task: str
     # Of several folds, of the fingerprints of all.
     fingerprint: str
@@ -227,6 +232,9 @@ def rank(group: list[Entry], samples: Mapping[str, Sample]) -> list[Entry]:
                     "tied": of_rank[ranks[place]] > 1,
                     "difference": compared.of(place, 0) if place else None,
                     "to_probe": None if probe is None else compared.of(place, probe),
+                    "better_than": [scored[other].submission for other in worse[:, place].nonzero()[0]]
+                    if len(scored) <= MOST_COMPARED
+                    else None,
                 }
             )
         )

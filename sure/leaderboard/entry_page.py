@@ -6,7 +6,8 @@ changed, or what makes pages: its first line says of what it was made.
 
 import hashlib
 import json
-import tempfile
+import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -18,15 +19,18 @@ import numpy as np
 
 import sure
 from sure.errors import SureError
-from sure.leaderboard import charts
+from sure.leaderboard import breakdown, charts
+from sure.leaderboard.breakdown import Aligned, Confusion, ErrorBreakdown
 from sure.leaderboard.charts import Axis, Chart, Line, Mark, chart
 from sure.leaderboard.entries import Entry, entry_path, folds, footnote, words
 from sure.leaderboard.spectrogram import spectrogram_uri
-from sure.leaderboard.submission import read, rows_of, task_of
+from sure.leaderboard.submission import naming, read, rows_of, task_of
 from sure.metric.detection import DetectionMetric, rates
 from sure.record import DECISIVE, RESULT, Result
 from sure.record.samples import read_sample
 from sure.task import Task
+
+_log = logging.getLogger(__name__)
 
 # By which a page is known as one that may be written anew, or deleted.
 _MARK = "<!-- Made by `sure leaderboard build` of "
@@ -40,8 +44,14 @@ _LONGEST_VALUE = 240
 # So many runs of an entry have a line of their own.
 _MOST_LINES = 8
 
-# Fewer and no smaller rates are not drawn in a detection error tradeoff.
-_LEAST_RATE, _MOST_RATE = 0.0005, 0.6
+# A matrix of more labels would be no picture; the most frequent confusions are.
+_MOST_LABELS = 50
+
+# Of what there may be many of: confusions, and utterances with errors.
+_MOST_ERRORS, _MOST_UTTERANCES = 12, 8
+
+# A detection error tradeoff begins at no smaller rate, and ends behind the larger one.
+_LEAST_RATE, _MOST_RATE = 0.0005, 0.5
 
 
 class _Run(NamedTuple):
@@ -63,18 +73,20 @@ class _Run(NamedTuple):
 def write_pages(entries: Iterable[Entry], board: Path) -> list[Path]:
     """Write the pages that are not there as they should be, and delete those of entries that are gone.
 
-    Gives what was written. Raises `SureError` for a record, predictions or samples that cannot be read.
+    Gives what was written. An entry whose record, predictions or samples cannot be read has no page, with a warning:
+    one does not take theirs from all others.
     """
     folder = Path(board) / "entries"
-    folder.mkdir(exist_ok=True)
     written, current = [], set()
     for entry in entries:
-        path = Path(board) / entry_path(entry)
-        current.add(path.name)
-        mark = _mark(entry)
-        if _first_line(path) != mark:
-            _write(path, f"{mark}\n{page(entry, board)}")
-            written.append(path)
+        path, mark = Path(board) / entry_path(entry), _mark(entry)
+        try:
+            if _first_line(path) != mark:
+                _write(path, f"{mark}\n{page(entry, board)}")
+                written.append(path)
+            current.add(path.name)
+        except SureError as error:
+            _log.warning("No page of an entry: %s", error)
     for path in folder.glob("*.html"):
         if path.name not in current and _first_line(path).startswith(_MARK):
             path.unlink()
@@ -82,16 +94,26 @@ def write_pages(entries: Iterable[Entry], board: Path) -> list[Path]:
 
 
 def changed_pages(entries: Iterable[Entry], board: Path) -> Iterator[Path]:
-    """Pages that are there and are not what `write_pages` writes. Raises `SureError` as it does."""
+    """Pages that are there and are not what `write_pages` writes. Raises `SureError` as `page`."""
+    there = set((Path(board) / "entries").glob("*"))
     for entry in entries:
         path = Path(board) / entry_path(entry)
-        if path.is_file() and path.read_bytes() != f"{_mark(entry)}\n{page(entry, board)}".encode():
+        if path in there and path.read_bytes() != f"{_mark(entry)}\n{page(entry, board)}".encode():
             yield path
+        there.discard(path)
+    yield from sorted(there)
 
 
 def page(entry: Entry, board: Path) -> str:
-    """The page of an entry; the same submissions give the same text."""
-    runs = list(_runs(entry, board))
+    """The page of an entry; the same submissions give the same text.
+
+    Raises `SureError` for a record, predictions or samples that cannot be read.
+    """
+    with naming(Path(board) / "submissions" / entry.submission):
+        return _page(entry, list(_runs(entry, board)))
+
+
+def _page(entry: Entry, runs: list[_Run]) -> str:
     result = runs[0].result
     decisive = {name: result.run.arguments[name] for name in DECISIVE if name in result.run.arguments}
     return (
@@ -106,6 +128,8 @@ def page(entry: Entry, board: Path) -> str:
             decisive=decisive,
             others={name: value for name, value in result.run.arguments.items() if name not in decisive},
             learning=_learning(runs, entry),
+            confusions=_confusions(runs),
+            texts=_texts(runs),
             tradeoff=_tradeoff(runs),
             samples=_samples(runs[0]),
         )
@@ -122,35 +146,39 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"words": words, "value": _value}
-    environment.globals |= {"footnote": footnote, "folds": folds, "size": (charts.WIDTH, charts.HEIGHT)}
+    environment.globals |= {
+        "most_errors": _MOST_ERRORS,
+        "footnote": footnote,
+        "folds": folds,
+        "size": (charts.WIDTH, charts.HEIGHT),
+    }
     return environment
 
 
 @cache
 def _made_with() -> str:
-    folder = Path(__file__).parent
-    sources = [(folder / name).read_text(encoding="utf-8") for name in _SOURCES if (folder / name).exists()]
-    return json.dumps([sure.__version__, *sources])
+    sources = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES]
+    return hashlib.sha256(json.dumps([sure.__version__, *sources]).encode()).hexdigest()
 
 
 def _mark(entry: Entry) -> str:
     # Names of submissions end in hashes of their records, which have those of predictions and samples.
-    own = entry.model_dump_json(exclude={"rank", "tied", "difference", "to_probe"})
+    own = entry.model_dump_json(exclude={"rank", "tied", "difference", "to_probe", "better_than"})
     return f"{_MARK}{hashlib.sha256(f'{_made_with()}{own}'.encode()).hexdigest()} -->"
 
 
 def _first_line(path: Path) -> str:
-    with suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as file:
-        return file.readline().rstrip("\n")
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        return file.read(len(_MARK) + 100).partition(b"\n")[0].decode(errors="replace")
     return ""
 
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all; not forced onto the disk, which takes longer than all else, since it can be made again."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as temporary:
-        whole = Path(temporary) / path.name
-        whole.write_text(text, encoding="utf-8", newline="\n")
-        whole.replace(path)
+    path.parent.mkdir(exist_ok=True)
+    whole = path.with_name(f".{path.name}")
+    whole.write_text(text, encoding="utf-8", newline="\n")
+    whole.replace(path)
 
 
 def _runs(entry: Entry, board: Path) -> Iterator[_Run]:
@@ -200,6 +228,64 @@ def _learning(runs: list[_Run], entry: Entry) -> list[Chart]:
     return drawn
 
 
+def _of_kind(runs: list[_Run], kind: breakdown.Kind) -> list[_Run]:
+    """Runs whose rows have a breakdown of this kind, and all say what they should have been."""
+    return [
+        run
+        for run in runs
+        if run.task and breakdown.kind(run.task) == kind and all(row.get("reference") is not None for row in run.rows)
+    ]
+
+
+def _confusions(runs: list[_Run]) -> list[tuple[Confusion, list[tuple[str, str, int]]]]:
+    """Over all runs, by column of labels: the matrix, and which labels are confused most, where these are too many."""
+    pooled: list[Confusion] = []
+    for run in _of_kind(runs, "labels"):
+        found = breakdown.confusions(run.task, run.rows)
+        if pooled and [one.labels for one in pooled] != [one.labels for one in found]:
+            # Folds may have other labels.
+            return []
+        before = [one.counts for one in pooled] or [0] * len(found)
+        pooled = [one._replace(counts=one.counts + counts) for one, counts in zip(found, before, strict=True)]
+    return [(one, one.most_frequent()[:_MOST_ERRORS] if len(one.labels) > _MOST_LABELS else []) for one in pooled]
+
+
+class _Texts(NamedTuple):
+    """Errors of a task's texts, over all runs."""
+
+    errors: ErrorBreakdown
+    # Of the first run the utterances with the most errors: id, errors, units, and both texts side by side.
+    worst: list[tuple[str, int, int, list[Aligned]]]
+    # What stands between two words, characters or phonemes.
+    between: str
+
+
+def _texts(runs: list[_Run]) -> _Texts | None:
+    """None where there are none."""
+    runs = _of_kind(runs, "texts")
+    if not runs:
+        return None
+    parts = [breakdown.error_breakdown(run.task, run.rows) for run in runs]
+    errors = parts[0]._replace(
+        units=sum(part.units for part in parts),
+        **{kind: sum((getattr(part, kind) for part in parts), Counter()) for kind in parts[0].shares()},
+    )
+    unit, metric = breakdown.counted(runs[0].task)
+    predictions, references = runs[0].task.comparable(runs[0].rows)
+    wrong, units = metric.prepare(predictions, references)
+    worst = [
+        (
+            str(runs[0].rows[place]["id"]),
+            int(wrong[place]),
+            int(units[place]),
+            breakdown.alignment(metric, references[place], predictions[place]),
+        )
+        for place in np.argsort(-wrong, kind="stable")[:_MOST_UTTERANCES]
+        if wrong[place]
+    ]
+    return _Texts(errors, worst, "" if unit == "characters" else " ")
+
+
 class _Tradeoff(NamedTuple):
     """Detection errors of a task's trials."""
 
@@ -210,34 +296,30 @@ class _Tradeoff(NamedTuple):
 
 def _tradeoff(runs: list[_Run]) -> _Tradeoff | None:
     """The detection error tradeoff of each run's test trials (Martin et al. 1997); None where there are none."""
-    lines, marks, points = [], [], []
-    for run in runs[:_MOST_LINES]:
-        metrics = {name: run.task.metric_named(name) for name in run.task.metrics} if _with_references(run) else {}
+    curves, marks, points = [], [], []
+    for run in _of_kind(runs, "trials")[:_MOST_LINES]:
+        metrics = {name: run.task.metric_named(name) for name in run.task.metrics}
         metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, DetectionMetric)}
-        if not metrics:
-            continue
         prepared = next(iter(metrics.values())).prepare(*run.task.comparable(run.rows))
         miss, false_alarm = rates(*prepared)
-        lines.append(Line(run.name, false_alarm, miss))
+        curves.append((run.name, false_alarm, miss))
         for name, metric in metrics.items():
             missed, accepted = metric.operating_point(miss, false_alarm)
             score = float(metric.of_rates(miss[np.newaxis], false_alarm[np.newaxis])[0])
             points.append((run.name, words(name), score, missed, accepted))
             marks.append(Mark(words(name), accepted, missed))
-    if not lines:
+    if not curves:
         return None
-    worst = max(max(missed, accepted) for *_, missed, accepted in points)
-    least = min([_LEAST_RATE * 40, *(rate for *_, missed, accepted in points for rate in (missed, accepted) if rate)])
-    high = min(0.95, max(_MOST_RATE if least < 0.3 else 0.9, 1.2 * worst))
-    low = max(_LEAST_RATE, least / 4)
-    x, y = (Axis.of_rates(f"{kind} (%)", low, high) for kind in ("false alarms", "misses"))
+    read = {"false alarms (%)": [mark.x for mark in marks], "misses (%)": [mark.y for mark in marks]}
+    low = max(_LEAST_RATE, min([_LEAST_RATE * 40, *(rate / 4 for at in read.values() for rate in at if rate)]))
+    x, y = (Axis.of_rates(kind, low, min(0.95, max([_MOST_RATE, *at]) * 1.1)) for kind, at in read.items())
+    lines = []
+    for name, false_alarm, miss in curves:
+        # What is beyond the ends would be drawn along them.
+        within = (false_alarm <= x.high) & (miss <= y.high)
+        lines.append(Line(name, false_alarm[within], miss[within]))
     label = "Detection error tradeoff: " + "; ".join(f"{name} {score:.4f}" for _, name, score, *_ in points)
     return _Tradeoff(chart(label, x, y, lines, marks), points)
-
-
-def _with_references(run: _Run) -> bool:
-    """Whether it says of every row what it should have been."""
-    return bool(run.rows) and all(row.get("reference") is not None for row in run.rows)
 
 
 def _samples(run: _Run) -> list[Mapping[str, Any]]:

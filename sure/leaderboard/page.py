@@ -1,5 +1,7 @@
-"""The leaderboard as one HTML file that opens from disk: Vega-Altair charts, DataTables tables, nothing remote."""
+"""The leaderboard as one HTML file that opens from disk: its data as JSON, a script that draws them, nothing remote."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterable
 from importlib.resources import files
@@ -10,24 +12,41 @@ import altair
 import jinja2
 import vl_convert
 
-from sure.leaderboard.entries import Entry, folds, footnote, groups, options_differ, rank_label, title, words
+from sure.leaderboard.entries import (
+    MOST_COMPARED,
+    Entry,
+    entry_path,
+    folds,
+    footnote,
+    groups,
+    options_differ,
+    rank_label,
+    title,
+    words,
+)
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, overall, tasks
 from sure.leaderboard.submission import file_name
 
+# Told apart by whoever confuses red and green, on white and (second) on nearly black. As there are as many methods as
+# colours and shapes have no common divisor, neighbours differ in both, and the first 56 in one of them.
+COLOURS = (
+    ("#0068ab", "#62b5f5"),
+    ("#c24e00", "#f5985a"),
+    ("#007d5b", "#43c9a0"),
+    ("#a3478d", "#e59ad2"),
+    ("#7d6500", "#d8bd4a"),
+    ("#2d3640", "#d5dae0"),
+    ("#3f8fc4", "#9fd3f7"),
+)
+# As Vega names them.
+SHAPES = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down", "triangle-right", "triangle-left")
+
 _WIDTH, _HEIGHT = 560, 320
+# Of larger tables, a plot has the best and the front; more would hide one another.
+_MOST_DRAWN = 200
 _PARAMETERS = (
     altair.X("parameters:Q", title="trainable parameters (log)").scale(type="log").axis(format="~s", grid=False)
 )
-_TOOLTIP = [
-    "method:N",
-    "backbone:N",
-    "rank:N",
-    "seeds:N",
-    altair.Tooltip("score:Q", format=".3f"),
-    altair.Tooltip("low:Q", format=".3f", title="95 % from"),
-    altair.Tooltip("high:Q", format=".3f", title="to"),
-    altair.Tooltip("parameters:Q", format=",", title="trainable parameters"),
-]
 
 
 def page(entries: Iterable[Entry]) -> str:
@@ -38,39 +57,213 @@ def page(entries: Iterable[Entry]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters["words"] = words
-    environment.globals |= {"rank_label": rank_label, "footnote": footnote, "folds": folds}
+    folder = files("sure.leaderboard")
+    style = _variables() + (folder / "page.css").read_text(encoding="utf-8")
+    script = (folder / "page.js").read_text(encoding="utf-8")
     entries = list(entries)
-    datatables = files("itables") / "html"
+    # In JSON, "<" stands in texts only. Without it none can end the element that holds them all.
+    data = json.dumps(_data(entries), ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace(
+        "<", "\\u003c"
+    )
     return environment.get_template("page.html").render(
-        sections=[_section(group) for group in groups(entries)],
-        overall=overall(entries) if tasks(entries) > 1 else [],
-        budgets=list(BUDGETS),
-        overall_footnote=OVERALL_FOOTNOTE,
-        libraries={
-            "vega": vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
-            "datatables": (datatables / "dt_bundle.js").read_text(encoding="utf-8"),
-            "style": (datatables / "dt_bundle.css").read_text(encoding="utf-8"),
-        },
+        style=style,
+        script=script,
+        data=data,
+        # Nothing else runs, and nothing is fetched.
+        policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+        "base-uri 'none'; form-action 'none'",
+        plots=sorted({f"{file_name(entry.task)}.svg" for entry in entries if entry.score}),
+        empty=not entries,
     )
 
 
+def _source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _variables() -> str:
+    def of(theme: int) -> str:
+        return " ".join(f"--method{number}: {pair[theme]};" for number, pair in enumerate(COLOURS))
+
+    return f":root {{ {of(0)} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {of(1)} }} }}\n"
+
+
+class _Interned:
+    """Values that many entries have, each once."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        key = json.dumps(value, sort_keys=True)
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+
+def _data(entries: list[Entry]) -> dict[str, Any]:
+    """What the page draws. Entries are lists by field, so that ten thousand of them repeat no names."""
+    methods = {name: number for number, name in enumerate(_methods(entries))}
+    backbones, configs, provenances, claims = (_Interned() for _ in range(4))
+    grouped = list(groups(entries))
+    tables = []
+    for group in grouped:
+        first, others = group[0], other_metrics(group)
+        front = {entry.submission for entry in pareto_front(group)}
+        places = {entry.submission: place for place, entry in enumerate(group)}
+        rows = []
+        for entry in group:
+            score, cost, difference = entry.score, entry.cost, entry.difference
+            rows.append(
+                {
+                    "path": entry_path(entry),
+                    "runs": [[run.submission, run.seed, run.fold, _short(run.score)] for run in entry.runs],
+                    "rank": entry.rank,
+                    "tied": entry.tied,
+                    "method": methods[entry.method.name],
+                    "backbone": backbones.place(entry.backbone.model_dump(mode="json")),
+                    "config": configs.place([[name, _text(value)] for name, value in entry.method.config.items()]),
+                    "provenance": provenances.place(_made_with(entry)),
+                    "options": entry.options,
+                    "error": entry.error,
+                    "front": entry.submission in front,
+                    "probe": entry.no_better_than_probe,
+                    "better_than": [places[name] for name in entry.better_than or ()],
+                    "score": score and _short(score.value),
+                    "low": _short(score.low) if score and score.determined else None,
+                    "high": _short(score.high) if score and score.determined else None,
+                    "deviation": score and _short(score.deviation),
+                    "difference": difference
+                    and [_short(each) for each in (difference.value, difference.low, difference.high, difference.p)],
+                    "validation": _short(entry.validation[entry.metric]) if score else None,
+                    "parameters": cost and cost.trainable_parameters,
+                    "without_head": entry.trainable_parameters_without_head,
+                    "share": cost and _short(cost.trainable_share),
+                    "share_without_head": cost and _short(cost.trainable_share_without_head),
+                    "seconds": cost and _short(cost.training_seconds),
+                    "memory": _short(cost.memory.maximum / 2**20) if cost and cost.memory else None,
+                    "adapter": cost and _short(cost.adapter_bytes / 1000),
+                    "macs": cost and _short(cost.macs_per_second / 1e9),
+                    "standing": "verified" if entry.verified else "self-reported",
+                    "claims": claims.place(_claims(entry)),
+                }
+                | {
+                    f"other{number}": _short(entry.test[name].value) if name in entry.test else None
+                    for number, name in enumerate(others)
+                }
+            )
+        lower = {name: not score.higher_is_better for entry in reversed(group) for name, score in entry.test.items()}
+        alike = [each[0] for each in grouped if each[0].task == first.task]
+        metric = words(first.metric)
+        apart = f", {first.fingerprint[:8]}" if len(alike) > 1 else ""
+        tables.append(
+            {
+                "id": f"{first.task}-{first.metric}-{first.fingerprint[:8]}",
+                "task": first.task,
+                "title": title(group),
+                "heading": f"{first.task}: {metric}",
+                "label": f"{first.task}{apart}",
+                "short": first.task.replace("_", " ") + apart,
+                "metric": metric,
+                # WER, EER, UAR.
+                "metric_short": "".join(word[0].upper() for word in named)
+                if len(named := metric.split()) == 3
+                else metric,
+                "lower": lower.get(first.metric, False),
+                "lowers": {"score": lower.get(first.metric, False)}
+                | {f"other{number}": lower[name] for number, name in enumerate(others)},
+                "folds": folds(first),
+                "folded": first.over_folds,
+                "fingerprint": first.fingerprint,
+                "synthetic": first.synthetic,
+                "footnote": footnote(group),
+                "others": [words(name) for name in others],
+                "options": options_differ(group),
+                "compared": all(entry.better_than is not None for entry in group if entry.score),
+                "entries": {name: [row[name] for row in rows] for name in rows[0]},
+            }
+        )
+    over_all = [
+        {"method": methods[row.method], "backbone": backbones.place(row.backbone.model_dump(mode="json"))}
+        | {name: _short(getattr(row, name)) for name in ("tasks", "mean_rank", "superb_score", "area")}
+        | {f"budget{number}": _short(row.at_budget[name]) for number, name in enumerate(BUDGETS)}
+        for row in (overall(entries) if tasks(entries) > 1 else ())
+    ]
+    return {
+        "methods": list(methods),
+        "colours": len(COLOURS),
+        "shapes": SHAPES,
+        "backbones": backbones.values,
+        "configs": configs.values,
+        "provenances": provenances.values,
+        "claims": claims.values,
+        "budgets": list(BUDGETS.items()),
+        "most_compared": MOST_COMPARED,
+        "tables": tables,
+        "overall": over_all,
+        "overall_footnote": OVERALL_FOOTNOTE,
+    }
+
+
+def _methods(entries: Iterable[Entry]) -> list[str]:
+    """Of a board; the place of a method decides its colour and shape, whatever is shown of the board."""
+    return sorted({entry.method.name for entry in entries})
+
+
+def _short(value: float | None) -> float | None:
+    """More digits than are shown anywhere, fewer than a float has."""
+    return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _made_with(entry: Entry) -> list[str]:
+    provenance = entry.provenance
+    lines = [f"{package} {version}" for package, version in provenance.versions.items()]
+    lines.append(f"Python {provenance.python}")
+    if provenance.commit:
+        lines.append(f"commit {provenance.commit[:12]}")
+    return lines + [f"plug-in {plugin.kind} {plugin.name} (SHA-256 {plugin.sha256[:12]})" for plugin in entry.plugins]
+
+
+def _claims(entry: Entry) -> list[tuple[str, str]]:
+    """What nobody has checked, and what its submitter says."""
+    said = entry.disclosure.model_dump(exclude_none=True) if entry.disclosure else {}
+    unchecked = [("not checked", "; ".join(entry.unchecked))] if entry.unchecked else []
+    return unchecked + [(words(name), str(value)) for name, value in said.items()]
+
+
 def plots(entries: Iterable[Entry]) -> dict[str, str]:
-    """By task, its chart as SVG, one above the other where there are several corpora."""
+    """By task, its chart as SVG, one above the other where there are several corpora; colours are those of the page."""
+    entries = list(entries)
+    methods = _methods(entries)
     scored = [group for group in groups(entries) if any(entry.score for entry in group)]
     return {
-        task: vl_convert.vegalite_to_svg(altair.vconcat(*map(plot, of_task)).to_json())
+        task: vl_convert.vegalite_to_svg(altair.vconcat(*(plot(group, methods) for group in of_task)).to_json())
         for task, of_task in groupby(scored, key=lambda group: group[0].task)
     }
 
 
-def plot(group: list[Entry]) -> altair.Chart:
+def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
     """Test score with its 95 % interval against trainable parameters, and the Pareto front."""
-    points = [_point(entry) for entry in group if entry.score]
-    front = [_point(entry) for entry in pareto_front(group)]
+    scored = [entry for entry in group if entry.score]
+    on_front = pareto_front(group)
+    names = {entry.submission for entry in on_front}
+    drawn = scored[:_MOST_DRAWN] + [entry for entry in scored[_MOST_DRAWN:] if entry.submission in names]
+    points, front = [_point(entry) for entry in drawn], [_point(entry) for entry in on_front]
     # Names of methods and backbones come from records: they are data here, never part of an expression.
+    shown = [name for name in methods if any(point["method"] == name for point in points)]
+    numbers = [methods.index(name) for name in shown]
+    legend = {"orient": "bottom", "columns": 3, "symbolOpacity": 1}
     base = altair.Chart(altair.InlineData(points)).encode(
-        x=_PARAMETERS, color=altair.Color("method:N", title=None).legend(orient="bottom", columns=3, symbolOpacity=1)
+        x=_PARAMETERS,
+        color=altair.Color("method:N", title=None)
+        .scale(domain=shown, range=[COLOURS[number % len(COLOURS)][0] for number in numbers])
+        .legend(**legend),
     )
     score = altair.Y("score:Q", title=words(group[0].metric)).scale(zero=False)
     line = (
@@ -79,23 +272,29 @@ def plot(group: list[Entry]) -> altair.Chart:
         .encode(x=_PARAMETERS, y=score)
     )
     bars = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(y=altair.Y("low:Q", title=""), y2="high:Q")
-    circles = base.mark_circle(size=90, opacity=1).encode(y=score, tooltip=_TOOLTIP)
-    heading = altair.Title(title(group), subtitle="bars: 95 % intervals; dashed: Pareto front", anchor="start")
-    return (line + bars + circles).properties(
+    marks = base.mark_point(size=70, opacity=1, filled=True).encode(
+        y=score,
+        shape=altair.Shape("method:N", title=None)
+        .scale(domain=shown, range=[SHAPES[number % len(SHAPES)] for number in numbers])
+        .legend(**legend),
+    )
+    subtitle = "bars: 95 % intervals; dashed: Pareto front"
+    if len(drawn) < len(scored):
+        subtitle += f"; the best {_MOST_DRAWN} of {len(scored):,} entries and the front"
+    heading = altair.Title(title(group), subtitle=subtitle, anchor="start")
+    return (line + bars + marks).properties(
         width=_WIDTH, height=_HEIGHT, title=heading, view=altair.ViewBackground(stroke=None)
     )
 
 
 def pareto_front(group: list[Entry]) -> list[Entry]:
     """Entries that no other beats: none has fewer parameters and scores at least as well, or the reverse."""
-    scored = [entry for entry in group if entry.score]
-    front = [entry for entry in scored if not any(_dominates(other, entry) for other in scored)]
-    return sorted(front, key=lambda entry: (entry.cost.trainable_parameters, entry.submission))
-
-
-def _dominates(one: Entry, other: Entry) -> bool:
-    mine, theirs = _aims(one), _aims(other)
-    return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+    front: list[Entry] = []
+    # Along rising parameters, what is better than all before it, and what is its equal in both.
+    for entry in sorted((entry for entry in group if entry.score), key=lambda entry: (_aims(entry), entry.submission)):
+        if not front or _aims(entry)[1] < _aims(front[-1])[1] or _aims(entry) == _aims(front[-1]):
+            front.append(entry)
+    return front
 
 
 def _aims(entry: Entry) -> tuple[int, float]:
@@ -120,17 +319,3 @@ def _point(entry: Entry) -> dict[str, Any]:
 def other_metrics(group: list[Entry]) -> list[str]:
     """Of all entries, in the order in which they come: some tasks score more where they are told to."""
     return [name for name in dict.fromkeys(name for entry in group for name in entry.test) if name != group[0].metric]
-
-
-def _section(group: list[Entry]) -> dict[str, Any]:
-    scored = any(entry.score for entry in group)
-    chart = json.loads(plot(group).properties(width="container", title="").to_json()) if scored else None
-    return {
-        "first": group[0],
-        "entries": group,
-        "chart": chart,
-        "svg": f"{file_name(group[0].task)}.svg",
-        "front": {entry.submission for entry in pareto_front(group)},
-        "others": other_metrics(group),
-        "options": options_differ(group),
-    }

@@ -269,8 +269,8 @@ class Selection(_Strict):
 class LearningPoint(_Strict):
     """What was known of a run when it had made so many steps."""
 
-    epoch: float
-    step: int
+    epoch: float = Field(ge=0)
+    step: int = Field(ge=0)
     training_loss: float | None = Field(description="The mean since the point before that has one; null where unknown.")
     validation: float | None = Field(description="The metric that ranks; null where nothing was evaluated.")
 

@@ -11,6 +11,7 @@ from sklearn.metrics import det_curve, roc_curve
 
 from sure import registry
 from sure.errors import SureError
+from sure.metric import detection
 
 COSTS = {"minimum_detection_cost_p01": Fraction(1, 100), "minimum_detection_cost_p05": Fraction(1, 20)}
 NAMES = ("equal_error_rate", *COSTS)
@@ -195,3 +196,16 @@ def test_draws_of_speakers_score_what_their_counts_of_every_trial_do(decimals):
         drawn = chosen.score_speaker_draws(*prepared, sides, times)
         assert drawn.tolist() == chosen.score_draws(*prepared, counts).tolist()
         assert drawn[0] == chosen.uninformed
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_metric_says_where_on_the_curve_it_is(seed):
+    scores, references = random_trials(seed)
+    miss, false_alarm = detection.rates(*metric(NAMES[0]).prepare(scores, references))
+    points = rates(scores, references)
+    assert list(zip(false_alarm, miss, strict=True)) == [tuple(map(float, point)) for point in points]
+    assert metric("equal_error_rate").operating_point(miss, false_alarm) == pytest.approx([float(crossing(points))] * 2)
+    for name, prior in COSTS.items():
+        missed, accepted = metric(name).operating_point(miss, false_alarm)
+        cost = (float(prior) * missed + (1 - float(prior)) * accepted) / float(prior)
+        assert cost == pytest.approx(value(name, scores, references))
