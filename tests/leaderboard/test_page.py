@@ -49,7 +49,7 @@ def board(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     register(patch)
     folder = tmp_path_factory.mktemp("board")
-    runs = [("lora", "tiny", 0.9, 5000), ("bitfit", ATTACK, 0.4, 900), ("conv_adapter", "tiny", 0.7, 30_000)]
+    runs = [("lora", "lab/tiny", 0.9, 5000), ("bitfit", ATTACK, 0.4, 900), ("conv_adapter", "lab/tiny", 0.7, 30_000)]
     for method, backbone, right, parameters in runs:
         run = tmp_path_factory.mktemp(method)
         leaderboard.add(write_record(run, method=method, backbone=backbone, right=right, parameters=parameters), folder)
