@@ -1,6 +1,7 @@
 """`sure leaderboard`."""
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -127,6 +128,11 @@ def _validate(arguments: argparse.Namespace) -> None:
 
     leaderboard.validate(arguments.board)
     print(f"{arguments.board}: every submission is valid.")
+    checks = [leaderboard.Checks.of(folder) for folder in leaderboard.folders(arguments.board)]
+    verified = sum(one.verified for one in checks)
+    print(f"{verified} verified, {len(checks) - verified} self-reported.")
+    for what, times in Counter(what for one in checks for what in one.unchecked).most_common():
+        print(f"  not checked, of {times}: {what}")
 
 
 def _serve(arguments: argparse.Namespace) -> None:

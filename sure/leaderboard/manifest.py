@@ -5,6 +5,7 @@ hashes pin references; they hide none, since labels are few and easily guessed.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -70,7 +71,8 @@ class Manifest(BaseModel):
     def read(cls, path: Path) -> "Manifest":
         """Raises `SureError` naming the file and every wrong field."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            found = path.stat()
+            return _read(path, found.st_mtime_ns, found.st_size)
         except OSError as error:
             raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
         except ValidationError as error:
@@ -96,6 +98,12 @@ class Manifest(BaseModel):
         labels = result.run.task_options.get("labels")
         if self.labels is not None and labels != self.labels:
             yield f"run.task_options.labels: {_short(labels)}; the corpus has {_short(self.labels)}."
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, *_: int) -> Manifest:
+    """Once for all submissions that are held to it; read again when the file has changed."""
+    return Manifest.model_validate_json(path.read_bytes())
 
 
 def manifest_of(board: Path, result: Result) -> tuple[Manifest | None, list[str]]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -233,18 +234,23 @@ def left_out() -> Iterator[None]:
 
 def disagreements(submissions: list[Submission]) -> Iterator[str]:
     """The same run twice, and submissions that were scored on other utterances or references of the same corpus."""
-    for number, one in enumerate(submissions):
-        for other in submissions[:number]:
+    alike = defaultdict(list)
+    for one in submissions:
+        for other in alike[_decisive(one.result)]:
             if same_run(one.result, other.result):
                 yield f"{one.folder}: the same run as {other.folder}."
-            if _corpus(one) == _corpus(other) and any(
-                _references(rows) != _references(other.predictions.get(split, rows))
-                for split, rows in one.predictions.items()
-            ):
+        alike[_decisive(one.result)].append(one)
+    # By corpus and evaluation the first submission, with what it was scored on.
+    firsts: dict[tuple[str, str, str], tuple[Submission, dict[str, Any]]] = {}
+    for one in submissions:
+        corpus = one.result.run.task, one.result.run.data.fingerprint
+        for name, rows in one.predictions.items():
+            first, references = firsts.setdefault((*corpus, name), (one, _references(rows)))
+            if first is not one and _references(rows) != references:
                 # Which of two is wrong, nobody can say but a manifest.
                 yield (
-                    f"{one.folder} and {other.folder}: other utterances or references than one another, of the same "
-                    "corpus; a manifest of it tells whose are wrong (`sure leaderboard manifest`)."
+                    f"{one.folder} and {first.folder}: other utterances or references than one another in {name}, of "
+                    "the same corpus; a manifest of it tells whose are wrong (`sure leaderboard manifest`)."
                 )
 
 
@@ -260,10 +266,10 @@ def same_run(one: Result, other: Result) -> bool:
     return one.predictions == other.predictions or _place(one) == _place(other)
 
 
-def _decisive(result: Result) -> dict[str, Any]:
+def _decisive(result: Result) -> str:
     run = result.run
-    arguments = {name: run.arguments.get(name) for name in DECISIVE}
-    return run.model_dump(mode="json", exclude={"arguments"}) | {"arguments": arguments}
+    arguments = [run.arguments.get(name) for name in DECISIVE]
+    return json.dumps([run.model_dump(mode="json", exclude={"arguments"}), arguments], sort_keys=True)
 
 
 def _place(result: Result) -> tuple[Any, ...]:
@@ -351,10 +357,6 @@ def _unlike(split: str, claimed: dict[str, Score], scores: dict[str, Score], wit
             given = getattr(claimed[metric], field)
             if given != value and not (isinstance(value, float) and abs(given - value) <= TOLERANCE):
                 yield f"{split} {metric}, {field}: the record says {given}, its predictions give {value}."
-
-
-def _corpus(submission: Submission) -> tuple[str, str]:
-    return submission.result.run.task, submission.result.run.data.fingerprint
 
 
 def _references(rows: Rows) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def test_a_board_that_cannot_be_written_is_named(tmp_path, capsys):
     (tmp_path / "file").touch()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The page is larger, so that writing it fails as on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         for board in (tmp_path / "file", tmp_path / "full"):
             with pytest.raises(SystemExit) as ended:

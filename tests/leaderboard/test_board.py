@@ -221,7 +221,7 @@ def test_a_manifest_of_texts_has_the_rows_that_runs_predict(tmp_path):
     assert manifest.labels is None
 
 
-def test_what_was_self_reported_is_checked_again_when_there_is_a_manifest(tmp_path):
+def test_what_was_self_reported_is_checked_again_when_there_is_a_manifest(tmp_path, capsys):
     board = tmp_path / "board"
     folder = leaderboard.add(write_record(tmp_path / "run"), board, DISCLOSURE)
     rows = {split: prediction_rows(split, 0.8) for split in ("validation", "test")}
@@ -234,6 +234,9 @@ def test_what_was_self_reported_is_checked_again_when_there_is_a_manifest(tmp_pa
         splits=dict.fromkeys(("train", "validation", "test"), 60),
         rows={split: {row["id"]: row_hash(row) for row in of} for split, of in rows.items()},
     )
+    leaderboard.build(board)
+    main(["leaderboard", "validate", "--board", str(board)])
+    assert "0 verified, 1 self-reported.\n  not checked, of 1: references: the board has no" in capsys.readouterr().out
     manifest.write(board)
     assert leaderboard.check_again(board, "three_emotions") == [folder]
     checks = Checks.of(folder)
