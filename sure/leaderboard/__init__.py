@@ -1,7 +1,8 @@
 """The leaderboard: a folder of submitted result records, checked by rescoring their predictions, ranked with ties.
 
 A board holds `submissions/<name>/` (a record and the predictions it names) and what `build` makes of them:
-`leaderboard.json`, `schema.json`, `index.html` and a plot per task. Nothing else is read, and nothing is unpickled.
+`leaderboard.json`, `schema.json`, `index.html` and a plot per task. `published/` has results in print. Nothing else is
+read, and nothing is unpickled.
 """
 
 import json
@@ -15,8 +16,9 @@ from sure.errors import SureError
 from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.disclosure import Checks, Disclosure
-from sure.leaderboard.entries import BOARD, Entry
+from sure.leaderboard.entries import BOARD, Entry, groups
 from sure.leaderboard.overall import overall
+from sure.leaderboard.published import beside, published, published_table
 from sure.leaderboard.recount import WEIGHTS
 from sure.leaderboard.submission import (
     UNFINISHED,
@@ -151,7 +153,7 @@ def _not_as_built(board: Path, sound: bool) -> Iterator[str]:
     built = {"schema.json": schema()}
     if sound:
         entries = read_entries(board)
-        built = _built(entries)
+        built = _built(entries, board)
     for name, text in built.items():
         path = Path(board) / name
         if not path.is_file() or path.read_bytes() != text.encode():
@@ -172,19 +174,19 @@ def build(board: Path = BOARD) -> list[Path]:
     from sure.leaderboard import entry_page
 
     entries = read_entries(board)
-    files = _built(entries)
+    files = _built(entries, board)
     for name, text in files.items():
         write_atomically(Path(board) / name, text)
     return [*(Path(board) / name for name in files), *entry_page.write_pages(entries, board)]
 
 
-def _built(entries: list[Entry]) -> dict[str, str]:
+def _built(entries: list[Entry], board: Path) -> dict[str, str]:
     """By name the text of the files that are of all entries."""
     from sure.leaderboard import page
 
     files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
     files |= {f"{file_name(task)}.svg": svg for task, svg in page.plots(entries).items()}
-    return files | {"index.html": page.page(entries)}
+    return files | {"index.html": page.page(entries, published(board))}
 
 
 def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table") -> str:
@@ -199,7 +201,17 @@ def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table
     if not entries:
         # What is not asked for need not be ranked.
         entries = read_entries(board, filters.task[0] if len(filters.task) == 1 else None)
-    return render(entries, filters, form)
+    return "\n\n".join(
+        [render(entries, filters, form), *(_in_print(entries, filters, board) if form == "table" else ())]
+    )
+
+
+def _in_print(entries: list[Entry], filters: Filters, board: Path) -> Iterator[str]:
+    """Tables of what papers have of the tasks that are shown whole."""
+    if filters in (Filters(), Filters(task=filters.task)):
+        rows = published(board)
+        beside_each = (beside(rows, group[0].task, group[0].options) for group in groups(filters.of(entries)))
+        yield from dict.fromkeys(filter(None, map(published_table, beside_each)))
 
 
 def schema() -> str:

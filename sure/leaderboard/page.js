@@ -307,7 +307,20 @@ class Section {
       this.chart = new Chart(this.element, table);
       this.comparisons();
     }
+    this.inPrint();
     main.append(this.element);
+  }
+
+  inPrint() {
+    if (!this.table.published.length) return;
+    const header = (text) => html("th", { scope: "col" }, text);
+    this.element.append(html("details", {}, html("summary", {}, `In print (${this.table.published.length})`),
+      html("p", { class: "quiet" }, html("small", {}, "What papers have of this task, by other code: not ranked. ", data.printed_footnote)),
+      html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `In print of ${this.table.title}` }, html("table", { class: "printed" },
+        html("caption", {}, hidden(`Results in print of ${this.table.task}`)),
+        html("thead", {}, html("tr", {}, data.printed_columns.map(header), header("source"), header("differs"))),
+        html("tbody", {}, this.table.published.map((row) => html("tr", {}, row.cells.map((cell) => html("td", {}, cell)),
+          html("td", {}, html("a", { href: row.link, rel: "noopener" }, row.source)), html("td", {}, row.differs))))))));
   }
 
   // Built when it is opened.

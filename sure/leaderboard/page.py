@@ -25,6 +25,7 @@ from sure.leaderboard.entries import (
     words,
 )
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, overall, tasks
+from sure.leaderboard.published import COLUMNS, HEADS_FOOTNOTE, Published, beside
 from sure.leaderboard.submission import file_name
 
 # Told apart by whoever confuses red and green, on white and (second) on nearly black. As there are as many methods as
@@ -49,8 +50,8 @@ _PARAMETERS = (
 )
 
 
-def page(entries: Iterable[Entry]) -> str:
-    """The whole page; the same entries give the same text."""
+def page(entries: Iterable[Entry], in_print: Iterable[Published] = ()) -> str:
+    """The whole page; the same entries, and the same results in print, give the same text."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sure.leaderboard", "."),
         autoescape=True,
@@ -62,9 +63,9 @@ def page(entries: Iterable[Entry]) -> str:
     script = (folder / "page.js").read_text(encoding="utf-8")
     entries = list(entries)
     # In JSON, "<" stands in texts only. Without it none can end the element that holds them all.
-    data = json.dumps(_data(entries), ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace(
-        "<", "\\u003c"
-    )
+    data = json.dumps(
+        _data(entries, list(in_print)), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).replace("<", "\\u003c")
     return environment.get_template("page.html").render(
         style=style,
         script=script,
@@ -103,7 +104,7 @@ class _Interned:
         return self._places[key]
 
 
-def _data(entries: list[Entry]) -> dict[str, Any]:
+def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
     """What the page draws. Entries are lists by field, so that ten thousand of them repeat no names."""
     methods = {name: number for number, name in enumerate(_methods(entries))}
     backbones, configs, provenances, claims = (_Interned() for _ in range(4))
@@ -182,6 +183,7 @@ def _data(entries: list[Entry]) -> dict[str, Any]:
                 "others": [words(name) for name in others],
                 "options": options_differ(group),
                 "compared": all(entry.better_than is not None for entry in group if entry.score),
+                "published": [_printed(row) for row in beside(in_print, first.task, first.options)],
                 "entries": {name: [row[name] for row in rows] for name in rows[0]},
             }
         )
@@ -201,9 +203,20 @@ def _data(entries: list[Entry]) -> dict[str, Any]:
         "claims": claims.values,
         "budgets": list(BUDGETS.items()),
         "most_compared": MOST_COMPARED,
+        "printed_columns": COLUMNS,
+        "printed_footnote": HEADS_FOOTNOTE,
         "tables": tables,
         "overall": over_all,
         "overall_footnote": OVERALL_FOOTNOTE,
+    }
+
+
+def _printed(row: Published) -> dict[str, Any]:
+    return {
+        "cells": row.cells,
+        "source": f"{row.paper}, {row.table}",
+        "link": row.link,
+        "differs": row.differs,
     }
 
 

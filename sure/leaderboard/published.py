@@ -6,6 +6,7 @@ are not there.
 """
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,11 @@ FOLDER = "published"
 
 # Beside trainable parameters, by whether the head's are counted.
 _HEADS = {False: "", True: "+", None: "?"}
+
+HEADS_FOOTNOTE = "Trainable parameters as they are printed: without heads, + with them, ? where it is not said."
+
+# Of `Published.cells`.
+COLUMNS = ("method", "backbone", "metric", "score", "trainable", "task options")
 
 # Of a hundred parts in print, the decimals of a share that say as much.
 _DECIMALS = 6
@@ -55,20 +61,36 @@ class Published(BaseModel):
     def link(self) -> str:
         return f"https://arxiv.org/abs/{self.arxiv}"
 
+    @property
+    def cells(self) -> list[str]:
+        """A line of a table, in words."""
+        count = self.trainable_parameters
+        return [
+            self.method,
+            self.backbone,
+            words(self.metric),
+            f"{self.value:g}" + ("" if self.deviation is None else f" ± {self.deviation:g}"),
+            "" if count is None else f"{count:,}{_HEADS[self.head_counted]}",
+            " ".join(self.options),
+        ]
 
-def published(task: str | None = None, board: Path = BOARD, options: str | None = None) -> list[Published]:
+
+def published(board: Path = BOARD, task: str | None = None) -> list[Published]:
     """What is in print of a task, or of all, in the order of papers and tables, which is no ranking.
 
-    With the `options` of an entry, as a board has them (`words=all shots=8`), those rows are left out that have others,
-    or other numbers of shots. Raises `SureError` for a file that is wrong, with every wrong field.
+    Raises `SureError` for a file that is wrong, with every wrong field.
     """
     rows = [row for path in sorted(Path(board, FOLDER).glob("*.yaml")) for row in _read(path).results()]
-    return [row for row in rows if task in (None, row.task) and (options is None or _goes_with(row, options.split()))]
+    return [row for row in rows if task in (None, row.task)]
 
 
-def published_table(task: str, board: Path = BOARD, options: str | None = None) -> str:
-    """The same as a plain text table, with what differs below; empty where nothing is known in print."""
-    rows = published(task, board, options)
+def beside(rows: Iterable[Published], task: str, options: str) -> list[Published]:
+    """Those of a task, less what has other options than an entry (`words=all shots=8`), or other shots."""
+    return [row for row in rows if row.task == task and _goes_with(row, options.split())]
+
+
+def published_table(rows: list[Published]) -> str:
+    """Results of a task as a plain text table, with what differs below; empty where there is none."""
     if not rows:
         return ""
     notes: dict[str, int] = {}
@@ -76,23 +98,16 @@ def published_table(task: str, board: Path = BOARD, options: str | None = None) 
     for row in rows:
         said = f"{row.paper}, arXiv {row.arxiv} ({row.read_in}). Differs: {row.differs}."
         note = notes.setdefault(said, len(notes) + 1)
-        trainable = (
-            "" if row.trainable_parameters is None else f"{row.trainable_parameters:,}{_HEADS[row.head_counted]}"
-        )
-        score = f"{row.value:g}" + ("" if row.deviation is None else f" ± {row.deviation:g}")
-        chosen = " ".join(row.options)
-        cells.append([row.method, row.backbone, words(row.metric), score, trainable, chosen, f"[{note}] {row.table}"])
-    headers = ["method", "backbone", "metric", "score", "trainable", "task options", "source"]
+        cells.append([*row.cells, f"[{note}] {row.table}"])
+    headers = [*COLUMNS, "source"]
     table = tabulate(cells, headers, disable_numparse=True, colalign=["left"] * 4 + ["right"] + ["left"] * 2)
     footnotes = [
         textwrap.fill(f"[{note}] {said}", width=119, subsequent_indent="    ", break_on_hyphens=False)
         for said, note in notes.items()
     ]
     if any(row.trainable_parameters for row in rows):
-        footnotes.append(
-            "Trainable parameters as they are printed: without heads, + with them, ? where it is not said."
-        )
-    return "\n".join([f"{task}, in print: not ranked, for other code made it", table, *footnotes])
+        footnotes.append(HEADS_FOOTNOTE)
+    return "\n".join([f"{rows[0].task}, in print: not ranked, for other code made it", table, *footnotes])
 
 
 class _Strict(BaseModel):
