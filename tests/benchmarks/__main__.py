@@ -48,6 +48,8 @@ BENCHMARKS = {
     "runner_overhead": Benchmark(),
     "by_hand": Benchmark(),
     "frozen_cache": Benchmark("--task emodb_emotion --data_dir $EMODB --num_train_epochs 3"),
+    "precision": Benchmark(),
+    "windows": Benchmark(),
     "scaling": Benchmark(),
     "sweep_kills": Benchmark(minutes=False),
     "sweep_cost": Benchmark("$EMODB", minutes=False),
