@@ -209,6 +209,7 @@ def test_a_recipe_without_its_data_says_so_before_anything_else(name, told_by):
     several = {
         "ast.sh": ("ESC50", "URBANSOUND8K", "SPEECH_COMMANDS", "FLUENT", "IEMOCAP"),
         "probe_sure_mini.sh": ("EMODB", "DIGITS", "SPEAKERS"),
+        "study.sh": ("EMODB", "VOXCELEB"),
         "whisper_base.sh": ("DIGITS", "EMODB"),
     }
     variables = several.get(name, ("DATA_DIR",))

@@ -129,6 +129,8 @@ def _validate(arguments: argparse.Namespace) -> None:
     leaderboard.validate(arguments.board)
     print(f"{arguments.board}: every submission is valid.")
     checks = [leaderboard.Checks.of(folder) for folder in leaderboard.folders(arguments.board)]
+    if not checks:
+        return
     verified = sum(one.verified for one in checks)
     print(f"{verified} verified, {len(checks) - verified} self-reported.")
     for what, times in Counter(what for one in checks for what in one.unchecked).most_common():

@@ -23,7 +23,7 @@ RESULT = "result.json"
 RUN = "run.json"
 
 # No page, no script and nothing that is unpickled.
-PREDICTIONS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}\.jsonl")
+PREDICTIONS_NAME = re.compile(r"(?=.{1,86}\Z)[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.jsonl")
 
 # What of a run's arguments decides its scores, beside what it names by itself: task, backbone, method and seed.
 DECISIVE_OF_TRAINER = (
