@@ -174,6 +174,10 @@ def footnote(group: list[Entry]) -> str:
         )
     if any(entry.no_better_than_probe for entry in scored):
         sentences.append("†: not significantly better than the frozen probe of the same backbone")
+    if any(name.startswith("minimum_") for name in scored[0].test):
+        sentences.append(
+            "Intervals of minimum costs are too narrow and too low: a minimum over thresholds is lower of few speakers"
+        )
     return ". ".join(sentences) + "."
 
 

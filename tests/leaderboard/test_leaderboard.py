@@ -12,12 +12,13 @@ import pytest
 from sure import leaderboard, registry
 from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
-from sure.leaderboard.entries import Entry, EntryRun, EntryScore, rank, rank_label
+from sure.leaderboard.entries import Entry, EntryRun, EntryScore, footnote, groups, rank, rank_label
 from sure.leaderboard.views import Filters
 from sure.record import BackboneInfo, Cost, MethodInfo, Result, write_predictions
 from sure.task.classification import ClassificationTask
 from sure.task.scoring import interval, score_with_intervals
 from tests.factories import REPOSITORY
+from tests.leaderboard import boards
 
 LABELS = ["angry", "happy", "neutral"]
 
@@ -238,6 +239,14 @@ def test_entries_are_compared_row_by_row(tmp_path):
     better, worse = leaderboard.read_entries(tmp_path / "board")
     assert (better.method.name, better.rank, worse.rank) == ("bitfit", 1, 2)
     assert worse.score.high > better.score.value > worse.score.value > better.score.low
+
+
+def test_a_table_says_where_simulated_intervals_hold_too_seldom():
+    (group,) = groups(boards.board(("sv_voxceleb1",)))
+    assert "too narrow" not in footnote(group)
+    costs = {"minimum_detection_cost_p01": group[0].score}
+    with_costs = [entry.model_copy(update={"test": entry.test | costs}) for entry in group]
+    assert "Intervals of minimum costs are too narrow and too low" in footnote(with_costs)
 
 
 def test_a_table_says_for_whom_its_intervals_are(tmp_path):
