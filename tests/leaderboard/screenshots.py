@@ -2,7 +2,7 @@
 
     python -m tests.leaderboard.screenshots [board] [folder]
 
-The board, `out/demo/leaderboard` unless told otherwise, must have been built; the demo does so.
+The board, that of the repository unless told otherwise, must have been built.
 """
 
 import base64
@@ -27,11 +27,11 @@ _LARGEST = """
 """
 
 
-def main(board="out/demo/leaderboard", folder="leaderboard/screenshots"):
+def main(board="leaderboard", folder="leaderboard/screenshots"):
     board, folder = Path(board), Path(folder)
     index = board / "index.html"
     if not index.is_file():
-        sys.exit(f"{index} is not there: `make demo` makes it, or `sure leaderboard build --board {board}`.")
+        sys.exit(f"{index} is not there: `sure leaderboard build --board {board}` makes it.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile, chromium(profile) as driver:
         for name, screen in SCREENS.items():

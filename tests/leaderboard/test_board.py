@@ -13,6 +13,7 @@ from sure.leaderboard.disclosure import SUBMISSION, Checks
 from sure.leaderboard.manifest import Manifest, differences, row_hash
 from sure.leaderboard.submission import UNFINISHED
 from sure.task import make_task, task_with_options
+from tests.factories import REPOSITORY
 from tests.factories.corpora import noise_in_fleurs_layout, noise_with_labels
 from tests.leaderboard.test_leaderboard import edit, prediction_rows, register, write_record
 from tests.leaderboard.test_submission import DISCLOSURE
@@ -264,3 +265,13 @@ def test_sure_submit_makes_a_submission_with_what_it_discloses(tmp_path, capsys)
     with pytest.raises(SystemExit):
         main([*words[:-4], "--training_data", ""])
     assert "--training_data: String should have at least 1 character" in capsys.readouterr().err
+
+
+def test_the_board_that_ships_is_valid_and_every_entry_of_it_verified(tmp_path):
+    board = tmp_path / "board"
+    shutil.copytree(REPOSITORY / "leaderboard", board, ignore=shutil.ignore_patterns("index.html", "entries"))
+    before = (board / "leaderboard.json").read_text(encoding="utf-8")
+    leaderboard.build(board)
+    assert (board / "leaderboard.json").read_text(encoding="utf-8") == before
+    assert leaderboard.validate(board) > 20
+    assert all(entry["verified"] for entry in json.loads(before)["entries"])
