@@ -33,17 +33,19 @@ def read_text(path: Path) -> str:
         raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary one in the same folder, so that no half of it is ever seen."""
-    path = Path(path)
+def write_atomically(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
+    """Write a file, text in UTF-8, through a temporary one in the same folder, so that no half of it is ever seen.
+
+    What is not `lasting`, since it can be made again, is not forced onto the disk, which takes longer than all else.
+    """
+    path, content = Path(path), content.encode("utf-8") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
-            file.write(text)
+            file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
             # Temporary files are private to their owner; results are not.
             os.fchmod(file.fileno(), 0o644)
             Path(file.name).replace(path)

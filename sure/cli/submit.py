@@ -37,7 +37,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def _submit(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
-    from sure.leaderboard.disclosure import disclosed
+    from sure.leaderboard.disclosure import disclosed, standing
 
     disclosure = disclosed(vars(arguments))
     runs = [run.parent if run.is_file() else run for run in arguments.runs]
@@ -48,7 +48,7 @@ def _submit(arguments: argparse.Namespace) -> None:
         with writing(f"--board {arguments.board}"):
             folder = leaderboard.add(run, arguments.board, disclosure, weights=arguments.weights)
         checks = leaderboard.Checks.of(folder)
-        print(f"{folder}: {'verified' if checks.verified else 'self-reported'}")
+        print(f"{folder}: {standing(checks.verified)}")
         for what in checks.unchecked:
             print(f"  not checked: {what}")
     print(f"Commit what is new in {arguments.board / 'submissions'} and open a pull request.")

@@ -47,9 +47,9 @@ def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None,
     """Check a record as `validate` does and copy it to the board with its predictions; gives the submission's folder.
 
     What could be checked stands beside it in `submission.json`, with what the submitter discloses; with `weights` the
-    adapter comes along, of which names and shapes are checked. A record that is
-    there already is left alone, with a warning, but for a disclosure. Raises `SureError` for a record that does not
-    hold, or where the board has another complete result of the very same run; a failed one gives way.
+    adapter comes along, of which names and shapes are checked. A record that is there already is left alone, with a
+    warning, but for a disclosure. Raises `SureError` for a record that does not hold, or where the board has another
+    complete result of the very same run; a failed one gives way.
     """
     record = Path(record)
     record = record / RESULT if record.is_dir() else record
@@ -208,7 +208,7 @@ def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table
 
 def _in_print(entries: list[Entry], filters: Filters, board: Path) -> Iterator[str]:
     """Tables of what papers have of the tasks that are shown whole."""
-    if filters in (Filters(), Filters(task=filters.task)):
+    if filters == Filters(task=filters.task):
         rows = published(board)
         beside_each = (beside(rows, group[0].task, group[0].options) for group in groups(filters.of(entries)))
         yield from dict.fromkeys(filter(None, map(published_table, beside_each)))

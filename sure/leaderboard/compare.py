@@ -33,6 +33,9 @@ Rows = list[dict[str, Any]]
 # Arguments that a run names by itself.
 _SAID = ("task", "task_options", "backbone", "backbone_options", "method", "method_options", "seed")
 
+# Of A minus B.
+_VERDICTS = {"better": "A is better", "worse": "B is better", None: "cannot be told apart"}
+
 # A matrix of more labels does not fit a terminal.
 _MOST_LABELS = 12
 
@@ -191,12 +194,10 @@ def _scores(one: Compared, other: Compared, of_evaluations: Mapping[str, tuple[R
         notes.append(f"{words(evaluation)}: {reason}")
         for name in names:
             difference = differences.get(name)
-            verdict = ""
+            p = verdict = ""
             if difference:
-                verdict = "cannot be told apart"
-                if difference.significant:
-                    verdict = "A is better" if (difference.value > 0) == ours[name].higher_is_better else "B is better"
-            p = "" if difference is None else f"{difference.p:.3f}" if difference.p >= 0.001 else "< 0.001"
+                p = difference.p_words
+                verdict = _VERDICTS[difference.verdict(higher_is_better=ours[name].higher_is_better)]
             cells = (str(ours[name]), str(theirs[name]), str(difference or ""), p, verdict)
             rows.append((words(evaluation), words(name), *cells))
     about = "A - B: paired difference on the same rows with its 95 % interval; p as for this line alone. "
@@ -215,7 +216,7 @@ def paired(
     sampling, draws = paired_draws(runs)
     differences = {}
     for name in metrics:
-        scores = [run.metrics[name][0].score(*run.metrics[name][1:]) for run in runs]
+        scores = [run.score(name) for run in runs]
         samples = [
             Sample.of_draws(runs[0].sha256, sampling, drawn[name], [score])
             for drawn, score in zip(draws, scores, strict=True)

@@ -1,7 +1,7 @@
 """Which of several scores differ: paired differences of all of them, Holm-corrected."""
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
@@ -55,6 +55,17 @@ class Difference(BaseModel):
     @property
     def significant(self) -> bool:
         return self.p <= 1 - LEVEL
+
+    def verdict(self, *, higher_is_better: bool) -> Literal["better", "worse"] | None:
+        """Whether the score is significantly better or worse than the other; None where they cannot be told apart."""
+        if not self.significant:
+            return None
+        return "better" if (self.value > 0) == higher_is_better else "worse"
+
+    @property
+    def p_words(self) -> str:
+        """`0.034`, or `< 0.001`."""
+        return "< 0.001" if self.p < 0.001 else f"{self.p:.3f}"
 
     def __str__(self) -> str:
         """`-0.051 [-0.080, -0.022]`."""

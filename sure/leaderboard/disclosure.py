@@ -57,6 +57,11 @@ def disclosed(given: Mapping[str, Any]) -> Disclosure:
     return disclosure
 
 
+def standing(verified: bool) -> str:
+    """Whether references and budget were checked, or are what the submitter says."""
+    return "verified" if verified else "self-reported"
+
+
 class Checks(_Strict):
     """What a board has found out; `sure leaderboard validate` finds it out again, and refuses what claims more."""
 

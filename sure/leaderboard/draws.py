@@ -9,7 +9,6 @@ import functools
 import hashlib
 import inspect
 import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ import numpy as np
 
 import sure
 from sure import registry
-from sure.files import default_folder
+from sure.files import default_folder, write_atomically
 from sure.leaderboard.submission import left_out, naming, rows_of
 from sure.record import RESULT, Result
 from sure.task import Task
@@ -53,7 +52,7 @@ class Drawn(NamedTuple):
 
     @classmethod
     def of(cls, one: Prepared, sampling: Sampling, draws: dict[str, np.ndarray]) -> "Drawn":
-        values = {name: float(metric.score(*arrays)) for name, (metric, *arrays) in one.metrics.items()}
+        values = {name: float(one.score(name)) for name in one.metrics}
         return cls(one.sha256, replace(sampling, sides=None), _sides(sampling), values, draws)
 
     @property
@@ -167,7 +166,4 @@ def _keep(path: Path | None, one: Drawn) -> None:
     head = json.dumps([one.rows, _said(one.sampling), one.sides]).encode()
     numbers = np.array([[value, *one.draws[name]] for name, value in one.values.items()])
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            file.write(head + b"\n" + numbers.tobytes())
-        Path(file.name).replace(path)
+        write_atomically(path, head + b"\n" + numbers.tobytes(), lasting=False)

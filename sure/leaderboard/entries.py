@@ -105,8 +105,7 @@ class Entry(BaseModel):
         """Whether it has not been found better than the frozen probe of the same backbone."""
         if self.to_probe is None:
             return False
-        better = (self.to_probe.value > 0) == self.score.higher_is_better
-        return not (better and self.to_probe.significant)
+        return self.to_probe.verdict(higher_is_better=self.score.higher_is_better) != "better"
 
 
 def entry_path(entry: Entry) -> str:

@@ -19,9 +19,11 @@ import numpy as np
 
 import sure
 from sure.errors import SureError
+from sure.files import write_atomically
 from sure.leaderboard import breakdown, charts
 from sure.leaderboard.breakdown import Aligned, Confusion, ErrorBreakdown
 from sure.leaderboard.charts import Axis, Chart, Line, Mark, chart
+from sure.leaderboard.disclosure import standing
 from sure.leaderboard.entries import Entry, entry_path, folds, footnote, words
 from sure.leaderboard.spectrogram import spectrogram_uri
 from sure.leaderboard.submission import naming, read, rows_of, task_of
@@ -82,7 +84,7 @@ def write_pages(entries: Iterable[Entry], board: Path) -> list[Path]:
         path, mark = Path(board) / entry_path(entry), _mark(entry)
         try:
             if _first_line(path) != mark:
-                _write(path, f"{mark}\n{page(entry, board)}")
+                write_atomically(path, f"{mark}\n{page(entry, board)}", lasting=False)
                 written.append(path)
             current.add(path.name)
         except SureError as error:
@@ -150,6 +152,7 @@ def _environment() -> jinja2.Environment:
         "most_errors": _MOST_ERRORS,
         "footnote": footnote,
         "folds": folds,
+        "standing": standing,
         "size": (charts.WIDTH, charts.HEIGHT),
     }
     return environment
@@ -171,14 +174,6 @@ def _first_line(path: Path) -> str:
     with suppress(OSError), path.open("rb", buffering=0) as file:
         return file.read(len(_MARK) + 100).partition(b"\n")[0].decode(errors="replace")
     return ""
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all; not forced onto the disk, which takes longer than all else, since it can be made again."""
-    path.parent.mkdir(exist_ok=True)
-    whole = path.with_name(f".{path.name}")
-    whole.write_text(text, encoding="utf-8", newline="\n")
-    whole.replace(path)
 
 
 def _runs(entry: Entry, board: Path) -> Iterator[_Run]:

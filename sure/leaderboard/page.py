@@ -12,6 +12,7 @@ import altair
 import jinja2
 import vl_convert
 
+from sure.leaderboard.disclosure import standing
 from sure.leaderboard.entries import (
     MOST_COMPARED,
     Entry,
@@ -147,7 +148,7 @@ def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
                     "memory": _short(cost.memory.maximum / 2**20) if cost and cost.memory else None,
                     "adapter": cost and _short(cost.adapter_bytes / 1000),
                     "macs": cost and _short(cost.macs_per_second / 1e9),
-                    "standing": "verified" if entry.verified else "self-reported",
+                    "standing": standing(entry.verified),
                     "claims": claims.place(_claims(entry)),
                 }
                 | {

@@ -15,6 +15,7 @@ from tabulate import DataRow, Line, TableFormat, tabulate
 
 from sure import registry
 from sure.errors import SureError
+from sure.leaderboard.disclosure import standing
 from sure.leaderboard.entries import Entry, footnote, groups, options_differ, rank_label, score_words, title
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
 from sure.record.allowance import parameters_of
@@ -151,11 +152,6 @@ def render(entries: Iterable[Entry], filters: Filters | None = None, form: str =
     return "\n\n".join(parts)
 
 
-def claims(entry: Entry) -> str:
-    """Whether references and budget of an entry were checked, or are what its submitter says."""
-    return "verified" if entry.verified else "self-reported"
-
-
 def printable(text: str) -> str:
     """A record comes from anyone; its text must not steer the terminal, nor swap what is read first."""
     return "".join(character if character.isprintable() else "?" for character in text)
@@ -199,7 +195,7 @@ def _row(entry: Entry, markup: _Markup) -> list[str]:
         f"{cost.trainable_share:.2%}" if cost else "",
         f"{cost.training_seconds:.0f}" if cost else "",
         ", ".join(map(str, entry.seeds)),
-        claims(entry),
+        standing(entry.verified),
     ]
     cells = [markup.escape(cell) for cell in cells]
     cells[3] = markup.bold(score) if entry.rank == 1 else score
@@ -314,7 +310,7 @@ def _flat(entry: Entry, ranked: int) -> dict[str, Any]:
         "seeds": " ".join(map(str, entry.seeds)),
         "folds": " ".join(map(str, entry.folds or ())),
         "status": entry.status,
-        "claims": claims(entry),
+        "claims": standing(entry.verified),
         "unchecked": "; ".join(entry.unchecked),
         "submission": entry.submission,
     }

@@ -13,7 +13,7 @@ def newest_checkpoint(output_dir: Path) -> Path | None:
 
 def stopped_early(checkpoint: Path) -> Path | None:
     """The best checkpoint, if training had stopped early when `checkpoint` was written; None if it goes on."""
-    state = _read(checkpoint / "trainer_state.json")
+    state = trainer_state(checkpoint)
     stored = state["stateful_callbacks"].get("EarlyStoppingCallback")
     for early_stopping in stored if isinstance(stored, list) else [stored]:
         if early_stopping is not None:
@@ -24,8 +24,12 @@ def stopped_early(checkpoint: Path) -> Path | None:
 
 
 def trainer_state(checkpoint: Path) -> dict[str, Any] | None:
-    """What the trainer wrote of itself into a checkpoint."""
-    return _read(checkpoint / "trainer_state.json")
+    """What the trainer wrote of itself into a checkpoint; None where it cannot be read."""
+    try:
+        read = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return read if isinstance(read, dict) else None
 
 
 def checkpoints(output_dir: Path) -> dict[int, Path]:
@@ -36,12 +40,4 @@ def checkpoints(output_dir: Path) -> dict[int, Path]:
 
 def is_complete(checkpoint: Path) -> bool:
     """The trainer writes `trainer_state.json` last."""
-    return _read(checkpoint / "trainer_state.json") is not None
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return read if isinstance(read, dict) else None
+    return trainer_state(checkpoint) is not None

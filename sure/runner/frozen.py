@@ -33,7 +33,7 @@ import sure
 from sure.backbone import Backbone
 from sure.backbone.frozen import CNN, FrozenPart, frozen_parts
 from sure.corpus import cache
-from sure.files import write_atomically
+from sure.files import default_folder, write_atomically
 from sure.model import ModelWithHead
 from sure.record import Cached
 from sure.runner.arguments import RunArguments, TrainerArguments
@@ -121,7 +121,7 @@ class _Store:
     ) -> None:
         """`training` is the number of utterances of an epoch."""
         self.backbone, self.utterances = backbone, utterances
-        self.folder = (Path(run.cache_dir) if run.cache_dir else cache.default_folder()) / "frozen"
+        self.folder = (Path(run.cache_dir) if run.cache_dir else default_folder()) / "frozen"
         self.limit = run.cache_frozen * _GIGABYTE
         self.device, self.batch_size = args.device, args.per_device_eval_batch_size
         self.half = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None

@@ -53,8 +53,8 @@ def score_with_intervals(task: Task, rows: Rows, resamples: int = RESAMPLES) -> 
     prepared = Prepared.of(task, rows, task.metrics)
     sampling, (draws,) = paired_draws([prepared], resamples)
     scores = {
-        name: over_seeds(metric, [metric.score(*arrays)], draws[name], sampling)
-        for name, (metric, *arrays) in prepared.metrics.items()
+        name: over_seeds(metric, [prepared.score(name)], draws[name], sampling)
+        for name, (metric, *_) in prepared.metrics.items()
     }
     return Scored(scores, sampling.drawn, sampling.only_speakers)
 
@@ -142,6 +142,11 @@ class Prepared:
             Sampling.of(task, rows),
             {name: (metric, *metric.prepare(*comparable)) for name, metric in metrics.items()},
         )
+
+    def score(self, name: str) -> float:
+        """Of all rows, by a metric."""
+        metric, *arrays = self.metrics[name]
+        return metric.score(*arrays)
 
 
 def paired_draws(

@@ -79,9 +79,9 @@ class Answer:
     @property
     def marks(self) -> str:
         return "".join(
-            MARKS[name][(found.value > 0) != self.higher_is_better]
+            MARKS[name][verdict == "worse"]
             for name, found in self.differences.items()
-            if found.significant
+            if (verdict := found.verdict(higher_is_better=self.higher_is_better))
         )
 
 

@@ -61,9 +61,9 @@ def _against(name: str, best: list[Answer]) -> str:
 
 
 def _verdict(found: Difference, *, higher_is_better: bool) -> str:
-    if not found.significant:
-        return f"not significantly different (p {p_value(found.p)})"
-    return f"significantly {'better' if (found.value > 0) == higher_is_better else 'worse'} (p {p_value(found.p)})"
+    verdict = found.verdict(higher_is_better=higher_is_better)
+    p = found.p_words if found.p_words.startswith("<") else f"= {found.p_words}"
+    return f"{f'significantly {verdict}' if verdict else 'not significantly different'} (p {p})"
 
 
 def _baselines(answers: list[Answer]) -> Iterator[str]:
@@ -136,10 +136,6 @@ def _how_compared(runs: list[Result], comparisons: int) -> str:
         f"so at 5 % with Holm's correction for {counted(comparisons, 'comparison')} of methods with baselines. The "
         "lead over the next method is no test: both were picked by their scores."
     )
-
-
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def counted(number: int, what: str) -> str:

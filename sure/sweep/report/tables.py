@@ -8,7 +8,7 @@ from sure.leaderboard.entries import words
 from sure.sweep import progress
 from sure.sweep.report.answers import BASELINES, MARKS, Answer, budgets_of, from_the_best, is_open
 from sure.sweep.report.parts import Cells, Part, Table
-from sure.sweep.report.sentences import counted, listed, p_value
+from sure.sweep.report.sentences import counted, listed
 from sure.task.scoring import NOISE
 
 
@@ -58,7 +58,7 @@ def _differences(answers: list[Answer], cells: Cells) -> Table:
         row = [[Part(one.method)], [Part(one.budget)], [Part(one.score)]]
         for name in compared:
             found = one.differences.get(name)
-            row += [[Part(str(found or ""))], [Part(p_value(found.p).removeprefix("= ") if found else "")]]
+            row += [[Part(str(found or ""))], [Part(found.p_words if found else "")]]
         cost = one.first.cost
         row += [[Part(f"{one.parameters:,}")], [Part(f"{cost.trainable_share_without_head:.3%}")]]
         of_seeds = [
