@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sure.cli.shared import positive, subcommands
 from sure.errors import SureError
@@ -29,10 +30,27 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         command.set_defaults(run=run)
         if name == "add":
             command.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="result.json files")
+        if name in ("build", "validate"):
+            command.add_argument(
+                "--references",
+                type=Path,
+                nargs="+",
+                default=[],
+                metavar="FILE",
+                help="where test references are hidden, the files that `manifest --hide_references` has written; "
+                "without them, scores on test stay those of the last build that had them",
+            )
         if name == "manifest":
             command.add_argument("--task", required=True, help="the task, as for `sure train`")
             command.add_argument("--task_options", nargs="*", default=[], metavar="NAME=VALUE", help="its options")
             command.add_argument("--data_dir", type=Path, required=True, help="folder of the corpus, in its own layout")
+            command.add_argument(
+                "--hide_references",
+                type=Path,
+                metavar="FILE",
+                help="the test references go to this file, for the board's keeper alone, and submissions come without: "
+                "they have predictions only, which `build --references FILE` scores",
+            )
         if name == "show":
             _add_filters(command)
         if name == "serve":
@@ -96,23 +114,42 @@ def _build(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
 
     with changing(arguments.board):
-        leaderboard.build(arguments.board)
+        leaderboard.build(arguments.board, arguments.references)
     print(f"Wrote {arguments.board / 'leaderboard.json'} and {arguments.board / 'index.html'}.")
 
 
 def _manifest(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
+    from sure.leaderboard import hidden
     from sure.leaderboard.manifest import Manifest
     from sure.runner.arguments import parse_options
     from sure.task import task_with_options
 
     task = task_with_options(arguments.task, parse_options(arguments.task_options, "--task_options"))
-    manifest = Manifest.of(task, arguments.data_dir)
+    file = arguments.hide_references
+
+    def hide(fingerprint: str, references: list[dict[str, Any]]) -> str:
+        with writing(f"--hide_references {file}"):
+            return hidden.write(file, task.name, fingerprint, references)
+
+    if file:
+        _refuse_public(file, arguments.board)
+    manifest = Manifest.of(task, arguments.data_dir, hide=hide if file else None)
+    if file:
+        print(f"Wrote {file}: keep it to yourself. Without it nobody can score, and another one has another hash.")
     with changing(arguments.board):
         print(f"Wrote {manifest.write(arguments.board)}.")
         checked = leaderboard.check_again(arguments.board, task.name)
     if checked:
         print(f"Checked {len(checked)} submissions again: run `sure leaderboard build --board {arguments.board}`.")
+
+
+def _refuse_public(file: Path, board: Path) -> None:
+    """Raises `SureError` for a file of references that everybody would see, or that there is already."""
+    if file.resolve().is_relative_to(board.resolve()):
+        raise SureError(f"--hide_references {file}: everybody sees what is in {board}; give a file outside.")
+    if file.exists():
+        raise SureError(f"--hide_references {file}: it is there already; another would not be that of its manifest.")
 
 
 @contextmanager
@@ -126,7 +163,7 @@ def changing(board: Path) -> Iterator[None]:
 def _validate(arguments: argparse.Namespace) -> None:
     from sure import leaderboard
 
-    leaderboard.validate(arguments.board)
+    leaderboard.validate(arguments.board, arguments.references)
     print(f"{arguments.board}: every submission is valid.")
     checks = [leaderboard.Checks.of(folder) for folder in leaderboard.folders(arguments.board)]
     if not checks:

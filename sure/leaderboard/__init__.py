@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sure.errors import SureError
@@ -17,6 +17,7 @@ from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.disclosure import Checks, Disclosure
 from sure.leaderboard.entries import BOARD, Entry, groups
+from sure.leaderboard.hidden import joined, with_earlier_scores, without_references
 from sure.leaderboard.overall import overall
 from sure.leaderboard.published import beside, published, published_table
 from sure.leaderboard.recount import WEIGHTS
@@ -47,13 +48,18 @@ def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None,
     """Check a record as `validate` does and copy it to the board with its predictions; gives the submission's folder.
 
     What could be checked stands beside it in `submission.json`, with what the submitter discloses; with `weights` the
-    adapter comes along, of which names and shapes are checked. A record that is there already is left alone, with a
+    adapter comes along, of which names and shapes are checked. Where a manifest of the board hides references, they and
+    the scores on test stay behind. A record that is there already is left alone, with a
     warning, but for a disclosure. Raises `SureError` for a record that does not hold, or where the board has another
     complete result of the very same run; a failed one gives way.
     """
     record = Path(record)
     record = record / RESULT if record.is_dir() else record
-    result = read(record)
+    with without_references(record, read(record), board, weights=weights) as (record, result):
+        return _add(record, result, board, disclosure, weights=weights)
+
+
+def _add(record: Path, result: Result, board: Path, disclosure: Disclosure | None, *, weights: bool) -> Path:
     submissions = Path(board) / "submissions"
     target = submissions / submission_name(result)
     if target.exists():
@@ -126,10 +132,11 @@ def check_again(board: Path, task: str) -> list[Path]:
     return checked
 
 
-def validate(board: Path = BOARD) -> int:
+def validate(board: Path = BOARD, references: Sequence[Path] = ()) -> int:
     """Check every submission and the files built from them; gives the number of submissions.
 
-    Raises one `SureError` that lists every problem, each with its file; warns where an earlier SURE built the board.
+    Scores of hidden references are made again with the files that have these. Raises one `SureError` that lists every
+    problem, each with its file; warns where an earlier SURE built the board.
     """
     problems = list(strays(board))
     sound = []
@@ -142,17 +149,17 @@ def validate(board: Path = BOARD) -> int:
     if _built_earlier(board):
         logger.warning("%s was built by an earlier SURE: run `sure leaderboard build --board %s`.", board, board)
     else:
-        problems += _not_as_built(board, sound=not problems)
+        problems += _not_as_built(board, references, sound=not problems)
     if problems:
         raise SureError("\n".join(problems))
     return len(sound)
 
 
-def _not_as_built(board: Path, sound: bool) -> Iterator[str]:
+def _not_as_built(board: Path, references: Sequence[Path], *, sound: bool) -> Iterator[str]:
     """Files that are not what the submissions make; where these have problems, of the schema alone."""
     built = {"schema.json": schema()}
     if sound:
-        entries = read_entries(board)
+        entries = _entries(board, references)
         built = _built(entries, board)
     for name, text in built.items():
         path = Path(board) / name
@@ -165,15 +172,16 @@ def _not_as_built(board: Path, sound: bool) -> Iterator[str]:
             yield f"{path} is not what its submissions make: run `sure leaderboard build --board {board}`."
 
 
-def build(board: Path = BOARD) -> list[Path]:
+def build(board: Path = BOARD, references: Sequence[Path] = ()) -> list[Path]:
     """Write `leaderboard.json`, `schema.json`, `index.html`, `<task>.svg` and, where it has changed, a page per entry.
 
-    The same submissions give the same bytes. Gives what was written. Raises `SureError` for a record that cannot be
-    read; scores are checked by `add` and `validate`.
+    The same submissions give the same bytes. Where references are hidden, these files have them; scores that cannot be
+    made stay those of the board as it was built before. Gives what was written. Raises `SureError` for a record that
+    cannot be read; scores are checked by `add` and `validate`.
     """
     from sure.leaderboard import entry_page
 
-    entries = read_entries(board)
+    entries = _entries(board, references)
     files = _built(entries, board)
     for name, text in files.items():
         write_atomically(Path(board) / name, text)
@@ -200,7 +208,7 @@ def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table
     entries = _built_entries(board)
     if not entries:
         # What is not asked for need not be ranked.
-        entries = read_entries(board, filters.task[0] if len(filters.task) == 1 else None)
+        entries = _entries(board, task=filters.task[0] if len(filters.task) == 1 else None)
     return "\n\n".join(
         [render(entries, filters, form), *(_in_print(entries, filters, board) if form == "table" else ())]
     )
@@ -228,16 +236,38 @@ def leaderboard_json(entries: list[Entry]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
+def _entries(board: Path, references: Sequence[Path] = (), task: str | None = None) -> list[Entry]:
+    """All entries, ranked. Where references are hidden and not in these files, as they were when they last were."""
+    with joined(board, references) as scored:
+        entries = read_entries(board, task, scored)
+    if all(entry.score for entry in entries if entry.status == "complete"):
+        return entries
+    entries = list(with_earlier_scores(entries, _entries_in_json(board)))
+    if lacking := sum(not entry.score for entry in entries if entry.status == "complete"):
+        logger.warning(
+            "%s: %d entries are not scored, whose references are hidden: their keeper runs `sure leaderboard build "
+            "--references FILE`.",
+            board,
+            lacking,
+        )
+    return entries
+
+
 def _built_entries(board: Path) -> list[Entry]:
     """Those of `leaderboard.json` where it is of the submissions there are, whose names hold hashes; else none."""
+    entries = _entries_in_json(board)
+    names = [folder.name for folder in folders(board)]
+    return entries if sorted(run.submission for entry in entries for run in entry.runs) == names else []
+
+
+def _entries_in_json(board: Path) -> list[Entry]:
+    """Those of `leaderboard.json`; none where there is none that can be read, or an earlier SURE made it."""
     try:
         content = json.loads((Path(board) / "leaderboard.json").read_bytes())
         entries = [Entry.model_validate(row) for row in content["entries"]]
+        return entries if content["schema_version"] == SCHEMA_VERSION else []
     except (OSError, ValueError, TypeError, KeyError):
         return []
-    names = [folder.name for folder in folders(board)]
-    behind = sorted(run.submission for entry in entries for run in entry.runs)
-    return entries if content["schema_version"] == SCHEMA_VERSION and behind == names else []
 
 
 def _built_earlier(board: Path) -> bool:

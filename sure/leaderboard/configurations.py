@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import mean, stdev
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class _Submitted(NamedTuple):
     # None of a failed run.
     task: Task | None
     checks: Checks
+    references_hidden: bool
 
     @property
     def fold(self) -> int | None:
@@ -34,14 +36,17 @@ class _Submitted(NamedTuple):
         return getattr(self.task, self.task.cross_validation[0]) if self.task and self.task.cross_validation else None
 
 
-def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
+def read_entries(
+    board: Path = BOARD, task: str | None = None, joined: Mapping[Path, Path] = MappingProxyType({})
+) -> list[Entry]:
     """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
 
-    A submission that cannot be read, or whose plug-ins are not there, is left out with a warning: one does not take a
-    board from all others. Raises `SureError` for a task that has none.
+    `joined` has, by the folder of a submission whose references are hidden, where it is with these and its scores
+    (`sure.leaderboard.hidden`). A submission that cannot be read, or whose plug-ins are not there, is left out with a
+    warning: one does not take a board from all others. Raises `SureError` for a task that has none.
     """
     results = {}
-    for folder in folders(board):
+    for folder in (joined.get(folder, folder) for folder in folders(board)):
         with left_out():
             results[folder] = read(folder / RESULT)
     refuse_unknown(task, (result.run.task for result in results.values()))
@@ -55,7 +60,8 @@ def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
             if result.status == "complete" and said not in tasks:
                 tasks[said] = task_of(folder / RESULT, result)
             of_task = tasks[said] if result.status == "complete" else None
-            one = _Submitted(folder, result, of_task, Checks.of(folder))
+            hidden = folder in joined.values() or (result.status == "complete" and "test" not in result.scores)
+            one = _Submitted(folder, result, of_task, Checks.of(folder), hidden)
             if result.made_earlier:
                 _scores(one)
             submitted.append(one)
@@ -104,14 +110,14 @@ def _configuration(one: _Submitted) -> str:
 
 def _entry(runs: list[_Submitted]) -> Entry:
     """What its records say, with the scores of the first: those of several are `_samples`'."""
-    (folder, result, task, _), run, cost = runs[0], runs[0].result.run, runs[0].result.cost
+    (folder, result, task, *_), run, cost = runs[0], runs[0].result.run, runs[0].result.cost
     scores = {one.folder.name: _scores(one) for one in runs}
     of_runs = [
         EntryRun(
             submission=one.folder.name,
             seed=one.result.run.seed,
             fold=one.fold,
-            score=of["test"][result.metric].value if (of := scores[one.folder.name][0]) else None,
+            score=of[result.metric].value if (of := scores[one.folder.name][0].get("test")) else None,
         )
         for one in runs
     ]
@@ -159,6 +165,7 @@ def _entry(runs: list[_Submitted]) -> Entry:
         submission=folder.name,
         verified=all(one.verified for one in checks),
         unchecked=list(dict.fromkeys(what for one in checks for what in one.unchecked)),
+        references_hidden=any(one.references_hidden for one in runs),
         disclosure=next((one.disclosure for one in checks if one.disclosure), None),
     )
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from sure import registry
 from sure.leaderboard.comparison import Difference, Sample, compare
@@ -18,6 +18,8 @@ BOARD = Path("leaderboard")
 
 # Methods that leave the backbone as it is, with which others are compared.
 PROBES = ("weighted_sum_probe", "linear_probe")
+
+_HIDDEN = "References are hidden: the board's keeper, who has them, makes the scores on test"
 
 # In tables of more entries, which of them are better than which is not listed.
 MOST_COMPARED = 40
@@ -83,6 +85,8 @@ class Entry(BaseModel):
     verified: bool = False
     # What could not be checked, in words, of any run.
     unchecked: list[str] = []
+    # Whether the board has no references of the test split: the scores are its keeper's.
+    references_hidden: bool = Field(default=False, exclude_if=lambda hidden: not hidden)
     # Of the first run that says anything.
     disclosure: Disclosure | None = None
 
@@ -139,8 +143,9 @@ def words(name: str) -> str:
 def footnote(group: list[Entry]) -> str:
     """How the intervals and ranks of a group were made, and for whom they hold."""
     scored = [entry for entry in group if entry.score]
+    hidden = [_HIDDEN] if any(entry.references_hidden for entry in group) else []
     if not scored:
-        return ""
+        return "".join(f"{sentence}." for sentence in hidden)
     methods = ", ".join(sorted({entry.score.method for entry in scored if entry.score.determined}))
     made = f"95 % intervals{f' ({methods})' if methods else ''} and ranks: "
     if scored[0].over_folds:
@@ -162,7 +167,7 @@ def footnote(group: list[Entry]) -> str:
             made += f"; an interval {covers[several.pop()]}"
         else:
             made += f"; an interval of one seed {covers[False]}, one of several {covers[True]}"
-    sentences = [made]
+    sentences = [made, *hidden]
     if any(entry.score.deviation is not None for entry in scored):
         sentences.append("±: standard deviation over seeds")
     if len(scored) > 1:
@@ -181,8 +186,10 @@ def footnote(group: list[Entry]) -> str:
 
 
 def rank_label(entry: Entry) -> str:
-    """`1`, or `1=` where the rank is shared; the status where there is no rank."""
-    return entry.status if entry.rank is None else f"{entry.rank}{'=' if entry.tied else ''}"
+    """`1`, or `1=` where the rank is shared; where there is no rank, why."""
+    if entry.rank is None:
+        return "failed" if entry.status == "failed" else "not scored"
+    return f"{entry.rank}{'=' if entry.tied else ''}"
 
 
 def score_words(entry: Entry) -> str:
@@ -198,7 +205,7 @@ def score_words(entry: Entry) -> str:
 
 def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """Entries that may be compared: one task, one corpus, one metric."""
-    for _, group in groupby(sorted(entries, key=_comparable), key=_comparable):
+    for _, group in groupby(sorted(entries, key=comparable), key=comparable):
         yield list(group)
 
 
@@ -267,7 +274,8 @@ def _probes(scored: list[Entry]) -> dict[str, int]:
     }
 
 
-def _comparable(entry: Entry) -> tuple[str, str, str]:
+def comparable(entry: Entry) -> tuple[str, str, str]:
+    """What is the same of entries of one group."""
     return entry.task, entry.fingerprint, entry.metric
 
 

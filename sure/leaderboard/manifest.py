@@ -1,18 +1,19 @@
 """Manifests: which rows a corpus' splits have, and a hash of what is known of each, by which submissions are held.
 
 `manifests/<task>-<fingerprint>.json` of a board, made from the corpus by who has it (`sure leaderboard manifest`). The
-hashes pin references; they hide none, since labels are few and easily guessed.
+hashes pin references; they hide none, since labels are few and easily guessed. A manifest that hides them pins the
+test split's ids alone, and the file in which the board's keeper has the references (`sure.leaderboard.hidden`).
 """
 
 import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sure.corpus import cache
 from sure.corpus.folders import is_synthetic
@@ -23,10 +24,15 @@ from sure.task import Task
 
 SCHEMA_VERSION = 1
 
+Rows = list[dict[str, Any]]
+
 # What a prediction row has from the corpus; intervals are drawn over the speakers.
-_KNOWN = ("reference", "speaker", "test_speaker")
+KNOWN = ("reference", "speaker", "test_speaker")
 
 _OF_SHOTS = ("shots", "draw")
+
+# The split whose references a board may hide.
+HIDDEN = "test"
 
 
 class Manifest(BaseModel):
@@ -46,25 +52,36 @@ class Manifest(BaseModel):
     splits: dict[str, int]
     # By scored split, by id of a prediction row: SHA-256 of what is known of it.
     rows: dict[str, dict[str, str]]
+    # Where the test split's references are hidden: SHA-256 of the file in which the keeper has them. Its rows are then
+    # hashes of their ids alone.
+    references: str | None = Field(default=None, exclude_if=lambda sha256: sha256 is None)
 
     @classmethod
-    def of(cls, task: Task, data_dir: Path, cache_dir: Path | None = None) -> "Manifest":
-        """Reads the whole corpus. Raises `SureError` as `Task.load`, and where a task cannot say its references."""
+    def of(
+        cls, task: Task, data_dir: Path, cache_dir: Path | None = None, hide: Callable[[str, Rows], str] | None = None
+    ) -> "Manifest":
+        """Reads the whole corpus. Raises `SureError` as `Task.load`, and where a task cannot say its references.
+
+        `hide` gets the fingerprint and the test split's references, puts these away and gives the SHA-256 of the file.
+        """
         data_dir = Path(data_dir)
         splits = task.load(data_dir)
         decoded = cache.decode(splits, cache_dir=cache_dir, max_seconds=None, workers=None)
         scored = {split for split, _ in task.evaluations().values()}
+        known = {name: task.references(list(splits[name])) for name in sorted(scored)}
+        fingerprint, references = cache.fingerprint(decoded, task.trials), None
+        if hide:
+            references = hide(fingerprint, known[HIDDEN])
+            known[HIDDEN] = [without(row) for row in known[HIDDEN]]
         return cls(
             task=task.name,
-            fingerprint=cache.fingerprint(decoded, task.trials),
+            fingerprint=fingerprint,
             synthetic=is_synthetic(data_dir),
             options=_chosen(task),
             labels=getattr(task, "labels", None) or None,
             splits={name: len(split) for name, split in splits.items()},
-            rows={
-                name: {str(row["id"]): row_hash(row) for row in task.references(list(splits[name]))}
-                for name in sorted(scored)
-            },
+            rows={name: {str(row["id"]): row_hash(row) for row in rows} for name, rows in known.items()},
+            references=references,
         )
 
     @classmethod
@@ -84,6 +101,10 @@ class Manifest(BaseModel):
         path = Path(board) / "manifests" / f"{self.task}-{self.fingerprint[:8]}.json"
         write_atomically(path, json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n")
         return path
+
+    def hides(self, task: Task) -> set[str]:
+        """The evaluations whose references the board does not have."""
+        return {name for name, (split, _) in task.evaluations().items() if split == HIDDEN and self.references}
 
     def contradictions(self, result: Result) -> Iterator[str]:
         """In what a record says something else of this corpus, each as `field: what`."""
@@ -106,6 +127,13 @@ def _read(path: Path, *_: int) -> Manifest:
     return Manifest.model_validate_json(path.read_bytes())
 
 
+def known_manifests(board: Path, task: str) -> list[Manifest]:
+    """Those of a task. Raises `SureError` for one that cannot be read."""
+    # A record comes from anyone: its task's name makes no path.
+    paths = [path for path in sorted((Path(board) / "manifests").glob("*.json")) if path.name.startswith(f"{task}-")]
+    return [one for one in map(Manifest.read, paths) if one.task == task]
+
+
 def manifest_of(board: Path, result: Result) -> tuple[Manifest | None, list[str]]:
     """The manifest that a record is held to, if there is one, and what is wrong with the record's fingerprint.
 
@@ -113,11 +141,7 @@ def manifest_of(board: Path, result: Result) -> tuple[Manifest | None, list[str]
     `SureError` for a manifest that cannot be read.
     """
     run = result.run
-    # A record comes from anyone: its task's name makes no path.
-    known = [
-        path for path in sorted((Path(board) / "manifests").glob("*.json")) if path.name.startswith(f"{run.task}-")
-    ]
-    manifests = [one for one in map(Manifest.read, known) if one.task == run.task]
+    manifests = known_manifests(board, run.task)
     exact = next((one for one in manifests if one.fingerprint == run.data.fingerprint), None)
     if exact or not manifests:
         return exact, []
@@ -138,25 +162,35 @@ def manifest_of(board: Path, result: Result) -> tuple[Manifest | None, list[str]
     ]
 
 
-def differences(manifest: Manifest, split: str, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """What of an evaluation's rows is not the manifest's, each to follow the file's name."""
+def differences(manifest: Manifest, split: str, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[str]:
+    """What of an evaluation's rows is not the manifest's, each to follow the file's name; their `first` line."""
     known, seen = manifest.rows.get(split, {}), set()
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(rows, start=first):
         if not isinstance(row, dict):
             continue
         name = str(row.get("id"))
         seen.add(name)
         if name not in known:
             yield f", line {number}, id: {name[:80]!r} is no row of the manifest's {split} split."
-        elif row_hash(row) != known[name]:
+        elif row_hash(row) == known[name]:
+            continue
+        elif split == HIDDEN and manifest.references:
+            there = ", ".join(field for field in KNOWN if row.get(field) is not None)
+            yield f", line {number}, {there}: the board hides the references of its {split} split; leave this out."
+        else:
             yield f", line {number}, reference: {name[:80]!r} has another reference or speaker in the manifest."
     if absent := known.keys() - seen:
         yield f": {len(absent):,} rows of the manifest's {split} split are missing, such as {min(absent)[:80]!r}."
 
 
+def without(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what it has from its corpus, but for its id."""
+    return {name: value for name, value in row.items() if name not in KNOWN}
+
+
 def row_hash(row: dict[str, Any]) -> str:
     """SHA-256 of what a row has from its corpus."""
-    known = {name: row[name] for name in _KNOWN if row.get(name) is not None}
+    known = {name: row[name] for name in KNOWN if row.get(name) is not None}
     content = json.dumps([str(row["id"]), known], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -274,7 +274,7 @@ function columns(table) {
   ];
 }
 
-const rank = (row) => (row.rank === null ? "failed" : `${row.rank}${row.tied ? "=" : ""}`);
+const rank = (row) => (row.rank === null ? (row.parameters === null ? "failed" : "not scored") : `${row.rank}${row.tied ? "=" : ""}`);
 
 function details(row) {
   const backbone = data.backbones[row.backbone];
@@ -282,7 +282,7 @@ function details(row) {
   return [
     ...data.claims[row.claims].map(([label, text]) => [label, text, text.length > 60]),
     ["Backbone's family and revision", `${backbone.family}, ${backbone.revision.slice(0, 12)}`, false],
-    ["Records", row.runs.map(([submission, seed, fold, value], place) => [place ? ", " : "", html("a", { href: `submissions/${submission}/result.json`, title: value === null ? "failed" : score(value) }, `seed ${seed}${row.table.folded ? ` (fold ${fold})` : ""}`)]), false],
+    ["Records", row.runs.map(([submission, seed, fold, value], place) => [place ? ", " : "", html("a", { href: `submissions/${submission}/result.json`, title: value === null ? "no score" : score(value) }, `seed ${seed}${row.table.folded ? ` (fold ${fold})` : ""}`)]), false],
     ["Made with", data.provenances[row.provenance].join(", "), true],
     ["Configuration", config || NONE, true],
   ];

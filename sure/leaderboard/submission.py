@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from sure.errors import SureError
 from sure.leaderboard import recount
 from sure.leaderboard.consistency import contradictions
 from sure.leaderboard.disclosure import SUBMISSION, Checks, Disclosure
-from sure.leaderboard.manifest import Manifest, differences, manifest_of
+from sure.leaderboard.manifest import HIDDEN, Manifest, differences, manifest_of
 from sure.record import DECISIVE, RESULT, Result, Score, plugins, read_predictions, untrusted
 from sure.record.samples import MOST_BYTES, read_sample
 from sure.task import Task, make_task
@@ -112,16 +112,19 @@ def examine(
     if result.status == "failed":
         return {}, Checks(disclosure=disclosure, unchecked=["anything: the run failed"])
     task, faults, unchecked = task_of(record, result), [], []
+    pinned, found = manifest_of(board, result)
+    hidden = pinned.hides(task) if pinned else set()
     try:
-        predictions = rescore(record, result)
+        predictions = rescore(record, result, hidden)
     except SureError as error:
         predictions = None
         faults.append(str(error))
     counted = recount.compared(result, task, record.parent)
     faults += [f"{record}: {what}" for what in counted.faults]
     unchecked += counted.unchecked
-    pinned, found = manifest_of(board, result)
     faults += [f"{record}: {what}" for what in found]
+    if hidden:
+        unchecked.insert(0, f"scores on {HIDDEN}: the references are hidden; the board's keeper has them, and scores")
     if pinned is None:
         unchecked.insert(0, "references: the board has no manifest of this corpus; they are the submitter's own")
     else:
@@ -148,11 +151,12 @@ def _against(
         yield from untrusted.first_of([f"{path}{what}" for what in differences(pinned, split, rows)], path)
 
 
-def rescore(record: Path, result: Result) -> dict[str, Rows]:
+def rescore(record: Path, result: Result, hidden: Set[str] = frozenset()) -> dict[str, Rows]:
     """The predictions by evaluation.
 
-    Raises one `SureError` with all in which they do not give the record's scores and intervals. Intervals of earlier
-    records were made in another way and are not compared: no board shows them (`score`).
+    Raises one `SureError` with all in which they do not give the record's scores and intervals; of `hidden` evaluations
+    there are none, since whoever submits has no references. Intervals of earlier records were made in another way and
+    are not compared: no board shows them (`score`).
     """
     if result.status == "failed":
         return {}
@@ -160,21 +164,25 @@ def rescore(record: Path, result: Result) -> dict[str, Rows]:
     if result.metric != task.metric:
         faults.append(f"{record}: metric: {result.metric} does not rank {task.name}; {task.metric} does.")
     expected = set(task.evaluations())
-    for what, by_name in (("scores", result.scores), ("predictions", result.predictions)):
-        if set(by_name) != expected:
-            faults.append(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(expected)}.")
+    for what, by_name, of in (
+        ("scores", result.scores, expected - hidden),
+        ("predictions", result.predictions, expected),
+    ):
+        if set(by_name) != of:
+            why = ", since the board hides references" if set(by_name) & hidden - of else ""
+            faults.append(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(of)}{why}.")
     predictions, scored = {}, {}
     for name in sorted(expected & set(result.predictions)):
         try:
             predictions[name] = rows_of(record, result, task, name)
-            scored |= score(record, result, task, {name: predictions[name]})
+            if name in result.scores:
+                scored |= score(record, result, task, {name: predictions[name]})
         except SureError as error:
             faults.append(str(error))
     for name, of in scored.items():
-        if name in result.scores:
-            claimed, with_intervals = result.scores[name], not result.made_earlier
-            faults += [f"{record}: {what}" for what in _unlike(name, claimed, of.scores, with_intervals)]
-    if set(scored) == expected and not result.made_earlier and result.interval != interval(scored):
+        claimed, with_intervals = result.scores[name], not result.made_earlier
+        faults += [f"{record}: {what}" for what in _unlike(name, claimed, of.scores, with_intervals)]
+    if set(scored) == expected - hidden and not result.made_earlier and result.interval != interval(scored):
         faults.append(f"{record}: interval is {result.interval!r}; its predictions give {interval(scored)!r}.")
     said = {str(row["id"]) for row in predictions.get("test", [])}
     for sample in result.samples:
@@ -190,10 +198,14 @@ def rescore(record: Path, result: Result) -> dict[str, Rows]:
 
 
 def rows_of(record: Path, result: Result, task: Task, evaluation: str) -> Rows:
-    """What was predicted. Raises `SureError` where it is not there or has been changed, and for rows that are none."""
+    """What was predicted. Raises `SureError` where it is not there or has been changed, and for rows that are none.
+
+    Of an evaluation that the record does not score, rows may be without references.
+    """
     rows = _rows(record, result, evaluation)
     path = record.parent / result.predictions[evaluation].path
-    if faults := list(_faults_of_rows(path, rows, *_expected_rows(result, task, evaluation))):
+    fields = ("id", "prediction", "reference") if evaluation in result.scores else ("id", "prediction")
+    if faults := list(_faults_of_rows(path, rows, fields, *_expected_rows(result, task, evaluation))):
         raise SureError("\n".join(untrusted.first_of(faults, path)))
     return rows
 
@@ -333,11 +345,11 @@ def _expected_rows(result: Result, task: Task, evaluation: str) -> tuple[int, st
     return (data.splits[split].utterances if split in data.splits else 0), "utterances"
 
 
-def _faults_of_rows(path: Path, rows: Rows, expected: int, of: str) -> Iterator[str]:
+def _faults_of_rows(path: Path, rows: Rows, fields: Sequence[str], expected: int, of: str) -> Iterator[str]:
     lines: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or not {"id", "prediction", "reference"} <= set(row):
-            yield f"{path}, line {number}: a row needs id, prediction and reference."
+        if not isinstance(row, dict) or not set(fields) <= set(row):
+            yield f"{path}, line {number}: a row needs {', '.join(fields[:-1])} and {fields[-1]}."
             continue
         if (first := lines.setdefault(str(row["id"]), number)) != number:
             yield f"{path}, line {number}, id: {row['id']!r} is the same id twice, first in line {first}."
@@ -360,4 +372,4 @@ def _unlike(split: str, claimed: dict[str, Score], scores: dict[str, Score], wit
 
 
 def _references(rows: Rows) -> dict[str, Any]:
-    return {str(row["id"]): row["reference"] for row in rows}
+    return {str(row["id"]): row.get("reference") for row in rows}

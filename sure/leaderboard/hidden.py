@@ -1,0 +1,179 @@
+"""References that a board does not have: its keeper has them in a file of their own, and scores with it.
+
+The file is JSON lines: first of what corpus it is, with a random salt, then a row for each of the test split, as
+`sure.leaderboard.manifest` knows them. The manifest has its SHA-256, of which the salt keeps labels from being guessed.
+Submissions have predictions without references and without scores on test; here the two are joined, outside the board,
+and what reads submissions reads them there as any others.
+"""
+
+import hashlib
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sure.errors import SureError
+from sure.files import write_atomically
+from sure.leaderboard.disclosure import SUBMISSION
+from sure.leaderboard.entries import Entry, comparable, groups
+from sure.leaderboard.manifest import HIDDEN, KNOWN, Manifest, differences, known_manifests, manifest_of, without
+from sure.leaderboard.recount import WEIGHTS
+from sure.leaderboard.submission import Rows, folders, left_out, read, rows_of, score, task_of
+from sure.record import RESULT, Result, Score, untrusted, write_predictions
+from sure.task.scoring import interval
+
+# What a references file begins with.
+_HEADER = ("task", "fingerprint", "salt")
+
+
+def write(path: Path, task: str, fingerprint: str, rows: Rows) -> str:
+    """Write the references of a test split, for the keeper alone; gives the SHA-256 of the file."""
+    header = dict(zip(_HEADER, (task, fingerprint, secrets.token_hex(32)), strict=True))
+    known = [{name: row[name] for name in ("id", *KNOWN) if row.get(name) is not None} for row in rows]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *known))
+    write_atomically(path, text)
+    path.chmod(0o600)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def references(path: Path, board: Path) -> tuple[Manifest, dict[str, dict[str, Any]]]:
+    """The board's manifest whose references a file has, and these by id.
+
+    Raises one `SureError` with all that keeps the file from being the one that the manifest pins.
+    """
+    content = untrusted.contents(path, untrusted.MOST_PREDICTIONS, "file of references")
+    header, *rows = untrusted.rows(path, content)
+    if not isinstance(header, dict) or set(header) != set(_HEADER):
+        raise SureError(
+            f"{path}, line 1: not a file of references, which begins with {', '.join(_HEADER)}; "
+            "`sure leaderboard manifest --hide_references` makes one."
+        )
+    corpus = header["task"], header["fingerprint"]
+    manifest = next(
+        (one for one in known_manifests(board, str(corpus[0])) if (one.task, one.fingerprint) == corpus), None
+    )
+    if manifest is None or manifest.references is None:
+        of = f"{corpus[0]}, corpus {str(corpus[1])[:8]}"
+        what = "no manifest of it" if manifest is None else "its manifest, which hides no references"
+        raise SureError(f"{path}, line 1: the references of {of}; {board} has {what}.")
+    if hashlib.sha256(content).hexdigest() == manifest.references:
+        return manifest, {str(row["id"]): row for row in rows}
+    faults = [f"{path}{what}" for what in differences(manifest, HIDDEN, map(_id, rows), first=2)]
+    faults.append(
+        f"{path}: its SHA-256 is not the one in the manifest of {manifest.task}; it was changed, or is of another one."
+    )
+    raise SureError("\n".join(untrusted.first_of(faults, path)))
+
+
+def _id(row: Any) -> Any:
+    """What of a row of references a manifest that hides them pins."""
+    return without(row) if isinstance(row, dict) else row
+
+
+@contextmanager
+def joined(board: Path, files: Iterable[Path]) -> Iterator[Mapping[Path, Path]]:
+    """By the folder of each submission whose references these files have, where it is with them and its scores.
+
+    Raises `SureError` as `references`; a submission that cannot be scored is left out, with a warning.
+    """
+    known = {(of.task, of.fingerprint): (of, rows) for of, rows in (references(Path(path), board) for path in files)}
+    with tempfile.TemporaryDirectory() as temporary:
+        found = {}
+        for folder in folders(board):
+            with left_out():
+                result = read(folder / RESULT)
+                pinned, _ = manifest_of(board, result)
+                of = known.get((pinned.task, pinned.fingerprint)) if pinned else None
+                if of and result.status == "complete":
+                    found[folder] = _scored(folder, result, Path(temporary) / folder.name, *of)
+        yield found
+
+
+def _scored(folder: Path, result: Result, target: Path, manifest: Manifest, known: Mapping[str, dict]) -> Path:
+    """Write a submission with references and scores."""
+    task, rows = task_of(folder / RESULT, result), {}
+    for name in manifest.hides(task):
+        found = rows_of(folder / RESULT, result, task, name)
+        if faults := list(differences(manifest, HIDDEN, found)):
+            path = folder / result.predictions[name].path
+            raise SureError("\n".join(untrusted.first_of([f"{path}{what}" for what in faults], path)))
+        rows[name] = [row | known[str(row["id"])] for row in found]
+    scored = score(folder / RESULT, result, task, rows)
+    made = interval(scored)
+    of_all = {field: getattr(result.interval, field) | getattr(made, field) for field in ("resampled", "speakers")}
+    result = result.model_copy(
+        update={
+            "scores": result.scores | {name: of.scores for name, of in scored.items()},
+            "interval": result.interval.model_copy(update=of_all),
+        }
+    )
+    _write(folder, result, target, rows, [SUBMISSION])
+    return target
+
+
+def with_earlier_scores(entries: Iterable[Entry], before: Iterable[Entry]) -> Iterator[Entry]:
+    """Entries, of which those whose references are hidden are as they were `before`, when their keeper scored them.
+
+    Those of which a run is gone are not; nor is a seed among them that has come since.
+    """
+    of_groups = {comparable(group[0]): group for group in groups(before)}
+    for group in groups(entries):
+        there = {run.submission for entry in group for run in entry.runs}
+        if all(entry.score for entry in group if entry.status == "complete"):
+            yield from group
+            continue
+        earlier = [
+            entry.model_copy(update={"better_than": entry.better_than and [e for e in entry.better_than if e in there]})
+            for entry in of_groups.get(comparable(group[0]), [])
+            if entry.score and there.issuperset(run.submission for run in entry.runs)
+        ]
+        known = {run.submission for entry in earlier for run in entry.runs}
+        yield from earlier
+        yield from (entry for entry in group if known.isdisjoint(run.submission for run in entry.runs))
+
+
+@contextmanager
+def without_references(record: Path, result: Result, board: Path, *, weights: bool) -> Iterator[tuple[Path, Result]]:
+    """A run's record and where it is, as a board may have it: without what a manifest of it hides.
+
+    Errors name the run's own files.
+    """
+    pinned, _ = manifest_of(board, result) if result.status == "complete" else (None, [])
+    task = task_of(record, result) if pinned else None
+    if not task or not (hidden := pinned.hides(task)):
+        yield record, result
+        return
+    rows = {
+        name: [without(row) for row in rows_of(record, result, task, name)]
+        for name in sorted(hidden & set(result.predictions))
+    }
+    made = result.interval and {
+        field: {name: of for name, of in getattr(result.interval, field).items() if name not in hidden}
+        for field in ("resampled", "speakers")
+    }
+    scores: dict[str, dict[str, Score]] = {name: of for name, of in result.scores.items() if name not in hidden}
+    changed = {"scores": scores, "interval": made and result.interval.model_copy(update=made)}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run"
+        also = [WEIGHTS] if weights else []
+        result = _write(record.parent, result.model_copy(update=changed), folder, rows, also)
+        try:
+            yield folder / RESULT, result
+        except SureError as error:
+            raise SureError(str(error).replace(str(folder), str(record.parent))) from None
+
+
+def _write(folder: Path, result: Result, target: Path, rows: Mapping[str, Rows], also: Sequence[str]) -> Result:
+    """A copy of a run's folder with other rows of some evaluations, and a record of these."""
+    target.mkdir()
+    for name in (*(file.path for file in (*result.predictions.values(), *result.samples)), *also):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+    files = {name: write_predictions(target / result.predictions[name].path, of) for name, of in rows.items()}
+    result = result.model_copy(update={"predictions": result.predictions | files})
+    result.write(target / RESULT)
+    return result

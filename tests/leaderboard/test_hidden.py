@@ -1,0 +1,222 @@
+"""Boards whose test references are hidden: submitters bring predictions, and the keeper of the references scores."""
+
+import json
+import shutil
+
+import pytest
+
+from sure import leaderboard
+from sure.cli import main
+from sure.leaderboard import hidden
+from sure.leaderboard.manifest import Manifest, row_hash, without
+from sure.leaderboard.submission import check
+from sure.record import write_predictions
+from tests.factories.corpora import noise_with_labels
+from tests.leaderboard.test_leaderboard import edit, prediction_rows, register, write_record
+
+FINGERPRINT = "ab" * 32
+
+
+@pytest.fixture(autouse=True)
+def known_task(monkeypatch):
+    register(monkeypatch)
+
+
+@pytest.fixture
+def board(tmp_path):
+    """A board that hides references, which are in references.jsonl beside it."""
+    known = {split: prediction_rows(split, 1.0) for split in ("validation", "test")}
+    file = tmp_path / "references.jsonl"
+    sha256 = hidden.write(file, "three_emotions", FINGERPRINT, known["test"])
+    known["test"] = [without(row) for row in known["test"]]
+    manifest = Manifest(
+        task="three_emotions",
+        fingerprint=FINGERPRINT,
+        synthetic=True,
+        labels=None,
+        options={},
+        splits=dict.fromkeys(("train", "validation", "test"), 60),
+        rows={split: {row["id"]: row_hash(row) for row in of} for split, of in known.items()},
+        references=sha256,
+    )
+    manifest.write(tmp_path / "board")
+    return tmp_path / "board"
+
+
+def submit(board, *runs):
+    words = ["--name", "Ours", "--contact", "us@example.org", "--training_data", "its training split"]
+    main(["submit", *map(str, runs), "--board", str(board), *words])
+
+
+def on_board(command, board, *words):
+    main(["leaderboard", command, "--board", str(board), *map(str, words)])
+
+
+def contents(folder):
+    return {path: path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+
+
+def table(board):
+    """By method of every entry what its score and rank are."""
+    entries = json.loads((board / "leaderboard.json").read_text())["entries"]
+    return {
+        entry["method"]["name"]: [entry[name] for name in ("rank", "tied", "test", "difference", "interval")]
+        for entry in entries
+    }
+
+
+def test_predictions_alone_are_submitted_and_scored_by_who_has_the_references(board, tmp_path, capsys, caplog):
+    file, plain = tmp_path / "references.jsonl", tmp_path / "plain"
+    runs = [
+        write_record(tmp_path / f"{method} {seed}", method=method, right=right, seed=seed).parent
+        for method, seed, right in (("lora", 0, 0.6), ("lora", 1, 0.65), ("bitfit", 0, 0.8))
+    ]
+    submit(board, *runs)
+    assert "not checked: scores on test: the references are hidden; the board's keeper" in capsys.readouterr().out
+    for folder in (board / "submissions").iterdir():
+        rows = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
+        assert [set(row) for row in rows] == [{"id", "prediction"}] * 60
+        assert set(json.loads((folder / "result.json").read_text())["scores"]) == {"validation"}
+    submitted = contents(board / "submissions")
+    # Whoever has no references, such as the check of a pull request, builds and validates all the same.
+    on_board("build", board)
+    assert "2 entries are not scored, whose references are hidden" in caplog.text
+    on_board("validate", board)
+    assert "not checked, of 3: scores on test: the references are hidden" in capsys.readouterr().out
+    on_board("show", board)
+    text = capsys.readouterr().out
+    assert text.count("not scored") == 2 and text.endswith("has them, makes the scores on test.\n")
+    # The keeper's board says what one without secrets does.
+    on_board("build", board, "--references", file)
+    for run in runs:
+        leaderboard.add(run, plain)
+    leaderboard.build(plain)
+    assert table(board) == table(plain)
+    assert [of[0] for of in table(board).values()] == [1, 2]
+    for command in ("validate", "show"):
+        on_board(command, board)
+    on_board("validate", board, "--references", file)
+    assert "References are hidden: the board's keeper" in capsys.readouterr().out
+    (page,) = (path for path in (board / "entries").iterdir() if "bitfit" in path.name)
+    assert "References are hidden" in page.read_text() and "Confusion" not in page.read_text()
+    # Nothing of the references has come to the board.
+    assert contents(board / "submissions") == submitted
+    with_references = [path.name for path, content in contents(board).items() if '"reference":' in content]
+    assert set(with_references) == {"validation.jsonl"}
+    # What comes later waits for the keeper, and takes nothing from what is scored.
+    scored = table(board)
+    submit(board, write_record(tmp_path / "ia3", method="ia3").parent)
+    on_board("build", board)
+    assert {name: of for name, of in table(board).items() if name != "ia3"} == scored
+    assert table(board)["ia3"][:3] == [None, False, {}]
+    on_board("validate", board)
+    # A score that was edited is seen by who can make it again.
+    path = board / "leaderboard.json"
+    path.write_text(path.read_text().replace('"value": 0.8', '"value": 0.9'))
+    on_board("build", board)
+    on_board("validate", board)
+    with pytest.raises(SystemExit):
+        on_board("validate", board, "--references", file)
+    assert "leaderboard.json is not what the submissions make" in capsys.readouterr().err
+    # An entry whose run is gone has no score any more.
+    on_board("build", board, "--references", file)
+    shutil.rmtree(next((board / "submissions").glob("*lora--seed1*")))
+    on_board("build", board)
+    assert (table(board)["lora"][0], table(board)["bitfit"][0]) == (None, scored["bitfit"][0])
+
+
+def rows(change):
+    """Test predictions changed, with a hash that is right again."""
+
+    def tamper(folder):
+        path = folder / "test.jsonl"
+        file = write_predictions(path, change([json.loads(line) for line in path.read_text().splitlines()]))
+        edit(folder / "result.json", lambda content: content["predictions"].update(test=file.model_dump()))
+
+    return tamper
+
+
+def claims(folder):
+    def claim(content):
+        content["scores"]["test"] = content["scores"]["validation"]
+        content["interval"]["resampled"]["test"] = "utterance"
+
+    edit(folder / "result.json", claim)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (
+            claims,
+            r"scores are of \['test', 'validation'\]; expected \['validation'\], since the board hides references",
+        ),
+        (
+            rows(lambda of: [of[0] | {"reference": "angry", "speaker": "s1"}, *of[1:]]),
+            r"test\.jsonl, line 1, reference, speaker: the board hides the references of its test split",
+        ),
+        (rows(lambda of: [of[0] | {"id": "x"}, *of[1:]]), r"test\.jsonl, line 1, id: 'x' is no row of the manifest's"),
+        (rows(lambda of: of[1:]), r"test\.jsonl: 59 predictions for 60 utterances\.[^$]*such as 'test0'"),
+        (rows(lambda of: [*of[1:], of[1]]), r"test\.jsonl, line 60, id: 'test1' is the same id twice"),
+        (rows(lambda of: [{"id": "test0"}, *of[1:]]), r"test\.jsonl, line 1: a row needs id and prediction\."),
+        (
+            lambda folder: edit(folder / "result.json", lambda content: content["predictions"].pop("test")),
+            r"predictions: of \['validation'\]; expected \['test', 'validation'\] at least",
+        ),
+    ],
+    ids=["scores", "references", "foreign id", "missing id", "repeated id", "no prediction", "no predictions"],
+)
+def test_what_is_wrong_with_predictions_alone_is_named(board, tmp_path, tamper, message):
+    folder = leaderboard.add(write_record(tmp_path / "run"), board)
+    assert check(folder, board).checks.unchecked[0].startswith("scores on test")
+    tamper(folder)
+    with pytest.raises(leaderboard.SureError, match=message):
+        check(folder, board)
+
+
+def test_references_may_be_missing_only_where_the_board_hides_them(board, tmp_path):
+    folder = leaderboard.add(write_record(tmp_path / "run"), board)
+    with pytest.raises(leaderboard.SureError, match=r"scores are of \['validation'\]; expected \['test', 'valid"):
+        leaderboard.add(folder, tmp_path / "another board")
+    # A message about what stays behind names the submitter's own file.
+    run = write_record(tmp_path / "cut").parent
+    rows(lambda of: of[1:])(run)
+    with pytest.raises(leaderboard.SureError, match=f"{run}/test.jsonl: 59 predictions for 60"):
+        leaderboard.add(run, board)
+
+
+def test_a_file_of_references_is_the_one_that_the_manifest_pins(board, tmp_path, capsys):
+    file = tmp_path / "references.jsonl"
+    lines = file.read_text().splitlines()
+
+    def refused(content):
+        file.write_text("\n".join(content) + "\n")
+        with pytest.raises(SystemExit):
+            on_board("build", board, "--references", file)
+        return capsys.readouterr().err
+
+    assert "its SHA-256 is not the one in the manifest of three_emotions" in refused(
+        [lines[0], lines[1].replace("angry", "happy"), *lines[2:]]
+    )
+    said = refused([lines[0], '{"id": "x", "reference": "angry"}', *lines[2:]])
+    assert f"{file}, line 2, id: 'x' is no row of the manifest's test split" in said
+    assert "1 rows of the manifest's test split are missing, such as 'test0'" in said
+    assert f"{file}, line 1: not a file of references" in refused(lines[1:])
+    other = [lines[0].replace(FINGERPRINT, "cd" * 32), *lines[1:]]
+    assert f"corpus cdcdcdcd; {board} has no manifest of it" in refused(other)
+
+
+def test_the_keeper_makes_manifest_and_references_of_the_corpus(tmp_path, capsys):
+    data, file = noise_with_labels(tmp_path / "data", "a", "b"), tmp_path / "references.jsonl"
+    words = ["--task", "audio_classification", "--data_dir", data, "--hide_references"]
+    on_board("manifest", tmp_path / "board", *words, file)
+    (path,) = (tmp_path / "board" / "manifests").iterdir()
+    manifest, known = hidden.references(file, tmp_path / "board")
+    assert manifest == Manifest.read(path) and manifest.references in path.read_text()
+    assert {row["reference"] for row in known.values()} == {"a", "b"}
+    assert manifest.rows["test"] == {name: row_hash({"id": name}) for name in known}
+    assert file.stat().st_mode & 0o077 == 0
+    for place, message in ((file, "it is there already"), (path.parent / "new.jsonl", "everybody sees what is in")):
+        with pytest.raises(SystemExit):
+            on_board("manifest", tmp_path / "board", *words, place)
+        assert message in capsys.readouterr().err
