@@ -307,6 +307,8 @@ def _merged(trained: TrainedModel, whole: Path, name: str) -> str:
 
 
 def _eval_result(result: Result, benchmark: Benchmark) -> EvalResultEntry:
+    if "test" not in result.scores:
+        raise SureError(f"--benchmark: {result.run.task} was predicted on a test split without references; no score.")
     score = result.scores["test"][result.metric]
     return EvalResultEntry(
         dataset_id=benchmark.dataset,

@@ -40,7 +40,8 @@ def find(data_dir: Path) -> Path | None:
 def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
     """The rows of a manifest with the column `content` (label or text); `split` is None where it is not given.
 
-    Raises `SureError`, naming the line, for what is missing or not understood.
+    In rows of the test split `content` may be empty, for who is not to know it, and is None then. Raises `SureError`,
+    naming the line, for what is missing or not understood.
     """
     for number, row in _lines(manifest):
         where = f"{manifest}, line {number}"
@@ -48,8 +49,9 @@ def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
         columns = list(row)
         row = {name: value for name, value in row.items() if value not in (None, "")}
         path = row.get("path", row.get("file_name"))
+        hidden = SPLITS.get(row.get("split")) == "test" and content in columns
         for column, value in (("path", path), (content, row.get(content))):
-            if value is None:
+            if value is None and not (hidden and column == content):
                 raise SureError(
                     f"{where}: no {column!r}; expected the columns path,{content}[,split,speaker,start,end], found "
                     f"{listed(columns)}."
@@ -66,7 +68,8 @@ def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
         # The same wherever the corpus lies, also for absolute paths into it.
         name = Path(os.path.relpath(file, manifest.parent)).as_posix()
         identity = {"id": f"{name}{times}", "path": str(file), "speaker": speaker, "start": start, "end": end}
-        yield identity | {content: str(row[content]), "split": SPLITS.get(split)}
+        known = row.get(content)
+        yield identity | {content: None if known is None else str(known), "split": SPLITS.get(split)}
 
 
 def with_splits(rows: list[dict[str, Any]], label: str | None = None) -> list[dict[str, Any]]:

@@ -55,6 +55,8 @@ class Manifest(BaseModel):
     # Where the test split's references are hidden: SHA-256 of the file in which the keeper has them. Its rows are then
     # hashes of their ids alone.
     references: str | None = Field(default=None, exclude_if=lambda sha256: sha256 is None)
+    # The fingerprint of the corpus as who has no references of the test split has it, where a task can do without.
+    fingerprint_without: str | None = Field(default=None, exclude_if=lambda fingerprint: fingerprint is None)
 
     @classmethod
     def of(
@@ -69,7 +71,15 @@ class Manifest(BaseModel):
         decoded = cache.decode(splits, cache_dir=cache_dir, max_seconds=None, workers=None)
         scored = {split for split, _ in task.evaluations().values()}
         known = {name: task.references(list(splits[name])) for name in sorted(scored)}
-        fingerprint, references = cache.fingerprint(decoded, task.trials), None
+        fingerprint, fingerprint_without, references = cache.fingerprint(decoded, task.trials), None, None
+        if any(row.get("reference") is None for row in known[HIDDEN]):
+            raise SureError(
+                f"{data_dir}: its {HIDDEN} split has no references; whoever has them makes the manifest, with "
+                "--hide_references where nobody else is to have them."
+            )
+        if hide and task.reference_columns:
+            unknown = decoded[HIDDEN].remove_columns(list(task.reference_columns))
+            fingerprint_without = cache.fingerprint(decoded | {HIDDEN: unknown}, task.trials)
         if hide:
             references = hide(fingerprint, known[HIDDEN])
             known[HIDDEN] = [without(row) for row in known[HIDDEN]]
@@ -82,6 +92,7 @@ class Manifest(BaseModel):
             splits={name: len(split) for name, split in splits.items()},
             rows={name: {str(row["id"]): row_hash(row) for row in rows} for name, rows in known.items()},
             references=references,
+            fingerprint_without=fingerprint_without,
         )
 
     @classmethod
@@ -142,7 +153,7 @@ def manifest_of(board: Path, result: Result) -> tuple[Manifest | None, list[str]
     """
     run = result.run
     manifests = known_manifests(board, run.task)
-    exact = next((one for one in manifests if one.fingerprint == run.data.fingerprint), None)
+    exact = next((one for one in manifests if run.data.fingerprint in (one.fingerprint, one.fingerprint_without)), None)
     if exact or not manifests:
         return exact, []
     sizes = {name: split.utterances for name, split in run.data.splits.items()}

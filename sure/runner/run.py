@@ -297,7 +297,12 @@ def _finish(
     applying.before_saving(model)
     model.save_pretrained(output_dir)
     measured, meter = budget.measure(model), trainer.meter
-    scored = {split: score_with_intervals(task, members) for split, members in rows.items()}
+    # A test split without references is predicted only.
+    scored = {
+        split: score_with_intervals(task, members)
+        for split, members in rows.items()
+        if all("reference" in row for row in members)
+    }
     result = Result(
         status="complete",
         run=record,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from sure.errors import SureError
 from sure.record import RESULT, Result, Score
 from sure.runner.checkpoints import newest_checkpoint, trainer_state
 from sure.sweep.plan import Question, Study
@@ -53,8 +54,11 @@ def ended(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> i
 
 
 def evaluation(result: Result) -> str:
-    """That by which a run is ranked: its test, or the first of several."""
-    return next(name for name in result.scores if name != "validation")
+    """That by which a run is ranked: its test, or the first of several. Raises `SureError` where none is scored."""
+    for name in result.scores:
+        if name != "validation":
+            return name
+    raise SureError(f"{result.run.task}: its test split has no references, by which a sweep compares runs.")
 
 
 def tested(result: Result) -> Score:

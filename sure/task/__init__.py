@@ -62,6 +62,9 @@ class Task(ABC):
     # Columns of an utterance that hold a label each.
     label_columns: ClassVar[tuple[str, ...]] = ()
 
+    # Columns of an utterance that make its reference, which a test split may be without: it is predicted, not scored.
+    reference_columns: ClassVar[tuple[str, ...]] = ()
+
     # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
     patience: ClassVar[int] = 5
 
@@ -191,7 +194,8 @@ class Task(ABC):
     def load(self, data_dir: Path) -> "DatasetDict":
         """The splits `train`, `validation` and `test`, each sorted by id, with the rows of `utterances`, no audio.
 
-        Raises `SureError` where the folder is missing, a split is empty, or two utterances share an id.
+        Raises `SureError` where the folder is missing, a split is empty, two utterances share an id, or only some of
+        the test split have a reference.
         """
         from datasets import Dataset, DatasetDict
 
@@ -208,6 +212,13 @@ class Task(ABC):
                 raise SureError(
                     f"{data_dir}: no {split} utterance for {self.name} among the {len(rows)} found; "
                     f"`sure tasks {self.name}` says what it expects."
+                )
+        for column in self.reference_columns:
+            absent = [row["path"] for row in splits["test"] if row[column] is None]
+            if 0 < len(absent) < len(splits["test"]):
+                raise SureError(
+                    f"{absent[0]}: no {column}, like {len(absent)} of {len(splits['test'])} test utterances; a test "
+                    "split has references of all, which are scored, or of none, which are predicted only."
                 )
         return DatasetDict({split: Dataset.from_list(members) for split, members in splits.items()})
 

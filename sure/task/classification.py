@@ -51,6 +51,10 @@ class ClassificationTask(TaskWithHead):
     drawn: list[str] = field(default_factory=list, metadata=learned("The ids of the utterances that shots drew."))
 
     @property
+    def reference_columns(self) -> tuple[str, ...]:
+        return self.label_columns
+
+    @property
     def smoothable(self) -> bool:
         return len(self.label_columns) == 1
 
@@ -74,7 +78,7 @@ class ClassificationTask(TaskWithHead):
         for split, rows in splits.items():
             for column, labels in self._labels().items():
                 for path, label in zip(rows["path"], rows[column], strict=True):
-                    if label not in labels:
+                    if label not in labels and not (label is None and split == "test"):
                         raise SureError(
                             f"{path}: {column} {label!r} ({split}) is not one of {self.name}'s: {', '.join(labels)}."
                         )
@@ -86,11 +90,13 @@ class ClassificationTask(TaskWithHead):
         return ClassificationHead(width, *map(len, self._labels().values()))
 
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
-        """`labels`, ids of shape (batch,), or of several columns (batch, columns)."""
+        """`labels`, ids of shape (batch,), or of several columns (batch, columns); of what has no label, any."""
         import torch
 
         columns = self._labels().items()
-        ids = torch.tensor([[labels.index(row[column]) for column, labels in columns] for row in rows])
+        ids = torch.tensor(
+            [[0 if row[column] is None else labels.index(row[column]) for column, labels in columns] for row in rows]
+        )
         return {"labels": ids.squeeze(-1)}
 
     def weigh_labels(self, model: "SpeechModel", rows: Sequence[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Boards whose test references are hidden: submitters bring predictions, and the keeper of the references scores."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -10,8 +11,10 @@ from sure.cli import main
 from sure.leaderboard import hidden
 from sure.leaderboard.manifest import Manifest, row_hash, without
 from sure.leaderboard.submission import check
-from sure.record import write_predictions
+from sure.record import Result, write_predictions
+from sure.task import task_with_options
 from tests.factories.corpora import noise_with_labels
+from tests.factories.encoders import folder_of
 from tests.leaderboard.test_leaderboard import edit, prediction_rows, register, write_record
 
 FINGERPRINT = "ab" * 32
@@ -206,17 +209,57 @@ def test_a_file_of_references_is_the_one_that_the_manifest_pins(board, tmp_path,
     assert f"corpus cdcdcdcd; {board} has no manifest of it" in refused(other)
 
 
-def test_the_keeper_makes_manifest_and_references_of_the_corpus(tmp_path, capsys):
-    data, file = noise_with_labels(tmp_path / "data", "a", "b"), tmp_path / "references.jsonl"
+def test_who_has_no_references_trains_predicts_and_submits_and_the_keeper_scores(tmp_path, capsys):
+    data, file, board = (
+        noise_with_labels(tmp_path / "data", "a", "b"),
+        tmp_path / "references.jsonl",
+        tmp_path / "board",
+    )
     words = ["--task", "audio_classification", "--data_dir", data, "--hide_references"]
-    on_board("manifest", tmp_path / "board", *words, file)
-    (path,) = (tmp_path / "board" / "manifests").iterdir()
-    manifest, known = hidden.references(file, tmp_path / "board")
-    assert manifest == Manifest.read(path) and manifest.references in path.read_text()
+    on_board("manifest", board, *words, file)
+    (path,) = (board / "manifests").iterdir()
+    manifest, known = hidden.references(file, board)
+    assert manifest == Manifest.read(path)
     assert {row["reference"] for row in known.values()} == {"a", "b"}
     assert manifest.rows["test"] == {name: row_hash({"id": name}) for name in known}
     assert file.stat().st_mode & 0o077 == 0
     for place, message in ((file, "it is there already"), (path.parent / "new.jsonl", "everybody sees what is in")):
         with pytest.raises(SystemExit):
-            on_board("manifest", tmp_path / "board", *words, place)
+            on_board("manifest", board, *words, place)
         assert message in capsys.readouterr().err
+    # The submitter has the same recordings, and is not told what the test split's are.
+    listing = data / "manifest.csv"
+    lines = [re.sub(",[ab],test", ",,test", line) for line in listing.read_text().splitlines()]
+    listing.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SystemExit):
+        on_board("manifest", board, *words, tmp_path / "new.jsonl")
+    assert "its test split has no references; whoever has them makes the manifest" in capsys.readouterr().err
+    command = f"train --task audio_classification --data_dir {data} --backbone {folder_of('wav2vec2:tiny')}"
+    command += f" --method lora --output_dir {tmp_path}/run --max_steps 2 --eval_strategy steps --eval_steps 1"
+    main([*command.split(), *"--report_to none --use_cpu True --disable_tqdm True".split()])
+    result = Result.read(tmp_path / "run" / "result.json")
+    assert set(result.scores) == {"validation"} and set(result.predictions) == {"validation", "test"}
+    submit(board, tmp_path / "run")
+    on_board("build", board, "--references", file)
+    predicted = [json.loads(line) for line in (tmp_path / "run" / "predictions-test.jsonl").read_text().splitlines()]
+    right = [row["prediction"] == known[row["id"]]["reference"] for row in predicted]
+    (entry,) = json.loads((board / "leaderboard.json").read_text())["entries"]
+    assert (entry["test"]["accuracy"]["value"], len(right)) == (sum(right) / 2, 2)
+    assert entry["references_hidden"]
+    # Part of the test split with references is a mistake.
+    listing.write_text("\n".join([*lines[:-1], lines[-1].replace(",,test", ",b,test")]) + "\n")
+    with pytest.raises(leaderboard.SureError, match=r"a-3\.wav: no label, like 1 of 2 test utterances"):
+        task_with_options("audio_classification", {}).load(data)
+
+
+def test_texts_of_the_test_split_may_be_hidden_too(tmp_path):
+    data = noise_with_labels(tmp_path, "a", "b")
+    listing = data / "manifest.csv"
+    listing.write_text(re.sub(",[ab],test", ",,test", listing.read_text().replace("label", "text")))
+    task = task_with_options("asr_manifest", {})
+    splits = task.load(data)
+    assert list(splits["test"]["text"]) == [None, None]
+    rows = list(splits["test"])
+    assert task.targets(rows)["labels"].shape[0] == 2
+    task.said = lambda output: "a"
+    assert [set(row) for row in task.predict([[]] * 2, rows)] == [{"id", "prediction"}] * 2

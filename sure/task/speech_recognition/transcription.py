@@ -31,6 +31,7 @@ class TranscriptionTask(Task):
     # Nearly all words are wrong until suddenly they are not: nothing to stop by.
     patience: ClassVar[int] = 0
     whole_utterances: ClassVar[bool] = True
+    reference_columns: ClassVar[tuple[str, ...]] = ("text",)
     with_head: ClassVar[bool] = True
     hub_task: ClassVar[str] = "automatic-speech-recognition"
 
@@ -52,9 +53,13 @@ class TranscriptionTask(Task):
     def load(self, data_dir: Path) -> "DatasetDict":
         """As `Task.load`, with `transcripts` for texts; raises `SureError` where the training split has none."""
         splits = super().load(data_dir)
-        transcripts = iter(self.transcripts([text for rows in splits.values() for text in rows["text"]]))
+        transcripts = iter(self.transcripts([text or "" for rows in splits.values() for text in rows["text"]]))
         for split, rows in splits.items():
-            splits[split] = rows.remove_columns("text").add_column("text", list(islice(transcripts, len(rows))))
+            texts = [
+                None if before is None else text
+                for before, text in zip(rows["text"], islice(transcripts, len(rows)), strict=True)
+            ]
+            splits[split] = rows.remove_columns("text").add_column("text", texts)
         if not self.vocabulary:
             if not any(splits["train"]["text"]):
                 raise SureError(f"{data_dir}: every text of the training split is empty.")
@@ -73,7 +78,7 @@ class TranscriptionTask(Task):
 
     def targets(self, rows: Sequence[dict[str, Any]]) -> "dict[str, Tensor]":
         """`labels` of shape (batch, longest text), token ids padded with -100."""
-        return {"labels": self.tokens.labels([row["text"] for row in rows])}
+        return {"labels": self.tokens.labels([row["text"] or "" for row in rows])}
 
     def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
         yield from super().warnings(backbone, splits)
@@ -108,7 +113,7 @@ class TranscriptionTask(Task):
 
     def _unlearnable(self, splits: "DatasetDict") -> Iterator[str]:
         for name, split in splits.items():
-            many, reason = self.tokens.unlearnable(split["samples"][:], split["text"][:])
+            many, reason = self.tokens.unlearnable(split["samples"][:], [text or "" for text in split["text"]])
             if many:
                 yield f"{many} of the {len(split)} {name} utterances {reason}."
 
