@@ -2,7 +2,7 @@
 
 `manifest` or `metadata`, `.csv` or `.jsonl`, in `--data_dir`, with the columns `path,text[,split,speaker,start,end]`,
 parted by commas, semicolons or tabs; paths are relative to the manifest, start and end in seconds; `file_name` does for
-`path`.
+`path`. Texts of the test split may all be empty, where somebody else keeps them: it is predicted then, not scored.
 
 Split, where the manifest gives none: with at least three speakers, they are sorted, the last tenth (at least one) is
 the test split, the tenth before it validation, the rest train. Without, the SHA-256 of each id decides: eight tenths

@@ -3,7 +3,8 @@
 Folders: `<label>/*.wav`, or `<split>/<label>/*.wav` with the splits train, validation (or dev, valid, evaluation) and
 test. Manifest: `manifest` or `metadata`, `.csv` or `.jsonl`, in `--data_dir`, with the columns
 `path,label[,split,speaker,start,end]`, parted by commas, semicolons or tabs; paths are relative to the manifest, start
-and end in seconds; `file_name` does for `path`.
+and end in seconds; `file_name` does for `path`. Labels of the test split may all be empty, where somebody else keeps
+them: it is predicted then, and not scored.
 
 Split, where neither folders nor manifest give one: with at least three speakers, they are sorted, the last tenth (at
 least one) is the test split, the tenth before it validation, the rest train; other speakers are chosen where that would

@@ -210,11 +210,8 @@ def test_a_file_of_references_is_the_one_that_the_manifest_pins(board, tmp_path,
 
 
 def test_who_has_no_references_trains_predicts_and_submits_and_the_keeper_scores(tmp_path, capsys):
-    data, file, board = (
-        noise_with_labels(tmp_path / "data", "a", "b"),
-        tmp_path / "references.jsonl",
-        tmp_path / "board",
-    )
+    data = noise_with_labels(tmp_path / "data", "a", "b")
+    file, board = tmp_path / "references.jsonl", tmp_path / "board"
     words = ["--task", "audio_classification", "--data_dir", data, "--hide_references"]
     on_board("manifest", board, *words, file)
     (path,) = (board / "manifests").iterdir()

@@ -388,7 +388,7 @@ def accuracy(**values):
         (accuracy(value=float("nan")), "finite|NaN or infinity"),
         (accuracy(low=0.79), "test accuracy, low: the record says 0.79"),
         (edited(lambda r: r["scores"]["test"].pop("accuracy")), r"test has the metrics .* expected .*'accuracy'"),
-        (edited(lambda r: r["scores"].pop("validation")), r"expected \['test', 'validation'\]"),
+        (edited(lambda r: r["scores"].pop("validation")), r"scores: of \['test'\]; expected \['validation'\]"),
         (edited(lambda r: r.update(metric="accuracy")), "accuracy does not rank"),
         (edited(lambda r: r.update(status="failed")), "a failed run has no scores"),
         (edited(lambda r: r.update(cost=None)), "a complete run states its cost"),
