@@ -87,7 +87,7 @@ def _describe(split: Dataset, label_columns: Sequence[str]) -> SplitReport:
         sample_rates=_counted(rate for _, rate, _ in headers if rate),
         channels=_counted(channels for _, _, channels in headers if channels),
         speakers=None if None in speakers else len(speakers),
-        labels={column: _counted(split[column]) for column in label_columns},
+        labels={column: _counted(filter(None, split[column])) for column in label_columns},
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sure.cli.shared import positive
+from sure.errors import SureError
 
 # Of a column, in characters.
 _WIDEST = 48
@@ -14,9 +15,23 @@ _WIDEST = 48
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Its parser, as a subcommand of `sure`."""
-    command = commands.add_parser("compare", help="say what two runs differ in: settings, cost, scores, predictions")
-    for name in ("A", "B"):
-        command.add_argument(name, help="output folder of `sure train`, its result.json, or a submission of the board")
+    command = commands.add_parser(
+        "compare",
+        help="say what two runs differ in: settings, cost, scores, predictions",
+        usage="%(prog)s A B [options]\n       %(prog)s A1 A2 ... --with B1 B2 ... [options]",
+        description="A and B are runs, or each several runs of one configuration that differ in their seeds: scores "
+        "are means over seeds then, and intervals cover test sample and seed.",
+    )
+    command.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="output folder of `sure train`, its result.json, or a submission of the board: A and B, or seeds of A",
+    )
+    command.add_argument("--with", dest="others", nargs="+", metavar="RUN", default=[], help="seeds of B")
+    command.add_argument(
+        "--entries", action="store_true", help="of a submission of the board, all seeds of its configuration that are"
+    )
     command.add_argument("--board", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
     command.add_argument(
         "--utterances", type=positive, default=10, metavar="NUMBER", help="that they differ on most (default: 10)"
@@ -27,10 +42,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def _compare(arguments: argparse.Namespace) -> None:
     from tabulate import tabulate
 
-    from sure.leaderboard.compare import Compared, compare
+    from sure.leaderboard.compare import Side, compare
     from sure.leaderboard.views import printable
 
-    one, other = (Compared.of(given, arguments.board) for given in (arguments.A, arguments.B))
+    ours, theirs = arguments.runs, arguments.others
+    if not theirs:
+        if len(ours) != 2:
+            raise SureError(f"{len(ours)} runs: give A and B, or the seeds of A, --with, and those of B.")
+        ours, theirs = ours[:1], ours[1:]
+    one, other = (Side.of(given, arguments.board, entry=arguments.entries) for given in (ours, theirs))
     print(printable(f"A: {one}"))
     print(printable(f"B: {other}"))
     for table in compare(one, other, arguments.utterances):

@@ -194,13 +194,15 @@ def rank_label(entry: Entry) -> str:
 
 def score_words(entry: Entry) -> str:
     """`0.512 ± 0.010 (3 seeds) [0.430, 0.590]`; empty where the run failed."""
-    score = entry.score
-    if score is None:
-        return ""
+    return "" if entry.score is None else mean_words(entry.score, len(entry.seeds))
+
+
+def mean_words(score: EntryScore, seeds: int) -> str:
+    """A score that is a mean over so many seeds, as `score_words` has it."""
     if score.deviation is None:
         return str(score)
     value, _, limits = str(score).partition(" ")
-    return f"{value} ± {score.deviation:.3f} ({len(entry.seeds)} seeds) {limits}"
+    return f"{value} ± {score.deviation:.3f} ({seeds} seeds) {limits}"
 
 
 def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -7,7 +7,8 @@ from scipy.stats import norm
 
 from sure import leaderboard
 from sure.cli import main
-from sure.leaderboard.compare import Compared, compare
+from sure.leaderboard.compare import Side, compare
+from sure.leaderboard.entries import score_words
 from sure.record import write_predictions
 from sure.task import make_task
 from sure.task.scoring import interval, score_with_intervals
@@ -45,7 +46,8 @@ def run_of(folder, task_name, options, rows):
 
 def told(one, other, utterances=10, board="leaderboard"):
     """By the first two words of its title, what each table holds."""
-    tables = compare(*(Compared.of(given, board) for given in (one, other)), utterances)
+    sides = ([given] if isinstance(given, str) else given for given in (one, other))
+    tables = compare(*(Side.of(given, board) for given in sides), utterances)
     return {" ".join(table.title.split()[:2]): table for table in tables}
 
 
@@ -91,6 +93,68 @@ def test_two_classifiers_are_compared_row_by_row(tmp_path, capsys):
     assert all(table.title in text for table in tables.values())
 
 
+def seeds_of(folder, method, rights):
+    """Runs of one configuration, by seed; gives their folders."""
+    return [
+        str(write_record(folder / f"{method} {seed}", method=method, right=right, seed=seed).parent)
+        for seed, right in enumerate(rights)
+    ]
+
+
+def test_several_seeds_are_compared_as_the_board_compares_entries(tmp_path, capsys):
+    ours, theirs = seeds_of(tmp_path, "lora", [0.7, 0.75, 0.8]), seeds_of(tmp_path, "bitfit", [0.6, 0.55])
+    board = tmp_path / "board"
+    names = [leaderboard.add(run, board).name for run in (*ours, *theirs)]
+    best, worse = leaderboard.read_entries(board)
+    tables = told(ours, theirs, 3)
+    row = next(row for row in tables["Scores"].rows if row[:2] == ("test", "unweighted average recall"))
+    assert row[2:4] == (score_words(best), score_words(worse)) and "± 0.050 (3 seeds)" in row[2]
+    of_board = worse.difference
+    assert row[4] == f"{-of_board.value:+.3f} [{-of_board.high:+.3f}, {-of_board.low:+.3f}]"
+    assert row[5:] == (of_board.p_words, "A is better" if worse.rank == 2 else "cannot be told apart")
+    assert "Seeds 0, 1, 2 against seeds 0, 1: means over seeds; intervals cover test sample and seed." in (
+        tables["Scores"].about
+    )
+    assert ("seed", "0, 1, 2", "0, 1") in tables["What differs"].rows
+    # All seeds of A have these right, and those of B one label.
+    for _, reference, said, other_said, better in tables["Utterances of"].rows:
+        assert (said, better) == (f"{reference} (3 of 3)", "A") and other_said.endswith(" (2 of 2)")
+    confused = tables["Confusions of"]
+    assert confused.title.endswith("on test, sums over seeds, A / B")
+    counts = [sum(int(cell.split(" / ")[side]) for row in confused.rows for cell in row[1:4]) for side in (0, 1)]
+    assert counts == [3 * 60, 2 * 60]
+    main(["compare", *ours, "--with", *theirs])
+    said = capsys.readouterr().out
+    assert f"B: {', '.join(theirs)}: bitfit on lab/tiny, three_emotions, seeds 0, 1\n" in said
+    # On a board the name of one submission stands for all seeds.
+    main(["compare", names[1], names[-1], "--entries", "--board", str(board)])
+    for given, name in zip((*ours, *theirs), names, strict=True):
+        said = said.replace(given, name)
+    assert capsys.readouterr().out == said
+    # Of a single run on one side nothing is known of other seeds.
+    about = told(ours, theirs[0])["Scores"].about
+    assert "of A, a mean over seeds, the seed; of B what other seeds would give is not in the intervals." in about
+
+
+def test_what_makes_no_side_of_a_comparison_is_refused(tmp_path, capsys):
+    ours, theirs = seeds_of(tmp_path, "lora", [0.7, 0.8]), seeds_of(tmp_path, "bitfit", [0.6])
+    again = str(write_record(tmp_path / "again", seed=1).parent)
+    failed = str(write_record(tmp_path / "failed", seed=7, failed=True).parent)
+
+    def refused(*words):
+        with pytest.raises(SystemExit):
+            main(["compare", *words, "--board", str(tmp_path / "board")])
+        return capsys.readouterr().err
+
+    assert "3 runs: give A and B, or the seeds of A, --with, and those of B." in refused(*ours, *theirs)
+    assert f"{theirs[0]} and {ours[1]}: no seeds of one configuration; these differ: method.name." in refused(
+        theirs[0], ours[1], "--with", ours[0]
+    )
+    assert f"{ours[1]} and {again}: both are of seed 1." in refused(*ours, again, "--with", *theirs)
+    assert f"{ours[0]} and {failed}: a run that failed is no seed." in refused(ours[0], failed, "--with", *theirs)
+    assert f"--entries: {ours[0]}: give one submission of" in refused(ours[0], theirs[0], "--entries")
+
+
 def test_texts_are_compared_by_what_was_said_and_trials_by_the_side_they_are_on(tmp_path):
     texts = ["THE CAT SAT", "A DOG RAN", "NO"]
     said = (["THE HAT SAT", "A DOG", "NO"], ["THE HAT", "A DOG RAN", "NO WAY"])
@@ -110,6 +174,13 @@ def test_texts_are_compared_by_what_was_said_and_trials_by_the_side_they_are_on(
         ("insertions", "0 (0.00%)", "1 (14.29%)"),
     ]
     assert tables["Most frequent"].rows == [("WAY", "0", "1")]
+    edit(tmp_path / "1" / "result.json", lambda record: record["run"].update(seed=1))
+    both = told(runs, runs[0])
+    assert both["Errors of"].rows[0] == ("substitutions", "2 (14.29%)", "1 (14.29%)")
+    assert both["Errors of"].about == "Of 14 and 7 words."
+    assert ("A DOG RAN", "A DOG (1 of 2); A DOG RAN (1 of 2)", "A") in [
+        (row[0], row[2], row[4]) for row in both["Utterances of"].rows
+    ]
     assert tables["Utterances of"].rows[0] == (
         "A DOG RAN", "A DOG RAN", "A DOG (1 word wrong)", "A DOG RAN (0 words wrong)", "B"
     )  # fmt: skip
@@ -126,6 +197,10 @@ def test_texts_are_compared_by_what_was_said_and_trials_by_the_side_they_are_on(
     tables = told(*runs)
     # At thresholds 0.3 and 0.7 one of three targets is missed and one of three others accepted.
     assert [row[0] for row in tables["Trials of"].rows][:2] == ["t2", "t1"]
+    edit(tmp_path / "trials 2" / "result.json", lambda record: record["run"].update(seed=1))
+    both = told(runs, runs[0])
+    assert "accepted (1 of 2); rejected (1 of 2)" in {row[2] for row in both["Trials of"].rows}
+    assert "Trials that" not in both
     assert tables["Trials of"].rows[1][1:] == ("target", "0.800, accepted", "0.200, rejected", "A")
     assert tables["Trials that"].rows == [
         ("targets", "3", "1", "1", "1", "0"),
@@ -147,4 +222,4 @@ def test_runs_that_were_scored_on_other_rows_are_not_told_apart(tmp_path):
     write_record(tmp_path / "failed", failed=True)
     assert list(told(str(tmp_path / "a"), str(tmp_path / "failed"))) == ["What differs"]
     with pytest.raises(leaderboard.SureError, match=f"gone: neither a folder with a result.json.*of {tmp_path}"):
-        Compared.of("gone", tmp_path)
+        Side.of(["gone"], tmp_path)
