@@ -30,7 +30,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--with", dest="others", nargs="+", metavar="RUN", default=[], help="seeds of B")
     command.add_argument(
-        "--entries", action="store_true", help="of a submission of the board, all seeds of its configuration that are"
+        "--entries",
+        action="store_true",
+        help="a submission of the board stands for all seeds of its configuration there",
     )
     command.add_argument("--board", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")
     command.add_argument(

@@ -23,7 +23,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "submit",
         help="make runs submissions to a board, ready for a pull request",
         description="Checks each run as `sure leaderboard validate` does and copies its record and predictions to "
-        "leaderboard/submissions/, with what nobody can compute: what these flags say.",
+        "leaderboard/submissions/, with what nobody can compute: what these flags say. Where a "
+        "manifest of the board hides references, these and the scores on test stay behind.",
     )
     submit.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="output folders of `sure train`")
     submit.add_argument("--board", type=Path, default=Path("leaderboard"), help="folder (default: leaderboard)")

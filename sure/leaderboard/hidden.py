@@ -29,6 +29,9 @@ from sure.task.scoring import interval
 # What a references file begins with.
 _HEADER = ("task", "fingerprint", "salt")
 
+# What of an entry nobody but the keeper can make, beside the scores of its runs.
+_OF_SCORES = ("rank", "tied", "difference", "to_probe", "test", "interval")
+
 
 def write(path: Path, task: str, fingerprint: str, rows: Rows) -> str:
     """Write the references of a test split, for the keeper alone; gives the SHA-256 of the file."""
@@ -116,24 +119,31 @@ def _scored(folder: Path, result: Result, target: Path, manifest: Manifest, know
 
 
 def with_earlier_scores(entries: Iterable[Entry], before: Iterable[Entry]) -> Iterator[Entry]:
-    """Entries, of which those whose references are hidden are as they were `before`, when their keeper scored them.
+    """Entries, of which those whose references are hidden have the scores of `before`, when their keeper made them.
 
-    Those of which a run is gone are not; nor is a seed among them that has come since.
+    All else is what submissions say. An entry of which a run is gone has no score; a seed that has come since is no
+    part of one.
     """
     of_groups = {comparable(group[0]): group for group in groups(before)}
     for group in groups(entries):
+        lacking = [entry for entry in group if entry.status == "complete" and not entry.score]
         there = {run.submission for entry in group for run in entry.runs}
-        if all(entry.score for entry in group if entry.status == "complete"):
-            yield from group
-            continue
-        earlier = [
-            entry.model_copy(update={"better_than": entry.better_than and [e for e in entry.better_than if e in there]})
-            for entry in of_groups.get(comparable(group[0]), [])
-            if entry.score and there.issuperset(run.submission for run in entry.runs)
-        ]
-        known = {run.submission for entry in earlier for run in entry.runs}
-        yield from earlier
-        yield from (entry for entry in group if known.isdisjoint(run.submission for run in entry.runs))
+        scored = []
+        for earlier in of_groups.get(comparable(group[0]), []) if lacking else ():
+            known = {run.submission: run.score for run in earlier.runs}
+            now = next((one for one in lacking if known.keys() <= {run.submission for run in one.runs}), None)
+            if now is None or not earlier.score:
+                continue
+            lacking.remove(now)
+            runs = [
+                run.model_copy(update={"score": known[run.submission]}) for run in now.runs if run.submission in known
+            ]
+            better_than = earlier.better_than and [name for name in earlier.better_than if name in there]
+            made = {field: getattr(earlier, field) for field in _OF_SCORES} | {"runs": runs, "better_than": better_than}
+            scored.append(now.model_copy(update=made))
+        yield from scored
+        names = {entry.submission for entry in scored}
+        yield from (entry for entry in group if entry.submission not in names)
 
 
 @contextmanager

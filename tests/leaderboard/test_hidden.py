@@ -113,8 +113,12 @@ def test_predictions_alone_are_submitted_and_scored_by_who_has_the_references(bo
     assert {name: of for name, of in table(board).items() if name != "ia3"} == scored
     assert table(board)["ia3"][:3] == [None, False, {}]
     on_board("validate", board)
-    # A score that was edited is seen by who can make it again.
+    # What else was edited is seen by anybody, and a score by who can make it again.
     path = board / "leaderboard.json"
+    path.write_text(path.read_text().replace('"trainable_parameters": 1000', '"trainable_parameters": 10'))
+    with pytest.raises(SystemExit):
+        on_board("validate", board)
+    assert "leaderboard.json is not what the submissions make" in capsys.readouterr().err
     path.write_text(path.read_text().replace('"value": 0.8', '"value": 0.9'))
     on_board("build", board)
     on_board("validate", board)
