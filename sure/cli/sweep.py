@@ -180,7 +180,7 @@ def _sweep(study: Any, output_dir: Path, run: Callable, attempts: int, state_of:
             bar.n, bar.total = progress.ended(*now), progress.total(*now)
             if outcome == "finished":
                 result = Result.read(step.cell.folder / RESULT)
-                bar.set_postfix_str(f"{step.cell.name}: {progress.tested(result)}")
+                bar.set_postfix_str(f"{step.cell.name}: {progress.told(result)}")
             elif outcome not in ("paused", "in use"):
                 bar.write(f"{step.cell.name}: {outcome}, see {step.cell.folder / 'log.txt'}")
             bar.refresh()

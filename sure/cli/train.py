@@ -32,6 +32,8 @@ def _print_result(result) -> None:
         for name, score in scores.items()
     ]
     print(tabulate(rows, headers=["split", "metric", "score", "95 % interval"]))
+    for split in sorted(result.predictions.keys() - result.scores.keys()):
+        print(f"{split}: predicted, not scored: the split has no references.")
     cost = result.cost
     parts = "".join(f", {size:,} {part}'s" for part, size in cost.part_parameters.items())
     print(

@@ -169,7 +169,11 @@ def rescore(record: Path, result: Result, hidden: Set[str] = frozenset()) -> dic
         ("predictions", result.predictions, expected),
     ):
         if set(by_name) != of:
-            why = ", since the board hides references" if set(by_name) & hidden - of else ""
+            why = ""
+            if hidden & set(by_name) - of:
+                why = ", since the board hides references"
+            elif of & set(result.predictions) - set(by_name):
+                why = "; predictions alone are for a board whose manifest hides references"
             faults.append(f"{record}: {what} are of {sorted(by_name)}; expected {sorted(of)}{why}.")
     predictions, scored = {}, {}
     for name in sorted(expected & set(result.predictions)):
@@ -177,6 +181,10 @@ def rescore(record: Path, result: Result, hidden: Set[str] = frozenset()) -> dic
             predictions[name] = rows_of(record, result, task, name)
             if name in result.scores:
                 scored |= score(record, result, task, {name: predictions[name]})
+            elif task.reference_columns:
+                # Whether it is something that a reference could be, its keeper should not be the first to see.
+                with naming(record.parent / result.predictions[name].path):
+                    task.comparable([row | {"reference": row["prediction"]} for row in predictions[name]])
         except SureError as error:
             faults.append(str(error))
     for name, of in scored.items():

@@ -58,12 +58,20 @@ def evaluation(result: Result) -> str:
     for name in result.scores:
         if name != "validation":
             return name
-    raise SureError(f"{result.run.task}: its test split has no references, by which a sweep compares runs.")
+    raise SureError(
+        f"{result.run.task}: the test split has no references, so nothing can be compared on it; a board whose keeper "
+        "has them takes the runs (`sure submit`)."
+    )
 
 
 def tested(result: Result) -> Score:
     """What a run is ranked by."""
     return result.scores[evaluation(result)][result.metric]
+
+
+def told(result: Result) -> str:
+    """That in words; without references there is none."""
+    return str(tested(result)) if result.scores.keys() - {"validation"} else "not scored"
 
 
 def alive(state: State) -> bool:
@@ -106,7 +114,7 @@ def _row(question: Question, name: str, folder: Path, state: State, lost: bool, 
         running=running and result is None,
         epochs=epochs,
         validation=validation,
-        score=None if result is None else str(tested(result)),
+        score=None if result is None else told(result),
         training_seconds=seconds,
     )
 

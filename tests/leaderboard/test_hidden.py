@@ -165,13 +165,26 @@ def claims(folder):
         (rows(lambda of: [of[0] | {"id": "x"}, *of[1:]]), r"test\.jsonl, line 1, id: 'x' is no row of the manifest's"),
         (rows(lambda of: of[1:]), r"test\.jsonl: 59 predictions for 60 utterances\.[^$]*such as 'test0'"),
         (rows(lambda of: [*of[1:], of[1]]), r"test\.jsonl, line 60, id: 'test1' is the same id twice"),
+        (
+            rows(lambda of: [of[0] | {"prediction": "sad"}, *of[1:]]),
+            r"test\.jsonl: Prediction 'test0': prediction 'sad' is not one of angry, happy, neutral",
+        ),
         (rows(lambda of: [{"id": "test0"}, *of[1:]]), r"test\.jsonl, line 1: a row needs id and prediction\."),
         (
             lambda folder: edit(folder / "result.json", lambda content: content["predictions"].pop("test")),
             r"predictions: of \['validation'\]; expected \['test', 'validation'\] at least",
         ),
     ],
-    ids=["scores", "references", "foreign id", "missing id", "repeated id", "no prediction", "no predictions"],
+    ids=[
+        "scores",
+        "references",
+        "foreign id",
+        "missing id",
+        "repeated id",
+        "no label",
+        "no prediction",
+        "no predictions",
+    ],
 )
 def test_what_is_wrong_with_predictions_alone_is_named(board, tmp_path, tamper, message):
     folder = leaderboard.add(write_record(tmp_path / "run"), board)
@@ -183,7 +196,9 @@ def test_what_is_wrong_with_predictions_alone_is_named(board, tmp_path, tamper, 
 
 def test_references_may_be_missing_only_where_the_board_hides_them(board, tmp_path):
     folder = leaderboard.add(write_record(tmp_path / "run"), board)
-    with pytest.raises(leaderboard.SureError, match=r"scores are of \['validation'\]; expected \['test', 'valid"):
+    with pytest.raises(
+        leaderboard.SureError, match=r"scores are of \['validation'\]; expected \['test', 'validation'\]; pred"
+    ):
         leaderboard.add(folder, tmp_path / "another board")
     # A message about what stays behind names the submitter's own file.
     run = write_record(tmp_path / "cut").parent
@@ -238,6 +253,7 @@ def test_who_has_no_references_trains_predicts_and_submits_and_the_keeper_scores
     command = f"train --task audio_classification --data_dir {data} --backbone {folder_of('wav2vec2:tiny')}"
     command += f" --method lora --output_dir {tmp_path}/run --max_steps 2 --eval_strategy steps --eval_steps 1"
     main([*command.split(), *"--report_to none --use_cpu True --disable_tqdm True".split()])
+    assert "\ntest: predicted, not scored: the split has no references.\n" in capsys.readouterr().out
     result = Result.read(tmp_path / "run" / "result.json")
     assert set(result.scores) == {"validation"} and set(result.predictions) == {"validation", "test"}
     submit(board, tmp_path / "run")
