@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -246,9 +247,11 @@ def _room(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Names
 def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None:
     from tabulate import tabulate
 
-    from sure.sweep.estimate import Estimates, work
+    from sure.sweep.estimate import Estimates
     from sure.sweep.progress import total
+    from sure.sweep.schedule import work
 
+    common = _common([question.name for question in study.questions])
     estimates, rows, seconds, notes = Estimates(output_dir, state_of, attempts), [], 0.0, []
     for question in study.questions:
         one = estimates.of(question)
@@ -259,7 +262,7 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
         tried = len(question.candidates) or question.tries
         rows.append(
             [
-                question.name,
+                question.name.removeprefix(common),
                 tried if tried > 1 else "",
                 len(question.seeds),
                 _number(one.trainable_parameters),
@@ -267,14 +270,15 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
                 "" if one.seconds is None else f"{'' if one.measured else '~'}{_time(one.seconds)}",
             ]
         )
-    headers = ["question", "tries", "seeds", "trainable", "training MB", "a cell"]
+    headers = [f"{common}..." if common else "question", "tries", "seeds", "parameters", "memory, MB", "time of a cell"]
     print(tabulate(rows, headers=headers, colalign=["left"] + ["right"] * 5, disable_numparse=True))
     print(
         f"{total(study, output_dir, state_of, attempts)} cells; one after another about {_time(seconds)} of training."
     )
     print(
-        "Time is what cells of the same question have taken; ~: none has ended, and it is guessed from\n"
-        "multiply-accumulates and how fast this machine multiplies matrices. Memory is an estimate for float32."
+        "Parameters are those that train. Memory is an estimate for training in float32. Time is what cells of the\n"
+        "same question have taken; ~: none has ended, and it is guessed from multiply-accumulates and how fast this\n"
+        "machine, with nothing else to do, multiplies matrices."
     )
     sized = {question.settings["method"] for question in study.questions if _has_budget(question)}
     one_size = sorted({question.settings["method"] for question in study.questions} - sized)
@@ -308,26 +312,36 @@ def _print_status(output_dir: Path, attempts: int) -> None:
 
     study = plan.Study.read(output_dir)
     now = (study, output_dir, States(), attempts)
-    rows = progress.rows(*now)
-    table = [
-        [
-            row.cell,
-            row.status,
-            f"{row.epochs:g}",
-            "" if row.validation is None else f"{row.validation:.3f}",
-            row.score or "",
-            f"{row.training_seconds:.0f}",
-        ]
-        for row in rows
-    ]
-    headers = ["cell", "status", "epochs", "validation", "test [95 %]", "seconds"]
-    print(tabulate(table, headers=headers, disable_numparse=True, maxcolwidths=[None, 60, None, None, None, None]))
+    rows, common = progress.rows(*now), _common([question.name for question in study.questions])
+    table = []
+    for question in study.questions:
+        own = [row for row in rows if row.question == question.name]
+        if all(row.status == "to do" for row in own):
+            values, seeds = (_counted(*what) for what in ((len(own), "value"), (len(question.seeds), "seed")))
+            status = f"to do: {values}, {seeds}" if len(own) > 1 else f"to do: {seeds}"
+            table.append([question.name.removeprefix(common), status, "", "", "", ""])
+            continue
+        for row in own:
+            table.append(
+                [
+                    row.cell.removeprefix(common),
+                    row.status,
+                    f"{row.epochs:g} ({row.share:.0%})",
+                    "" if row.validation is None else f"{row.validation:.3f}",
+                    row.score or "",
+                    _seconds(row.training_seconds),
+                ]
+            )
+    headers = [f"{common}..." if common else "cell", "status", "epochs", "validation", "test [95 %]", "seconds"]
+    align = ["left", "left", "right", "right", "left", "right"]
+    widths = [None, 60, None, None, None, None]
+    print(tabulate(table, headers=headers, disable_numparse=True, maxcolwidths=widths, colalign=align))
     left = progress.seconds_left(study, rows)
     running = sum(row.running for row in rows)
     print(
         f"{sum(row.ended for row in rows)} of {progress.total(*now)} cells ended, {running} running; "
         f"{_time(sum(row.training_seconds for row in rows))} of training so far"
-        + (f", about {_time(left / max(1, running))} left." if left is not None else ".")
+        + (f", about {_time(left / max(1, running))} left." if left else ".")
     )
 
 
@@ -355,6 +369,8 @@ def _report(argv: list[str]) -> None:
             put(_REPORT)
     print(found.text())
     print(f"Report: {', '.join(map(str, paths))}")
+    if is_url(arguments.output_dir) and not arguments.output:
+        print(f"The same is in {arguments.output_dir}/{_REPORT}.")
 
 
 def _settings(words: list[str]) -> dict[str, Any]:
@@ -370,6 +386,21 @@ def _settings(words: list[str]) -> dict[str, Any]:
         else:
             settings[name].append(word)
     return {name: values[0] if len(values) == 1 else values or True for name, values in settings.items()}
+
+
+def _common(names: list[str]) -> str:
+    """What all questions' names begin with, of task and backbone."""
+    parts = [name.split("--") for name in names]
+    same = list(takewhile(lambda of: len(set(of)) == 1, zip(*(one[:2] for one in parts), strict=False)))
+    return "".join(f"{of[0]}--" for of in same) if len(names) > 1 else ""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def _number(value: int | None) -> str:

@@ -48,7 +48,7 @@ def worked_on(where: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     if not is_url(where):
         yield Path(where), lambda: None
         return
-    mirror = Mirror(where, "worked on")
+    mirror = Mirror(where, "work")
     with locked(mirror.place, f"--output_dir {where}", wait=False):
         mirror.claim()
         mirror.fetch()
@@ -75,7 +75,7 @@ def looked_at(where: str) -> Iterator[tuple[Path, Callable[[str], None]]]:
     if not is_url(where):
         yield Path(where), lambda _: None
         return
-    mirror = Mirror(where, "looked at")
+    mirror = Mirror(where, "look")
     with locked(mirror.place, mirror.place, wait=True):
         mirror.fetch_what_is_read()
         yield mirror.folder, mirror.put_folder
@@ -184,15 +184,19 @@ class Mirror:
             if (self.folder / STUDY).exists():
                 self._put_new({STUDY: stamp_of(self.folder / STUDY)})
             for cell in sorted(self.folder.glob(f"{CELLS}/*")):
-                self._put_all_of(f"{CELLS}/{cell.name}")
+                name = f"{CELLS}/{cell.name}"
+                # What is finished goes on from no checkpoint.
+                without = f"{name}/{CHECKPOINT}" if State.read(cell).finished else None
+                self._put_all_of(name, without)
 
     def put_folder(self, name: str) -> None:
         """One of the folders here. Raises `SureError`."""
         with self._reached("written"):
             self._put_all_of(name)
 
-    def _put_all_of(self, folder: str) -> None:
+    def _put_all_of(self, folder: str, without: str | None = None) -> None:
         here = self._stamps_of(folder)
+        here = {name: stamp for name, stamp in here.items() if without is None or not name.startswith(without)}
         if self._put_new(here) and (
             gone := [name for name in self._there if name.startswith(f"{folder}/") and name not in here]
         ):
