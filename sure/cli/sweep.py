@@ -316,10 +316,8 @@ def _print_status(output_dir: Path, attempts: int) -> None:
     table = []
     for question in study.questions:
         own = [row for row in rows if row.question == question.name]
-        if all(row.status == "to do" for row in own):
-            values, seeds = (_counted(*what) for what in ((len(own), "value"), (len(question.seeds), "seed")))
-            status = f"to do: {values}, {seeds}" if len(own) > 1 else f"to do: {seeds}"
-            table.append([question.name.removeprefix(common), status, "", "", "", ""])
+        if to_do := progress.not_begun(question, own):
+            table.append([question.name.removeprefix(common), to_do, "", "", "", ""])
             continue
         for row in own:
             table.append(
@@ -393,10 +391,6 @@ def _common(names: list[str]) -> str:
     parts = [name.split("--") for name in names]
     same = list(takewhile(lambda of: len(set(of)) == 1, zip(*(one[:2] for one in parts), strict=False)))
     return "".join(f"{of[0]}--" for of in same) if len(names) > 1 else ""
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _seconds(value: float) -> str:

@@ -15,6 +15,8 @@ from sure.sweep.plan import Question, Study
 from sure.sweep.schedule import StateOf, cells, count, work
 from sure.sweep.state import State
 
+TO_DO = "to do"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,6 +43,15 @@ def rows(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> li
         for question in study.questions
         for cell, lost in cells(question, output_dir, state_of, attempts)
     ]
+
+
+def not_begun(question: Question, known: list[Row]) -> str | None:
+    """What there is to do for a question of which no cell has begun, by its rows; None of one that has."""
+    if any(row.status != TO_DO for row in known):
+        return None
+    tries = len(question.candidates) or question.tries or 1
+    values = f"{tries} values to compare, then " if tries > 1 else ""
+    return f"{TO_DO}: {values}{len(question.seeds)} seed{'s' * (len(question.seeds) > 1)}"
 
 
 def total(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> int:
@@ -97,7 +108,7 @@ def _row(question: Question, name: str, folder: Path, state: State, lost: bool, 
     elif running:
         status = f"running, {state.open.host} {state.open.process}"
     elif not state.attempts:
-        status = "to do"
+        status = TO_DO
     else:
         status = "paused" if state.open is None and last else "to go on"
     return Row(
