@@ -1,6 +1,7 @@
 """What of a cell's folder goes to another machine, and in which order: nothing half there is to be taken for whole."""
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,15 +26,16 @@ def stamps(folder: Path) -> dict[str, Stamp]:
     """
     found = {}
     checkpoints = {path for path in folder.glob(f"{CHECKPOINT}*") if trainer_state(path) is not None}
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in parts):
-            # The lock, and what is being written.
-            continue
-        if parts[0].startswith(CHECKPOINT) and folder / parts[0] not in checkpoints:
-            continue
-        with suppress(FileNotFoundError):
-            if path.is_file():
+    # It passes over folders that are deleted meanwhile.
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            parts = path.relative_to(folder).parts
+            if any(part.startswith(".") for part in parts):
+                # The lock, and what is being written.
+                continue
+            if parts[0].startswith(CHECKPOINT) and folder / parts[0] not in checkpoints:
+                continue
+            with suppress(FileNotFoundError):
                 found["/".join(parts)] = stamp_of(path)
     return dict(sorted(found.items(), key=lambda one: turn(one[0])))
 

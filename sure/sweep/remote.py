@@ -51,18 +51,11 @@ def worked_on(where: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     mirror = Mirror(where, "work")
     with locked(mirror.place, f"--output_dir {where}", wait=False):
         mirror.claim()
-        mirror.fetch()
-        news = threading.Event()
-        over = threading.Event()
-        putting = threading.Thread(target=_put_again_and_again, args=(mirror, news, over), daemon=True)
-        putting.start()
         try:
-            yield mirror.folder, news.set
+            mirror.fetch()
+            with _put_meanwhile(mirror) as changed:
+                yield mirror.folder, changed
         finally:
-            over.set()
-            news.set()
-            putting.join()
-            mirror.put()
             mirror.leave()
 
 
@@ -81,16 +74,30 @@ def looked_at(where: str) -> Iterator[tuple[Path, Callable[[str], None]]]:
         yield mirror.folder, mirror.put_folder
 
 
-def _put_again_and_again(mirror: "Mirror", news: threading.Event, over: threading.Event) -> None:
-    while not over.is_set():
-        news.wait(_EVERY)
-        news.clear()
-        if not over.is_set():
+@contextmanager
+def _put_meanwhile(mirror: "Mirror") -> Iterator[Callable[[], None]]:
+    """Gives what is to be called when there is something new; in the end all is put that is new."""
+    news, over = threading.Event(), threading.Event()
+
+    def put_again_and_again() -> None:
+        while not over.is_set():
             try:
                 mirror.put()
             except SureError as error:
                 # It may be back before the sweep ends.
                 _log.warning("%s", error)
+            news.wait(_EVERY)
+            news.clear()
+
+    putting = threading.Thread(target=put_again_and_again, daemon=True)
+    putting.start()
+    try:
+        yield news.set
+    finally:
+        over.set()
+        news.set()
+        putting.join()
+        mirror.put()
 
 
 class Mirror:
@@ -121,7 +128,8 @@ class Mirror:
         with self._reached("read"):
             try:
                 other = json.loads(self._files.cat_file(self._path(_DRIVER)))
-                host, silent = other["host"], time.time() - other["time"]
+                # Clocks differ.
+                host, silent = other["host"], max(0.0, time.time() - other["time"])
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 host, silent = socket.gethostname(), 0.0
         # On this machine there is a lock.
@@ -134,8 +142,8 @@ class Mirror:
             self._say_so()
 
     def leave(self) -> None:
-        """Say that nobody works there any more."""
-        with self._reached("written"), suppress(FileNotFoundError):
+        """Say that nobody works there any more; where that cannot be, others wait a while."""
+        with suppress(SureError), self._reached("written"):
             self._files.rm_file(self._path(_DRIVER))
 
     def fetch(self) -> None:
@@ -159,8 +167,8 @@ class Mirror:
                     different.append(cell)
             for cell in self._further_there(different, there):
                 self._get_cell(cell, _cells(there)[cell])
-                for name in self._stamps_of(cell):
-                    settle(self.folder, name)
+                for name in stamps(self.folder / cell):
+                    settle(self.folder / cell, name)
                 self._there |= self._stamps_of(cell)
 
     def fetch_what_is_read(self) -> None:
