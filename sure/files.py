@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,23 @@ def is_locked(folder: Path) -> bool:
     # The device that stands before the inode is another than `stat` gives on some file systems. A line that begins with
     # an arrow waits.
     return any(line.split()[-3].endswith(f":{inode}") for line in locks.splitlines() if "->" not in line)
+
+
+def is_url(where: str | Path) -> bool:
+    """Whether a user means a place that is not on this machine's disks; a path takes one of two slashes away."""
+    return re.match(r"[a-z][a-z0-9+.-]+:/", str(where)) is not None
+
+
+def refuse_urls(given: dict[str, Any]) -> None:
+    """Raises `SureError` for a URL among paths, by name of a setting: as a path, `s3://bucket` is a folder `s3:`."""
+    for name, value in given.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Path) and is_url(one):
+                protocol, _, rest = str(one).partition(":/")
+                raise SureError(
+                    f"{name}: {protocol}://{rest.lstrip('/')} is a URL; give a path of this machine. (Only "
+                    "a sweep's --output_dir may be a URL.)"
+                )
 
 
 def default_folder() -> Path:

@@ -8,6 +8,7 @@ from sure.cli import budget, compare, data, export, leaderboard, listing, predic
 from sure.cli.shared import run_command, subcommands
 from sure.cli.sweep import sweep
 from sure.cli.train import train
+from sure.files import refuse_urls
 
 _EPILOG = """\
 examples:
@@ -34,6 +35,7 @@ def _dispatch(argv: list[str]) -> None:
         sweep(argv[1:])
         return
     arguments = _parser().parse_args(argv)
+    refuse_urls(vars(arguments))
     arguments.run(arguments)
 
 

@@ -3,11 +3,13 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from sure.cli.shared import positive
 from sure.errors import SureError
+from sure.files import is_url
 
 _DESCRIPTION = """\
 From one run to an answer: tasks x backbones x methods x budgets, each with its learning rate chosen on validation with
@@ -20,10 +22,13 @@ the same command goes on where it was stopped, on this machine or another with t
                                                                       one, the best is chosen too
   sure sweep study.yaml --ray 10.0.0.1:6379            on a Ray cluster; its nodes need have no folder in common
   sure sweep study.yaml --slurm --slurm_options partition=gpu timeout_min=120
+  sure sweep study.yaml --output_dir s3://bucket/study    or another place of fsspec: a sweep works on a copy here, and
+                                                      any machine goes on where another has stopped
   sure sweep status out/sweep                cells, who runs them, cost so far, time left
   sure sweep report out/sweep                what came out, in words, tables and plots
 """
 
+_REPORT = "report"
 _LISTS = ("task", "data_dir", "backbone", "method", "budget", "learning_rate", "seed")
 
 
@@ -46,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--output_dir", type=Path, metavar="DIR", help="the sweep's folder, with a run's folder a cell")
+    parser.add_argument(
+        "--output_dir",
+        metavar="DIR",
+        help="the sweep's folder, with a run's folder a cell; or a URL of fsspec, of which a copy is in SURE_CACHE. On "
+        "a folder several sweeps may work at once; on a URL one, as far as can be told without locks",
+    )
     parser.add_argument("--task", nargs="+", help="`sure tasks` lists them")
     parser.add_argument("--data_dir", nargs="+", metavar="DIR", help="a corpus for each task, or one for all")
     parser.add_argument("--backbone", nargs="+", help="as for `sure train`")
@@ -91,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
-    from sure.sweep import plan
+    from sure.sweep import plan, remote
     from sure.sweep.state import States
 
     if arguments.ray and arguments.slurm:
@@ -109,16 +119,20 @@ def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, 
     if given := {name: value for name, value in select.items() if value is not None}:
         before = raw.get("select") or {}
         raw["select"] = ({"by": before} if isinstance(before, str) else before) | given
-    output_dir = Path(arguments.output_dir or raw.pop("output_dir", None) or f"out/{study.stem if study else 'sweep'}")
+    where = str(arguments.output_dir or raw.get("output_dir") or f"out/{study.stem if study else 'sweep'}")
     raw.pop("output_dir", None)
+    if arguments.slurm and is_url(where):
+        raise SureError(f"sure sweep: with --slurm nodes share --output_dir, a folder; {where} is none.")
     resolved = plan.resolve(raw, source)
     state_of = States()
     if arguments.dry_run:
-        _dry_run(resolved, output_dir, state_of, arguments.attempts)
+        with remote.looked_at(where) as (output_dir, _):
+            _dry_run(resolved, output_dir, state_of, arguments.attempts)
         return
-    with _place(resolved, output_dir, state_of, arguments) as run:
-        resolved.write(output_dir)
-        _sweep(resolved, output_dir, run, arguments.attempts, state_of)
+    with remote.worked_on(where) as (output_dir, changed):
+        with _place(resolved, output_dir, state_of, arguments) as run:
+            resolved.write(output_dir)
+            _sweep(resolved, output_dir, run, arguments.attempts, state_of, where, changed)
 
 
 @contextmanager
@@ -167,16 +181,19 @@ def _maximum(known: list[Any]) -> int | None:
     return max((one.training_bytes for one in known if one.training_bytes is not None), default=None)
 
 
-def _sweep(study: Any, output_dir: Path, run: Callable, attempts: int, state_of: Any) -> None:
+def _sweep(
+    study: Any, output_dir: Path, run: Callable, attempts: int, state_of: Any, where: str, changed: Callable[[], None]
+) -> None:
     from tqdm import tqdm
 
     from sure.record import RESULT, Result
     from sure.sweep import progress
 
     now = (study, output_dir, state_of, attempts)
-    with tqdm(total=progress.total(*now), initial=progress.ended(*now), unit="cell", desc=str(output_dir)) as bar:
+    with tqdm(total=progress.total(*now), initial=progress.ended(*now), unit="cell", desc=where) as bar:
 
         def ended(step: Any, outcome: str) -> None:
+            changed()
             bar.n, bar.total = progress.ended(*now), progress.total(*now)
             if outcome == "finished":
                 result = Result.read(step.cell.folder / RESULT)
@@ -190,10 +207,10 @@ def _sweep(study: Any, output_dir: Path, run: Callable, attempts: int, state_of:
         except KeyboardInterrupt:
             bar.close()
             raise
-    _print_end(progress.rows(*now), output_dir)
+    _print_end(progress.rows(*now), output_dir, where)
 
 
-def _print_end(rows: list[Any], output_dir: Path) -> None:
+def _print_end(rows: list[Any], output_dir: Path, where: str) -> None:
     finished = [row for row in rows if row.score]
     print(
         f"{len(finished)} records of {len(rows)} cells, {_time(sum(row.training_seconds for row in rows))} of training."
@@ -202,7 +219,7 @@ def _print_end(rows: list[Any], output_dir: Path) -> None:
         if row.ended and not row.score and row.status != "not chosen":
             print(f"{row.cell}: {row.status}")
     print(f"Next:\n  sure leaderboard add {output_dir}/cells/*/result.json && sure leaderboard show")
-    print(f"  sure sweep report {output_dir}")
+    print(f"  sure sweep report {where}")
 
 
 def _room(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Namespace) -> tuple[int, int]:
@@ -230,9 +247,11 @@ def _room(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Names
 def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None:
     from tabulate import tabulate
 
-    from sure.sweep.estimate import Estimates, work
+    from sure.sweep.estimate import Estimates
     from sure.sweep.progress import total
+    from sure.sweep.schedule import work
 
+    common = _common([question.name for question in study.questions])
     estimates, rows, seconds, notes = Estimates(output_dir, state_of, attempts), [], 0.0, []
     for question in study.questions:
         one = estimates.of(question)
@@ -243,7 +262,7 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
         tried = len(question.candidates) or question.tries
         rows.append(
             [
-                question.name,
+                question.name.removeprefix(common),
                 tried if tried > 1 else "",
                 len(question.seeds),
                 _number(one.trainable_parameters),
@@ -251,14 +270,15 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
                 "" if one.seconds is None else f"{'' if one.measured else '~'}{_time(one.seconds)}",
             ]
         )
-    headers = ["question", "tries", "seeds", "trainable", "training MB", "a cell"]
+    headers = [f"{common}..." if common else "question", "tries", "seeds", "parameters", "memory, MB", "time of a cell"]
     print(tabulate(rows, headers=headers, colalign=["left"] + ["right"] * 5, disable_numparse=True))
     print(
         f"{total(study, output_dir, state_of, attempts)} cells; one after another about {_time(seconds)} of training."
     )
     print(
-        "Time is what cells of the same question have taken; ~: none has ended, and it is guessed from\n"
-        "multiply-accumulates and how fast this machine multiplies matrices. Memory is an estimate for float32."
+        "Parameters are those that train. Memory is an estimate for training in float32. Time is what cells of the\n"
+        "same question have taken; ~: none has ended, and it is guessed from multiply-accumulates and how fast this\n"
+        "machine, with nothing else to do, multiplies matrices."
     )
     sized = {question.settings["method"] for question in study.questions if _has_budget(question)}
     one_size = sorted({question.settings["method"] for question in study.questions} - sized)
@@ -274,44 +294,59 @@ def _has_budget(question: Any) -> bool:
 
 def _status(argv: list[str]) -> None:
     """`sure sweep status`."""
+    from sure.sweep import remote
+
+    parser = argparse.ArgumentParser(prog="sure sweep status", description="Cells of a sweep, from its folder alone.")
+    parser.add_argument("output_dir", metavar="DIR", help="the --output_dir of `sure sweep`, also a URL")
+    parser.add_argument("--attempts", type=positive, default=3, help="as for `sure sweep`")
+    arguments = parser.parse_args(argv)
+    with remote.looked_at(arguments.output_dir) as (output_dir, _):
+        _print_status(output_dir, arguments.attempts)
+
+
+def _print_status(output_dir: Path, attempts: int) -> None:
     from tabulate import tabulate
 
     from sure.sweep import plan, progress
     from sure.sweep.state import States
 
-    parser = argparse.ArgumentParser(prog="sure sweep status", description="Cells of a sweep, from its folder alone.")
-    parser.add_argument("output_dir", type=Path, metavar="DIR", help="the --output_dir of `sure sweep`")
-    parser.add_argument("--attempts", type=positive, default=3, help="as for `sure sweep`")
-    arguments = parser.parse_args(argv)
-    study = plan.Study.read(arguments.output_dir)
-    now = (study, arguments.output_dir, States(), arguments.attempts)
-    rows = progress.rows(*now)
-    table = [
-        [
-            row.cell,
-            row.status,
-            f"{row.epochs:g}",
-            "" if row.validation is None else f"{row.validation:.3f}",
-            row.score or "",
-            f"{row.training_seconds:.0f}",
-        ]
-        for row in rows
-    ]
-    headers = ["cell", "status", "epochs", "validation", "test [95 %]", "seconds"]
-    print(tabulate(table, headers=headers, disable_numparse=True, maxcolwidths=[None, 60, None, None, None, None]))
+    study = plan.Study.read(output_dir)
+    now = (study, output_dir, States(), attempts)
+    rows, common = progress.rows(*now), _common([question.name for question in study.questions])
+    table = []
+    for question in study.questions:
+        own = [row for row in rows if row.question == question.name]
+        if to_do := progress.not_begun(question, own):
+            table.append([question.name.removeprefix(common), to_do, "", "", "", ""])
+            continue
+        for row in own:
+            table.append(
+                [
+                    row.cell.removeprefix(common),
+                    row.status,
+                    f"{row.epochs:g} ({row.share:.0%})",
+                    "" if row.validation is None else f"{row.validation:.3f}",
+                    row.score or "",
+                    _seconds(row.training_seconds),
+                ]
+            )
+    headers = [f"{common}..." if common else "cell", "status", "epochs", "validation", "test [95 %]", "seconds"]
+    align = ["left", "left", "right", "right", "left", "right"]
+    widths = [None, 60, None, None, None, None]
+    print(tabulate(table, headers=headers, disable_numparse=True, maxcolwidths=widths, colalign=align))
     left = progress.seconds_left(study, rows)
     running = sum(row.running for row in rows)
     print(
         f"{sum(row.ended for row in rows)} of {progress.total(*now)} cells ended, {running} running; "
         f"{_time(sum(row.training_seconds for row in rows))} of training so far"
-        + (f", about {_time(left / max(1, running))} left." if left is not None else ".")
+        + (f", about {_time(left / max(1, running))} left." if left else ".")
     )
 
 
 def _report(argv: list[str]) -> None:
     """`sure sweep report`."""
     from sure.files import writing
-    from sure.sweep import report
+    from sure.sweep import remote, report
     from sure.sweep.state import States
 
     parser = argparse.ArgumentParser(
@@ -319,16 +354,21 @@ def _report(argv: list[str]) -> None:
         description="What a sweep says, finished or not: which method is best at each budget, how it differs from the "
         "frozen probe and from full fine-tuning, and what it cost. Writes report.md, with plots, and report.html.",
     )
-    parser.add_argument("output_dir", type=Path, metavar="DIR", help="the --output_dir of `sure sweep`")
+    parser.add_argument("output_dir", metavar="DIR", help="the --output_dir of `sure sweep`, also a URL")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where it is written (DIR/report)")
     parser.add_argument("--attempts", type=positive, default=3, help="as for `sure sweep`")
     arguments = parser.parse_args(argv)
-    folder = arguments.output or arguments.output_dir / "report"
-    found = report.report(arguments.output_dir, folder, States(), arguments.attempts)
-    with writing(f"--output {folder}"):
-        paths = report.write(found, folder)
+    with remote.looked_at(arguments.output_dir) as (output_dir, put):
+        folder = arguments.output or output_dir / _REPORT
+        found = report.report(output_dir, folder, States(), arguments.attempts)
+        with writing(f"--output {folder}"):
+            paths = report.write(found, folder)
+        if not arguments.output:
+            put(_REPORT)
     print(found.text())
     print(f"Report: {', '.join(map(str, paths))}")
+    if is_url(arguments.output_dir) and not arguments.output:
+        print(f"The same is in {arguments.output_dir}/{_REPORT}.")
 
 
 def _settings(words: list[str]) -> dict[str, Any]:
@@ -344,6 +384,17 @@ def _settings(words: list[str]) -> dict[str, Any]:
         else:
             settings[name].append(word)
     return {name: values[0] if len(values) == 1 else values or True for name, values in settings.items()}
+
+
+def _common(names: list[str]) -> str:
+    """What all questions' names begin with, of task and backbone."""
+    parts = [name.split("--") for name in names]
+    same = list(takewhile(lambda of: len(set(of)) == 1, zip(*(one[:2] for one in parts), strict=False)))
+    return "".join(f"{of[0]}--" for of in same) if len(names) > 1 else ""
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def _number(value: int | None) -> str:

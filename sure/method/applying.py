@@ -87,6 +87,12 @@ def config_class(name: str) -> type[peft.PeftConfig]:
     return registry.get("method", name)
 
 
+def is_around_backbone(name: str) -> bool:
+    """Whether it leaves all of the backbone as it is, as a probe does."""
+    chosen = config_class(name)
+    return getattr(chosen, "needs_head", False) and chosen.roles == ("backbone",)
+
+
 def parts_of(name: str, options: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """The methods that a name stands for, each with its options; itself alone where it is no composition.
 

@@ -5,6 +5,7 @@ import difflib
 import math
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import torch
@@ -13,6 +14,7 @@ from accelerate.utils import get_int_from_env
 from transformers import HfArgumentParser, TrainingArguments
 
 from sure.errors import SureError
+from sure.files import refuse_urls
 from sure.record import DECISIVE_OF_TRAINER
 from sure.task import Task, task_with_options
 
@@ -229,6 +231,7 @@ def _refuse_lone_processes(known: int) -> None:
         )
 
 
+_ON_DISK = ("output_dir", "data_dir", "cache_dir")
 # What may differ between a run and its continuation without changing a score.
 INDIFFERENT = {"data_dir", "cache_dir", "cache_frozen", "preprocessing_workers", "restart"}
 
@@ -252,6 +255,7 @@ def parse(argv: list[str], prog: str) -> tuple[RunArguments, TrainerArguments]:
         given.output_dir = f"out/{given.task}-{backbone}-{given.method}-seed{given.seed}"
     if given.resume_from_checkpoint is not None:
         parser.error("--resume_from_checkpoint: a run resumes by itself, from the newest checkpoint in its folder")
+    refuse_urls({f"--{name}": Path(path) for name in _ON_DISK if (path := getattr(given, name))})
     run, trainer = parser.parse_dict(vars(given))
     return run, trainer
 

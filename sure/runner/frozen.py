@@ -45,7 +45,7 @@ _STATES, _INDEX, _SETTINGS = "states.bin", "index.npy", "settings.json"
 _GIGABYTE = 10**9
 
 # Fewer epochs do not pay for computing outputs beforehand.
-_EPOCHS = 2
+EPOCHS = 2
 
 _log = logging.getLogger("sure")
 
@@ -126,7 +126,7 @@ class _Store:
         self.device, self.batch_size = args.device, args.per_device_eval_batch_size
         self.half = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
         most = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        self.worth_building = (most if args.max_steps > 0 else args.num_train_epochs * training) >= _EPOCHS * training
+        self.worth_building = (most if args.max_steps > 0 else args.num_train_epochs * training) >= EPOCHS * training
         self.settings = [_FORMAT, sure.__version__, torch.__version__, transformers.__version__, args.tf32]
         self.settings += [self.device.type, str(self.half), run.max_seconds, *_identity(backbone)]
         self.said = ""

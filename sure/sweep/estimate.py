@@ -1,10 +1,12 @@
 """What a study will take before it runs: parameters and memory from configurations, time from what has ended.
 
-Where nothing has, time is guessed from multiply-accumulates, at the speed at which this machine multiplies matrices:
-for each training utterance a forward pass, another for the gradients of what it computes, and one for those of the
-weights that train.
+Where nothing has, time is guessed from multiply-accumulates and how fast this machine multiplies matrices: for each
+training utterance a forward pass, another for the gradients of what it computes, and one for those of the weights that
+train; and a forward pass for each that is evaluated. Of a probe, whose backbone is computed once for all cells, it is
+one forward pass for all of them.
 """
 
+import dataclasses
 import functools
 import math
 import statistics
@@ -18,13 +20,18 @@ import torch
 from sure import audio
 from sure.budget import Batch, Budget, Budgets
 from sure.errors import SureError
+from sure.method import applying
 from sure.method.fitting import OutOfReach
 from sure.record import RESULT, Result
-from sure.runner.arguments import TrainerArguments, parse, parse_options
+from sure.runner import frozen
+from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options
 from sure.sweep.plan import Question, options_of
-from sure.sweep.schedule import StateOf, cells, rounds
-from sure.task import TaskWithHead, evenly_spread, task_with_options
+from sure.sweep.schedule import StateOf, cells, work
+from sure.task import Task, TaskWithHead, evenly_spread, task_with_options
 
+# What runs reach of the speed of a large product of matrices: full fine-tuning, LoRA, BitFit and ConvAdapter of
+# sure-mini on EmoDB, on one thread of a CPU, 0.45 to 0.75. On GPUs this was not measured.
+_REACHED = 0.6
 # Recordings whose length stands for that of all.
 _LOOKED_AT = 50
 _SIDE = 1024
@@ -36,7 +43,7 @@ class Estimate:
 
     trainable_parameters: int | None = None
     training_bytes: int | None = None
-    # Of training to the end.
+    # Of training to the end, with evaluations.
     seconds: float | None = None
     measured: bool = False
     # Why it cannot be had at all.
@@ -54,15 +61,16 @@ class Estimates:
     def of(self, question: Question) -> Estimate:
         """Of one cell. Raises `SureError` where the corpus cannot be read."""
         run, args = parse(question.cell(Path("out"), question.some_values, question.seeds[0]).command(), "sure train")
-        length = _Lengths(*self._corpus(run.task, tuple(run.task_options), run.data_dir)[1:]).cut(run.max_seconds)
+        task, lengths = self._corpus(run.task, tuple(run.task_options), run.data_dir)
+        length = lengths.cut(run.max_seconds)
         try:
             budget = self._budget(question, run, args, length)
         except SureError as error:
             return Estimate(impossible=str(error))
         seconds = self._measured(question)
         if seconds is None and budget is not None:
-            passes = (2 + budget.trainable_share) * length.training * _epochs(args, length.training)
-            seconds, measured = budget.macs_per_second * length.mean * passes / _speed(), False
+            passes = _passes(question, task, run, args, length, budget.trainable_share)
+            seconds, measured = budget.macs_per_second * length.mean * passes / (_REACHED * _speed()), False
         else:
             measured = seconds is not None
         if budget is None:
@@ -115,43 +123,47 @@ class Estimates:
         return [Result.read(cell.folder / RESULT) for cell, _ in known if self._state_of(cell).finished]
 
 
-def work(question: Question) -> float:
-    """Trainings to the end that a question has cost when it is answered."""
-    if len(question.candidates) == 1:
-        return float(len(question.seeds))
-    if question.by != "halving":
-        return float((question.tries or len(question.candidates)) + len(question.seeds) - 1)
-    done, total, left = 0.0, 0.0, len(question.candidates)
-    for until, keep in rounds(question):
-        total += (until - done) * left
-        done, left = until, keep
-    return total + (1.0 - done) + len(question.seeds) - 1
-
-
 @dataclass(frozen=True)
 class _Lengths:
-    """Of training utterances, in seconds."""
+    """Of a corpus, utterances by split; of those for training, seconds."""
 
     training: int
+    validation: int
+    # In all splits.
+    total: int
     mean: float
     longest: float
 
     def cut(self, most: float | None) -> "_Lengths":
-        return self if most is None else _Lengths(self.training, min(self.mean, most), min(self.longest, most))
+        if most is None:
+            return self
+        return dataclasses.replace(self, mean=min(self.mean, most), longest=min(self.longest, most))
 
 
-def _corpus(name: str, options: tuple[str, ...], data_dir: str) -> tuple[Any, int, float, float]:
+def _corpus(name: str, options: tuple[str, ...], data_dir: str) -> tuple[Any, _Lengths]:
     task = task_with_options(name, parse_options(list(options), "--task_options"))
-    rows = task.load(Path(data_dir))["train"]
-    some = [rows[index] for index in evenly_spread(len(rows), _LOOKED_AT)]
-    seconds = [_seconds(row) for row in some]
-    return task, len(rows), statistics.mean(seconds), max(seconds)
+    splits = task.load(Path(data_dir))
+    rows, sizes = splits["train"], {split: len(rows) for split, rows in splits.items()}
+    seconds = [_seconds(rows[index]) for index in evenly_spread(len(rows), _LOOKED_AT)]
+    lengths = statistics.mean(seconds), max(seconds)
+    return task, _Lengths(sizes["train"], sizes.get("validation", 0), sum(sizes.values()), *lengths)
 
 
 def _seconds(row: dict[str, Any]) -> float:
     if row.get("end") is not None:
         return row["end"] - (row.get("start") or 0.0)
     return audio.duration(row["path"]) - (row.get("start") or 0.0)
+
+
+def _passes(
+    question: Question, task: Task, run: RunArguments, args: TrainerArguments, length: _Lengths, share: float
+) -> float:
+    """Of a cell, times that one utterance goes through the backbone, forward or backward."""
+    epochs = _epochs(args, length.training)
+    if applying.is_around_backbone(run.method) and run.cache_frozen and epochs >= frozen.EPOCHS and not task.augments:
+        return length.total / work(question)
+    evaluated = length.total - length.training + (epochs - 1) * length.validation
+    return (2 + share) * length.training * epochs + evaluated
 
 
 def _epochs(args: TrainerArguments, utterances: int) -> float:
@@ -165,10 +177,12 @@ def _epochs(args: TrainerArguments, utterances: int) -> float:
 def _speed() -> float:
     """Multiply-accumulates a second of this machine's device."""
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    # Seconds of its own, whoever else is at work on a CPU; there each thread has as many.
+    clock, threads = (time.process_time, torch.get_num_threads()) if device.type == "cpu" else (time.perf_counter, 1)
     one = torch.ones(_SIDE, _SIDE, device=device)
     best = math.inf
     for _ in range(4):
-        started = time.perf_counter()
+        started = clock()
         (one @ one).sum().item()
-        best = min(best, time.perf_counter() - started)
-    return _SIDE**3 / best
+        best = min(best, clock() - started)
+    return _SIDE**3 * threads / best

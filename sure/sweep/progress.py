@@ -1,17 +1,22 @@
 """How far a sweep is, from its folder alone."""
 
 import socket
+import statistics
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from sure.errors import SureError
+from sure.method import applying
 from sure.record import RESULT, Result, Score
 from sure.runner.checkpoints import newest_checkpoint, trainer_state
 from sure.sweep.plan import Question, Study
-from sure.sweep.schedule import StateOf, cells, count
+from sure.sweep.schedule import StateOf, cells, count, work
 from sure.sweep.state import State
+
+TO_DO = "to do"
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Row:
     # Whether it is over: with a record, failed, or not chosen.
     ended: bool
     running: bool
+    # What is trained of all steps, and how many epochs that is.
+    share: float
     epochs: float
     validation: float | None
     score: str | None
@@ -37,6 +44,15 @@ def rows(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> li
         for question in study.questions
         for cell, lost in cells(question, output_dir, state_of, attempts)
     ]
+
+
+def not_begun(question: Question, known: list[Row]) -> str | None:
+    """What there is to do for a question of which no cell has begun, by its rows; None of one that has."""
+    if any(row.status != TO_DO for row in known):
+        return None
+    tries = len(question.candidates) or question.tries or 1
+    values = f"{tries} values to compare, then " if tries > 1 else ""
+    return f"{TO_DO}: {values}{len(question.seeds)} seed{'s' * (len(question.seeds) > 1)}"
 
 
 def total(study: Study, output_dir: Path, state_of: StateOf, attempts: int) -> int:
@@ -90,20 +106,21 @@ def alive(state: State) -> bool:
 def _row(question: Question, name: str, folder: Path, state: State, lost: bool, attempts: int) -> Row:
     failure, running = state.failed(attempts), alive(state)
     result = Result.read(folder / RESULT) if state.finished else None
-    epochs, validation, seconds = _so_far(folder)
+    share, epochs, validation, seconds = _so_far(folder)
     last = state.reached[-1] if state.reached else None
     if result is not None:
-        epochs, seconds = result.cost.epochs, result.cost.training_seconds
+        share, epochs, seconds = 1.0, result.cost.epochs, result.cost.training_seconds
         validation = result.scores["validation"][question.metric].value
         status = "finished"
     elif failure:
         status = f"{'does not apply' if state.does_not_apply else 'failed'}: {failure.partition(chr(10))[0]}"
     elif lost:
-        status, epochs, validation, seconds = "not chosen", last.epochs, last.validation, last.training_seconds
+        status, share, epochs = "not chosen", last.share, last.epochs
+        validation, seconds = last.validation, last.training_seconds
     elif running:
         status = f"running, {state.open.host} {state.open.process}"
     elif not state.attempts:
-        status = "to do"
+        status = TO_DO
     else:
         status = "paused" if state.open is None and last else "to go on"
     return Row(
@@ -112,6 +129,7 @@ def _row(question: Question, name: str, folder: Path, state: State, lost: bool, 
         status=status,
         ended=result is not None or failure is not None or lost,
         running=running and result is None,
+        share=share,
         epochs=epochs,
         validation=validation,
         score=None if result is None else told(result),
@@ -119,31 +137,42 @@ def _row(question: Question, name: str, folder: Path, state: State, lost: bool, 
     )
 
 
-def _so_far(folder: Path) -> tuple[float, float | None, float]:
-    """Epochs, best validation score and training seconds of the newest checkpoint."""
+def _so_far(folder: Path) -> tuple[float, float, float | None, float]:
+    """Share of all steps, epochs, best validation score and training seconds of the newest checkpoint."""
     newest = newest_checkpoint(folder)
     state = trainer_state(newest) if newest else None
     if state is None:
-        return 0.0, None, 0.0
+        return 0.0, 0.0, None, 0.0
     meter = state["stateful_callbacks"].get("CostMeter", {})
-    return state["epoch"] or 0.0, state["best_metric"], meter.get("attributes", {}).get("training_seconds", 0.0)
+    seconds = meter.get("attributes", {}).get("training_seconds", 0.0)
+    return state["global_step"] / state["max_steps"], state["epoch"] or 0.0, state["best_metric"], seconds
 
 
 def seconds_left(study: Study, known: list[Row]) -> float | None:
-    """Seconds of training that are still to be done, one cell after another, as long as those took that have ended.
+    """Seconds of training that are still to be done, one cell after another; None where nothing can be said.
 
-    By what finished cells of the same question took, or of all. None where none has.
+    A cell of a question takes what its others take, and of one that nobody has begun what those of other questions do:
+    of a probe, whose backbone is computed once, what other probes do.
     """
-    of_all = [row.training_seconds for row in known if row.score]
-    if not of_all:
-        return None
+    rows, whole = defaultdict(list), {}
+    for row in known:
+        rows[row.question].append(row)
+    for question in study.questions:
+        if begun := [row.training_seconds / row.share for row in rows[question.name] if row.share]:
+            whole[question.name] = statistics.mean(begun)
     left = 0.0
     for question in study.questions:
-        own = [row for row in known if row.question == question.name]
-        seconds = [row.training_seconds for row in own if row.score] or of_all
-        each = sum(seconds) / len(seconds)
-        lost = sum(row.training_seconds for row in own if row.ended and not row.score)
-        done = sum(row.training_seconds for row in own) - lost
-        if any(not row.ended for row in own) or not own:
-            left += max(0.0, each * len(question.seeds) - done)
+        own = rows[question.name]
+        if own and all(row.ended for row in own):
+            continue
+        probe = _is_probe(question)
+        alike = [whole[one.name] for one in study.questions if one.name in whole and _is_probe(one) == probe]
+        if not alike:
+            return None
+        each = whole.get(question.name, statistics.mean(alike))
+        left += max(0.0, each * work(question) - sum(row.training_seconds for row in own))
     return left
+
+
+def _is_probe(question: Question) -> bool:
+    return applying.is_around_backbone(question.settings["method"])

@@ -7,7 +7,6 @@ loses what it did since its last checkpoint; another node goes on from there.
 """
 
 import gc
-import json
 import os
 import shutil
 import socket
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from sure.errors import SureError
-from sure.files import InUse, locked, write_atomically
+from sure.files import InUse, locked
 from sure.record import RESULT
-from sure.runner.checkpoints import trainer_state
 from sure.sweep import running
+from sure.sweep.carrying import CHECKPOINT, Stamp, settle, stamps
 from sure.sweep.local import discard_lost, startable
 from sure.sweep.plan import Cell, Step, Study
 from sure.sweep.schedule import StateOf, next_steps
@@ -41,7 +40,6 @@ _MOST = 256
 _STILLBORN = 3
 # Bytes of a file that are sent at once.
 _CHUNK = 32_000_000
-_CHECKPOINT, _TRAINER_STATE = "checkpoint-", "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ class _Worker:
         self.home: tuple[str, str, int] | None = None
         self.step: Step | None = None
         self._lock = ExitStack()
-        self._there: dict[str, Any] = {}
+        self._there: dict[str, Stamp] = {}
 
     def is_ready(self) -> bool:
         if self.home is None and self._is_there():
@@ -200,7 +198,7 @@ class _Worker:
             return "in use"
         self.step = step
         self._get(self._actor.begin.remote())
-        for name in _stamps(folder):
+        for name in stamps(folder):
             for data, first in _chunks(folder / name):
                 self._get(self._actor.write.remote(name, data, first))
         self._there = self._get(self._actor.stamps.remote())
@@ -240,7 +238,7 @@ class _Worker:
         """While it runs, checkpoints, attempts and log; the rest once nothing of it changes any more."""
         there = self._get(self._actor.stamps.remote())
         for name, stamp in there.items():
-            if self._there.get(name) == stamp or not (over or name.startswith((_CHECKPOINT, CELL, LOG))):
+            if self._there.get(name) == stamp or not (over or name.startswith((CHECKPOINT, CELL, LOG))):
                 continue
             path, first = folder / name, 0
             part = path.with_name(f".{path.name}.part")
@@ -254,10 +252,10 @@ class _Worker:
                 part.unlink()
                 return
             part.replace(path)
-            _move(folder, name)
+            settle(folder, name)
             self._there[name] = stamp
         kept = {name.partition("/")[0] for name in there}
-        for checkpoint in folder.glob(f"{_CHECKPOINT}*"):
+        for checkpoint in folder.glob(f"{CHECKPOINT}*"):
             if checkpoint.name not in kept:
                 shutil.rmtree(checkpoint, ignore_errors=True)
         if over and RESULT not in there:
@@ -301,14 +299,14 @@ class _Process:
 
     def run(self, step: str, attempts: int) -> str:
         asked = Step.model_validate_json(step)
-        for name in _stamps(self._folder):
-            _move(self._folder, name)
+        for name in stamps(self._folder):
+            settle(self._folder, name)
         settings = asked.cell.settings | {"output_dir": str(self._folder)}
         cell = asked.cell.model_copy(update={"settings": settings})
         return running.run(asked.model_copy(update={"cell": cell}), attempts, self._shared)
 
-    def stamps(self) -> dict[str, Any]:
-        return _stamps(self._folder)
+    def stamps(self) -> dict[str, Stamp]:
+        return stamps(self._folder)
 
     def read(self, name: str, first: int) -> bytes | None:
         try:
@@ -325,29 +323,6 @@ class _Process:
             file.write(data)
 
 
-def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """What a cell's folder holds and when it was written, in an order in which nothing half copied is taken for whole.
-
-    Checkpoints only when they are complete, which the trainer's state tells, so that it is the last of each; the record
-    after what it names, and the attempts last of all.
-    """
-    found = {}
-    checkpoints = {path for path in folder.glob(f"{_CHECKPOINT}*") if trainer_state(path) is not None}
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in parts):
-            # The lock, and what is being written.
-            continue
-        if parts[0].startswith(_CHECKPOINT) and folder / parts[0] not in checkpoints:
-            continue
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            if path.is_file():
-                found["/".join(parts)] = (status.st_size, status.st_mtime_ns)
-    last = (_TRAINER_STATE, RESULT, CELL)
-    return dict(sorted(found.items(), key=lambda one: [one[0].endswith(name) for name in reversed(last)]))
-
-
 def _chunks(path: Path) -> Iterator[tuple[bytes, int]]:
     """A file's content, at least once, and where it is."""
     first = 0
@@ -357,14 +332,6 @@ def _chunks(path: Path) -> Iterator[tuple[bytes, int]]:
             if not data:
                 return
             first += len(data)
-
-
-def _move(folder: Path, name: str) -> None:
-    """Have a trainer's state name the best checkpoint where it lies now."""
-    path = folder / name
-    if path.name == _TRAINER_STATE and (state := trainer_state(path.parent)) and state.get("best_model_checkpoint"):
-        state["best_model_checkpoint"] = str(folder / Path(state["best_model_checkpoint"]).name)
-        write_atomically(path, json.dumps(state, indent=2) + "\n")
 
 
 def _reach(address: str) -> None:

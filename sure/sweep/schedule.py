@@ -113,6 +113,19 @@ def count(question: Question, output_dir: Path, state_of: StateOf, attempts: int
     return (len(question.candidates) or question.tries or 1) + (0 if nothing_chosen else len(question.seeds) - 1)
 
 
+def work(question: Question) -> float:
+    """Trainings to the end that a question has cost when it is answered."""
+    if len(question.candidates) == 1:
+        return float(len(question.seeds))
+    if question.by != "halving":
+        return float((question.tries or len(question.candidates)) + len(question.seeds) - 1)
+    done, total, left = 0.0, 0.0, len(question.candidates)
+    for until, keep in rounds(question):
+        total += (until - done) * left
+        done, left = until, keep
+    return total + (1.0 - done) + len(question.seeds) - 1
+
+
 def _steps(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Iterator[Step]:
     comparison = compare(question, output_dir, state_of, attempts)
     yield from comparison.pending

@@ -61,13 +61,17 @@ class State(_Written):
     @classmethod
     def read(cls, folder: Path) -> "State":
         """Raises `SureError` where `cell.json` is none."""
-        path, finished = Path(folder) / CELL, _is_finished(Path(folder) / RESULT)
+        path = Path(folder) / CELL
         try:
-            return cls.model_validate_json(path.read_bytes()).model_copy(update={"finished": finished})
-        except FileNotFoundError:
-            return cls(finished=finished)
+            return cls.of(_content(path), _content(Path(folder) / RESULT))
         except (OSError, ValidationError) as error:
             raise SureError(f"{path} is not what `sure sweep` writes ({error}). Delete the cell's folder.") from None
+
+    @classmethod
+    def of(cls, attempts: bytes | None, record: bytes | None) -> "State":
+        """From the content of `cell.json` and of the record, where there are such. Raises `ValidationError`."""
+        state = cls() if attempts is None else cls.model_validate_json(attempts)
+        return state.model_copy(update={"finished": _is_complete(record)})
 
     def write(self, folder: Path) -> None:
         write_atomically(Path(folder) / CELL, self.model_dump_json(indent=1, exclude={"finished"}) + "\n")
@@ -115,8 +119,15 @@ class States:
         return self._finished[cell.name]
 
 
-def _is_finished(record: Path) -> bool:
+def _content(path: Path) -> bytes | None:
     try:
-        return json.loads(record.read_bytes()).get("status") == "complete"
-    except (OSError, ValueError, AttributeError):
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _is_complete(record: bytes | None) -> bool:
+    try:
+        return record is not None and json.loads(record).get("status") == "complete"
+    except (ValueError, AttributeError):
         return False

@@ -51,7 +51,7 @@ BENCHMARKS = {
     "precision": Benchmark(),
     "windows": Benchmark(),
     "scaling": Benchmark(),
-    "sweep_kills": Benchmark(minutes=False),
+    "sweep_kills": Benchmark("--ray", minutes=False),
     "sweep_cost": Benchmark("$EMODB", minutes=False),
 }
 

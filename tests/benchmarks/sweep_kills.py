@@ -1,9 +1,11 @@
-"""A sweep of small cells that is killed twenty times at random moments, itself or a process of its, and how it ends.
+"""A sweep of small cells that is killed twenty times at random moments, and how it ends.
 
-    python -m tests.benchmarks.sweep_kills [KILLS] [SEED]
+    python -m tests.benchmarks.sweep_kills [KILLS] [SEED] [--ray]
 
-Everything must have its record in the end, be run to its end once, and score what it scores in a sweep that nobody
-disturbs. Half of the kills take a process at a cell, which the sweep replaces; half the sweep, which is started again.
+Everything must have its record in the end, be run to its end once, and score what it scores in a sweep of this machine
+that nobody disturbs. What is killed, by chance: the sweep, which is started again; a process at a cell, which the sweep
+replaces; and with --ray, where cells run on a cluster of two nodes in processes of their own, one of them with all that
+runs on it, for which another comes.
 """
 
 import argparse
@@ -13,7 +15,10 @@ import signal
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
+
+import psutil
 
 from sure import cli
 from sure.record import RESULT, Result
@@ -28,12 +33,16 @@ _LONGEST = 4.0
 _AT_ONCE = 0.2
 # Who kills at random may hit one cell many times; that is not what attempts are counted for.
 _ATTEMPTS = "20"
+_NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
+# Milliseconds, and how often in a row a node may be silent.
+_HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 
 
 def main(words: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kills", nargs="?", type=int, default=20)
     parser.add_argument("seed", nargs="?", type=int, default=0)
+    parser.add_argument("--ray", action="store_true")
     arguments = parser.parse_args(words)
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory(prefix="sure-kills-") as folder:
@@ -45,28 +54,70 @@ def main(words: list[str] | None = None) -> dict[str, float]:
         command += (
             " --seed 1 2 3 4 5 6 --num_train_epochs 8 --per_device_train_batch_size 1 --report_to none --use_cpu True"
         )
-        command = [*command.split(), "--cells_per_device", "2", "--attempts", _ATTEMPTS]
-        counted, sweep = Counter(), None
-        while sum(counted.values()) < arguments.kills:
-            if sweep is None or not sweep.is_alive():
-                sweep = start(command, place / "killed", place / "said.txt")
-            patient = chance.random() > _AT_ONCE
-            while patient and sweep.is_alive() and not pids(place / "killed"):
-                time.sleep(0.1)
-            time.sleep(chance.uniform(0.0, _LONGEST))
-            if chance.random() < 0.5:
-                sweep.kill()
-                sweep.join()
-                counted["sweep"] += 1
-            elif at_work := pids(place / "killed"):
-                os.kill(chance.choice(sorted(at_work)), signal.SIGKILL)
-                counted["process at a cell"] += 1
-            if sweep.exitcode == 0:
-                print(f"It ended after {sum(counted.values())} kills.")
-                break
-        for name in ("killed", "alone"):
-            start(command, place / name, place / "said.txt").join()
+        here = [*command.split(), "--cells_per_device", "2", "--attempts", _ATTEMPTS]
+        with closing(Nodes()) if arguments.ray else nullcontext() as nodes:
+            there = [*command.split(), "--attempts", _ATTEMPTS, "--ray", nodes.address] if nodes else here
+            counted = kill_and_restart(there, place, arguments.kills, chance, nodes)
+        start(here, place / "alone", place / "said.txt").join()
         return report(place, counted)
+
+
+def kill_and_restart(
+    words: list[str], place: Path, kills: int, chance: random.Random, nodes: "Nodes | None"
+) -> Counter:
+    """Run a sweep to its end through so many kills; gives how many there were of each kind."""
+    counted, sweep = Counter(), None
+    victims = ["sweep", "process at a cell", *["node"] * bool(nodes)]
+    while sum(counted.values()) < kills:
+        if sweep is None or not sweep.is_alive():
+            sweep = start(words, place / "killed", place / "said.txt")
+        patient = chance.random() > _AT_ONCE
+        while patient and sweep.is_alive() and not pids(place / "killed"):
+            time.sleep(0.1)
+        time.sleep(chance.uniform(0.0, _LONGEST))
+        victim = chance.choice(victims)
+        if victim == "sweep":
+            sweep.kill()
+            sweep.join()
+        elif victim == "node":
+            nodes.replace_one()
+        elif at_work := pids(place / "killed"):
+            os.kill(chance.choice(sorted(at_work)), signal.SIGKILL)
+        else:
+            continue
+        counted[victim] += 1
+        if sweep.exitcode == 0:
+            print(f"It ended after {sum(counted.values())} kills.")
+            break
+    start(words, place / "killed", place / "said.txt").join()
+    return counted
+
+
+class Nodes:
+    """Two nodes of a Ray cluster, each in processes of its own; without the first there is no cluster."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        first = _NODE | {"include_dashboard": False, "_system_config": _HEALTH}
+        self._cluster = Cluster(initialize_head=True, head_node_args=first)
+        self._second = self._cluster.add_node(**_NODE)
+        self.address = self._cluster.address
+
+    def replace_one(self) -> None:
+        """Kill the second with everything that runs on it; another comes."""
+        (raylet,) = self._second.all_processes["raylet"]
+        processes_of_it = psutil.Process(raylet.process.pid).children(recursive=True)
+        raylet.process.kill()
+        for process in processes_of_it:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._cluster.remove_node(self._second, allow_graceful=False)
+        self._second = self._cluster.add_node(**_NODE)
+
+    def close(self) -> None:
+        self._cluster.shutdown()
 
 
 def start(words: list[str], output_dir: Path, said: Path) -> processes.BaseProcess:
@@ -103,7 +154,8 @@ def report(place: Path, counted: Counter) -> dict[str, float]:
     assert not differing, differing
     print(f"Killed: {dict(counted)}. How attempts ended: {dict(outcomes)}.")
     print(f"{wanted} records of {len(rows)} cells; all scores are those of a sweep that nobody disturbed.")
-    return {"kills": sum(counted.values()), "records": wanted, "cells": len(rows), "scores that differ": 0}
+    kills = {f"kills of a {victim}": number for victim, number in sorted(counted.items())}
+    return kills | {"cells": len(rows), "records": wanted, "scores that differ": 0}
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def test_a_dry_run_says_what_it_will_take_and_what_does_not_apply(words, tmp_pat
     more = ["--budget", "0.1%", "20%", "--method", "lora", "bitfit", "--weight_decay", "0", "0.1", "--dry_run"]
     cli.main(["sweep", *words, *more])
     said = capsys.readouterr().out
-    assert "audio_classification--wav2vec2_tiny--bitfit " in said
+    assert "audio_classification--wav2vec2_tiny--... " in said and "\nbitfit " in said
     # Four values, and two seeds of which one has been tried.
     assert "15 cells" in said
     assert "Does not apply: audio_classification--wav2vec2_tiny--lora--budget=0.1%" in said

@@ -7,12 +7,15 @@ import warnings
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from sure import cli
 from sure.errors import SureError
 from sure.record import RESULT, Result
 from sure.runner.checkpoints import newest_checkpoint
-from sure.sweep import ray
+from sure.runner.run import main
+from sure.sweep import plan, ray
 from sure.sweep.state import LOG, State
 from tests.factories.corpora import noise_with_labels
 
@@ -74,6 +77,14 @@ def test_a_node_that_dies_costs_its_cells_what_they_did_since_their_last_checkpo
     assert again.step == step > 0
     # On a busy machine a process may look lost once more.
     assert [again, *more][-1].outcome == "finished"
+    # Killed, carried from node to node and gone on with, it is the run that it is alone.
+    (question,) = plan.Study.read(out).questions
+    (cell,) = (
+        question.cell(tmp_path / "alone", {}, seed) for seed in question.seeds if folder.name.endswith(f"seed={seed}")
+    )
+    assert main(cell.command()).scores == Result.read(folder / RESULT).scores
+    weights = [load_file(path / "adapter_model.safetensors") for path in (folder, cell.folder)]
+    torch.testing.assert_close(*weights)
     for path in out.glob("cells/*"):
         # Everything came back, and nothing is left of the way.
         assert (path / LOG).exists() and (path / "adapter_model.safetensors").exists()

@@ -105,6 +105,10 @@ def texts(rows):
 def test_it_says_which_is_best_at_each_budget_and_how_it_differs(answered):
     found = answered.report()
     assert found.unfinished == ""
+    first = found.sections[0].sentences[0]
+    assert first.startswith("Of all 6 that have records, full_finetuning (full fine-tuning) has the highest mean")
+    (better,) = re.findall(r"better than the frozen probe: (.*); than full fine-tuning: none\.$", first)
+    assert better.split(", ")[:2] == ["full_finetuning", "lora at 1%"]
     (best,) = sentences(found, "At 1% ")
     lora, probe, full = (scores(answered, name) for name in ("lora--budget=1%", "linear_probe", "full_finetuning"))
     metric, mean = "unweighted average recall", np.mean(lora)
@@ -123,7 +127,7 @@ def test_it_says_which_is_best_at_each_budget_and_how_it_differs(answered):
     assert sentences(found, "The rate chosen is an end")[0].endswith("for lora at 1% (highest).")
     assert found.sections[0].caveat.startswith("the recordings are synthetic and the backbone has random weights")
     (matrix,) = (one for one in found.sections[0].tables if one.caption.startswith("Test unweighted"))
-    assert matrix.headers == ["method", "1%", "5%", "one size"]
+    assert matrix.headers == ["method", "1%", "5%", "default size"]
     lora = next(row for row in matrix.rows if row[0][0].text == "lora")
     assert lora[1][0].strong and lora[1][0].text.endswith(" ▲")
     assert [part.text for part in lora[1][1:]] == ["1,000 parameters", "rate 0.002"]
@@ -178,14 +182,14 @@ def test_what_is_missing_is_said_first_and_why(sweep):
     assert sentences(found, "At 1% lora is the only method with a record: ")[0].endswith(
         "Against full fine-tuning: it has no record."
     )
-    assert sentences(found, "Of methods of one size, no method has a record yet.")
+    assert sentences(found, "At their default sizes no method has a record yet.")
     assert sentences(found, "The frozen probe (linear_probe) is not in this study")
     assert sentences(found, "Full fine-tuning has no record yet")
     assert sentences(found, "Comparisons of settings that are not over yet: 1.")
     left = texts(table(found, "What failed").rows)
     assert [refused.name, f"does not apply: {error}"] in left
-    assert [row[1] for row in left].count("to do") == 4
-    assert ["three_emotions--tiny--bitfit", "1 more seed, once settings are chosen"] in left
+    assert ["three_emotions--tiny--bitfit", "to do: 2 values to compare, then 2 seeds"] in left
+    assert ["three_emotions--tiny--full_finetuning", "to do: 2 seeds"] in left
     markdown = report.write(found, sweep.folder / "report")[0].read_text()
     assert r"no size \| is that small" in markdown
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sure.sweep import plan, schedule
-from sure.sweep.estimate import work
+from sure.sweep import plan, progress, schedule
 from sure.sweep.local import Place, cells_within, places
 from sure.sweep.state import Attempt, Reached, State
 
@@ -90,9 +89,9 @@ def test_a_round_that_ends_at_the_same_checkpoint_is_not_run_again():
 
 
 def test_what_it_costs():
-    assert work(question(1, 2, 3)) == pytest.approx(0.25 * 3 + 0.25 * 2 + 0.5 + 1)
-    assert work(question(1, 2, 3, by="grid")) == 4
-    assert work(question(1)) == 2
+    assert schedule.work(question(1, 2, 3)) == pytest.approx(0.25 * 3 + 0.25 * 2 + 0.5 + 1)
+    assert schedule.work(question(1, 2, 3, by="grid")) == 4
+    assert schedule.work(question(1)) == 2
     assert schedule.count(question(1, 2, 3), OUT, Folders(), ATTEMPTS) == 4
     assert schedule.rounds(question(*range(9), eta=3)) == [(pytest.approx(1 / 9), 3), (pytest.approx(1 / 3), 1)]
 
@@ -202,3 +201,22 @@ def test_cells_on_a_gpu_are_as_many_as_its_memory_is_estimated_to_hold(monkeypat
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert places(0, 1) == [Place()]
     assert len(places(0, 2)) == 2
+
+
+def test_time_left_is_that_of_the_same_question_or_of_its_kind():
+    def asked(name, method):
+        return question(1).model_copy(update={"name": name, "settings": {"method": method}})
+
+    def row(name, share, seconds, ended=False):
+        return progress.Row(
+            question=name, cell="", status="", ended=ended, running=False, share=share, epochs=1, validation=None,
+            score=None, training_seconds=seconds,
+        )  # fmt: skip
+
+    questions = [asked("a", "linear_probe"), asked("b", "lora"), asked("c", "bitfit")]
+    study, probe = plan.Study(questions=questions), [row("a", 1, 2.0, True), row("a", 1, 2.0, True)]
+    # Of what trains the backbone a probe says nothing.
+    assert progress.seconds_left(study, probe) is None
+    assert progress.seconds_left(plan.Study(questions=questions[:1]), probe) == 0
+    # Half a cell of two took 30 s; then two cells of the third.
+    assert progress.seconds_left(study, [*probe, row("b", 0.5, 30.0)]) == (2 * 60 - 30) + 2 * 60

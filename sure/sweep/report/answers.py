@@ -20,7 +20,8 @@ from sure.task.scoring import Prepared, paired_draws
 
 # With which others are compared, by method.
 BASELINES = {"linear_probe": "the frozen probe", "full_finetuning": "full fine-tuning"}
-ONE_SIZE = "one size"
+# Without a budget.
+DEFAULT_SIZE = "default size"
 # Significantly better and worse than these.
 MARKS = {"linear_probe": "▲▼", "full_finetuning": "△▽"}
 
@@ -46,7 +47,7 @@ class Answer:
 
     @property
     def label(self) -> str:
-        return self.method if self.budget == ONE_SIZE else f"{self.method} at {self.budget}"
+        return self.method if self.budget == DEFAULT_SIZE else f"{self.method} at {self.budget}"
 
     @property
     def first(self) -> Result:
@@ -87,7 +88,7 @@ class Answer:
 
 def names_of(question: Question) -> tuple[str, str]:
     """Of its method with options, and of its budget."""
-    budget = str(options_of(question)["method"].get("budget", ONE_SIZE))
+    budget = str(options_of(question)["method"].get("budget", DEFAULT_SIZE))
     given = [one for one in question.settings.get("method_options", []) if not one.startswith("budget=")]
     return " ".join([question.settings["method"], *given]), budget
 
@@ -146,7 +147,7 @@ def difference_of(one: Answer, other: Answer) -> Difference:
 
 
 def budgets_of(answers: list[Answer]) -> list[str]:
-    return sorted(dict.fromkeys(answer.budget for answer in answers), key=lambda budget: budget == ONE_SIZE)
+    return sorted(dict.fromkeys(answer.budget for answer in answers), key=lambda budget: budget == DEFAULT_SIZE)
 
 
 def from_the_best(answers: list[Answer]) -> list[Answer]:

@@ -8,7 +8,7 @@ import numpy as np
 import vl_convert
 
 from sure.leaderboard.entries import words
-from sure.sweep.report.answers import BASELINES, ONE_SIZE, Answer, baseline_of, budgets_of
+from sure.sweep.report.answers import BASELINES, DEFAULT_SIZE, Answer, baseline_of, budgets_of
 from sure.sweep.report.parts import Plot
 from sure.sweep.report.sentences import listed
 
@@ -101,7 +101,7 @@ def _sensitivity(answers: list[Answer], methods: list[str]) -> Iterator[tuple[st
         if several:
             legend = {"orient": "bottom", "symbolFillColor": "#888"}
             marks = marks.encode(shape=altair.Shape("epochs:N", title="epochs").legend(**legend))
-        size = budget if budget == ONE_SIZE else f"budget {budget}"
+        size = budget if budget == DEFAULT_SIZE else f"budget {budget}"
         caption = f"Learning rates, {size}: best validation {metric} with the first seed."
         if several:
             caption += " Scores may be compared at equal epochs only, which lines join: values that lost ended earlier."

@@ -8,7 +8,7 @@ from sure.record import Result
 from sure.sweep import progress
 from sure.sweep.report.answers import (
     BASELINES,
-    ONE_SIZE,
+    DEFAULT_SIZE,
     Answer,
     baseline_of,
     budgets_of,
@@ -21,8 +21,32 @@ from sure.task.scoring import NOISE, RESAMPLES
 
 def sentences(answers: list[Answer], runs: list[Result], comparisons: int) -> list[str]:
     """Which method is best at which budget, against the baselines, how settings were chosen and methods compared."""
-    found = [*_best(answers), *_baselines(answers), *_how_chosen(answers)]
+    found = [*_overall(answers), *_best(answers), *_baselines(answers), *_how_chosen(answers)]
     return [*found, _how_compared(runs, comparisons)] if runs else found
+
+
+def _overall(answers: list[Answer]) -> Iterator[str]:
+    """The best of all methods and budgets, and which are better than the baselines."""
+    there = from_the_best(answers)
+    if len(there) < 2:
+        return
+    first, metric = there[0], words(there[0].first.metric)
+    label = f"{first.label} ({BASELINES[first.name]})" if first is baseline_of(answers, first.name) else first.label
+    sentence = (
+        f"Of all {len(there)} that have records, {label} has the {'highest' if first.higher_is_better else 'lowest'} "
+        f"mean {metric}: {first.score}, with {first.parameters:,} trainable parameters without the head"
+    )
+    compared = [name for name in BASELINES if any(name in one.differences for one in there)]
+    better = [
+        f"than {BASELINES[name]}: {listed([one.label for one in there if _is_better(one, name)]) or 'none'}"
+        for name in compared
+    ]
+    yield f"{sentence}.{' Significantly better ' + '; '.join(better) + '.' if better else ''}"
+
+
+def _is_better(one: Answer, name: str) -> bool:
+    found = one.differences.get(name)
+    return found is not None and found.verdict(higher_is_better=one.higher_is_better) == "better"
 
 
 def _best(answers: list[Answer]) -> Iterator[str]:
@@ -30,7 +54,7 @@ def _best(answers: list[Answer]) -> Iterator[str]:
     for budget in budgets_of(answers):
         asked = [one for one in answers if one.budget == budget and one.name not in BASELINES]
         there = from_the_best(asked)
-        at = "Of methods of one size," if budget == ONE_SIZE else f"At {budget}"
+        at = "At their default sizes" if budget == DEFAULT_SIZE else f"At {budget}"
         if asked and not there:
             yield f"{at} no method has a record{' yet' if any(map(is_open, asked)) else ''}."
         if not there:

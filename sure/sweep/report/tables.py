@@ -95,7 +95,7 @@ def _tried(answers: list[Answer], cells: Cells) -> Table:
 
 def _cost(answers: list[Answer], cells: Cells) -> Table:
     rows, totals = [], np.zeros(5)
-    for one in (one for one in answers if one.rows):
+    for one in (one for one in answers if not progress.not_begun(one.question, one.rows)):
         costs = [result.cost for result in one.results.values()]
         other = sum(row.training_seconds for row in one.rows if not row.score)
         sums = [
@@ -138,6 +138,9 @@ def _seconds(sums: Any) -> list[str]:
 def _without_record(answers: list[Answer], cells: Cells) -> Table:
     rows = []
     for one in answers:
+        if to_do := progress.not_begun(one.question, one.rows):
+            rows.append([[Part(one.question.name)], [Part(to_do)]])
+            continue
         left = [row for row in one.rows if not row.score and row.status != "not chosen"]
         rows += [[[cells.link(row.cell)], [Part(row.status)]] for row in left]
         more = len(one.question.seeds) - 1
