@@ -324,10 +324,10 @@ def _print_status(output_dir: Path, attempts: int) -> None:
                 [
                     row.cell.removeprefix(common),
                     row.status,
-                    f"{row.epochs:g} ({row.share:.0%})",
+                    f"{row.epochs:g} ({row.share:.0%})" if row.share else "",
                     "" if row.validation is None else f"{row.validation:.3f}",
                     row.score or "",
-                    _seconds(row.training_seconds),
+                    _seconds(row.training_seconds) if row.share else "",
                 ]
             )
     headers = [f"{common}..." if common else "cell", "status", "epochs", "validation", "test [95 %]", "seconds"]

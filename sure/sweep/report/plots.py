@@ -13,6 +13,8 @@ from sure.sweep.report.parts import Plot
 from sure.sweep.report.sentences import listed
 
 _WIDTH, _HEIGHT = 320, 240
+# Around legends: where a picture is shown, letters may be wider than where it was drawn.
+_APART = 12
 
 
 def plots(answers: list[Answer], with_runs: list[Answer], number: int) -> list[Plot]:
@@ -99,7 +101,7 @@ def _sensitivity(answers: list[Answer], methods: list[str]) -> Iterator[tuple[st
         several = len({point["epochs"] for point in points}) > 1
         marks = base.mark_point(size=60, filled=True, opacity=1)
         if several:
-            legend = {"orient": "bottom", "symbolFillColor": "#888"}
+            legend = {"orient": "bottom", "symbolFillColor": "#888", "padding": _APART}
             marks = marks.encode(shape=altair.Shape("epochs:N", title="epochs").legend(**legend))
         size = budget if budget == DEFAULT_SIZE else f"budget {budget}"
         caption = f"Learning rates, {size}: best validation {metric} with the first seed."
@@ -113,6 +115,7 @@ def _colour(points: list[dict[str, Any]], methods: list[str]) -> altair.Color:
     shown = list(dict.fromkeys(point["method"] for point in points))
     scheme = "tableau10" if len(methods) <= 10 else "tableau20"
     legend = {"values": shown, "orient": "bottom", "columns": 2, "symbolOpacity": 1, "labelLimit": 160}
+    legend |= {"columnPadding": 2 * _APART, "padding": _APART}
     return altair.Color("method:N", title=None).scale(scheme=scheme, domain=methods).legend(**legend)
 
 
