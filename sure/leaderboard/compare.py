@@ -321,6 +321,12 @@ def _scores(one: Side, other: Side, of_evaluations: Mapping[str, tuple[list[Rows
             rows.append((words(evaluation), words(name), *scores, str(difference or ""), p, verdict))
     about = "A - B: paired difference on the same rows with its 95 % interval; p as for this line alone. "
     about += _covered(one, other)
+    runs = [run.result for side in (one, other) for run in side.runs]
+    notes += [
+        f"{words(name)}: not compared, since references are hidden"
+        for name in one.result.predictions
+        if all(name in run.predictions for run in runs) and not all(name in run.scores for run in runs)
+    ]
     about += f" {'. '.join(notes)}." if notes else ""
     return Table("Scores", ("", "metric", "A [95 %]", "B [95 %]", "A - B [95 %]", "p", ""), rows, about)
 

@@ -229,7 +229,9 @@ def test_what_claims_scores_that_are_hidden_is_left_out_by_their_keeper(board, t
     shutil.copytree(forged, board / "submissions" / forged.name)
     seeds = Side.of([str(tmp_path / "lora"), forged.name], board)
     waiting = Side.of([next((board / "submissions").glob("*lora--seed0*")).name], board)
-    assert {row[0] for row in compare(seeds, waiting)[2].rows} == {"validation"}
+    scores = compare(seeds, waiting)[2]
+    assert {row[0] for row in scores.rows} == {"validation"}
+    assert scores.about.endswith(" test: not compared, since references are hidden.")
     leaderboard.build(board)
     leaderboard.build(board, [tmp_path / "references.jsonl"])
     assert "Left out" in caplog.text and "the board hides the references of its test split" in caplog.text
