@@ -34,10 +34,11 @@ def read_text(path: Path) -> str:
         raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
-def write_atomically(path: Path, content: str | bytes, *, lasting: bool = True) -> None:
+def write_atomically(path: Path, content: str | bytes, *, lasting: bool = True, private: bool = False) -> None:
     """Write a file, text in UTF-8, through a temporary one in the same folder, so that no half of it is ever seen.
 
     What is not `lasting`, since it can be made again, is not forced onto the disk, which takes longer than all else.
+    What is `private` only its owner can read.
     """
     path, content = Path(path), content.encode("utf-8") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ def write_atomically(path: Path, content: str | bytes, *, lasting: bool = True) 
             if lasting:
                 os.fsync(file.fileno())
             # Temporary files are private to their owner; results are not.
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), 0o600 if private else 0o644)
             Path(file.name).replace(path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)

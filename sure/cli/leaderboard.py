@@ -135,6 +135,12 @@ def _manifest(arguments: argparse.Namespace) -> None:
     if file:
         _refuse_public(file, arguments.board)
     manifest = Manifest.of(task, arguments.data_dir, hide=hide if file else None)
+    path = manifest.path(arguments.board)
+    if not file and path.exists() and Manifest.read(path).references:
+        # Hashes of references are as good as references.
+        raise SureError(
+            f"{path} hides references, and another would publish them: give --hide_references, or remove it."
+        )
     if file:
         print(f"Wrote {file}: keep it to yourself. Without it nobody can score, and another one has another hash.")
     with changing(arguments.board):

@@ -199,9 +199,11 @@ def compare(one: Side, other: Side, utterances: int = 10) -> list[Table]:
     if one.task is None or other.task is None:
         return tables
     tables.append(_costs(one, other))
-    shared = [name for name in one.result.scores if name in other.result.scores]
+    runs = [run for side in (one, other) for run in side.runs]
+    # Of what a board hides references there is nothing to compare.
+    shared = [name for name in one.result.scores if all(name in run.result.scores for run in runs)]
     of_evaluations = {name: (one.rows(name), other.rows(name)) for name in shared}
-    with naming(Path(", ".join(run.given for side in (one, other) for run in side.runs))):
+    with naming(Path(", ".join(run.given for run in runs))):
         tables.append(_scores(one, other, of_evaluations))
         tested = next((name for name in shared if name != "validation"), None)
         same = one.result.run.task == other.result.run.task
@@ -319,6 +321,12 @@ def _scores(one: Side, other: Side, of_evaluations: Mapping[str, tuple[list[Rows
             rows.append((words(evaluation), words(name), *scores, str(difference or ""), p, verdict))
     about = "A - B: paired difference on the same rows with its 95 % interval; p as for this line alone. "
     about += _covered(one, other)
+    runs = [run.result for side in (one, other) for run in side.runs]
+    notes += [
+        f"{words(name)}: not compared, since references are hidden"
+        for name in one.result.predictions
+        if all(name in run.predictions for run in runs) and not all(name in run.scores for run in runs)
+    ]
     about += f" {'. '.join(notes)}." if notes else ""
     return Table("Scores", ("", "metric", "A [95 %]", "B [95 %]", "A - B [95 %]", "p", ""), rows, about)
 

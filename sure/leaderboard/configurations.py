@@ -37,16 +37,17 @@ class _Submitted(NamedTuple):
 
 
 def read_entries(
-    board: Path = BOARD, task: str | None = None, joined: Mapping[Path, Path] = MappingProxyType({})
+    board: Path = BOARD, task: str | None = None, joined: Mapping[Path, Path | None] = MappingProxyType({})
 ) -> list[Entry]:
     """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
 
-    `joined` has, by the folder of a submission whose references are hidden, where it is with these and its scores
-    (`sure.leaderboard.hidden`). A submission that cannot be read, or whose plug-ins are not there, is left out with a
-    warning: one does not take a board from all others. Raises `SureError` for a task that has none.
+    `joined` has, by the folder of a submission whose references are hidden, where it is with these and its scores, or
+    None where it has none (`sure.leaderboard.hidden`). A submission that cannot be read, or whose plug-ins are not
+    there, is left out with a warning: one does not take a board from all others. Raises `SureError` for a task that has
+    none.
     """
     results = {}
-    for folder in (joined.get(folder, folder) for folder in folders(board)):
+    for folder in filter(None, (joined.get(folder, folder) for folder in folders(board))):
         with left_out():
             results[folder] = read(folder / RESULT)
     refuse_unknown(task, (result.run.task for result in results.values()))
@@ -105,7 +106,8 @@ def _configuration(one: _Submitted) -> str:
         del fields["task_options"][one.task.cross_validation[0]]
         fields["synthetic"] = run.data.synthetic
     fields["arguments"] = [run.arguments.get(name) for name in DECISIVE]
-    return json.dumps([one.result.status, one.result.metric, fields], sort_keys=True)
+    # Where references are hidden, what claims a score on test is not what waits for one.
+    return json.dumps([one.result.status, one.result.metric, "test" in one.result.scores, fields], sort_keys=True)
 
 
 def _entry(runs: list[_Submitted]) -> Entry:
@@ -180,7 +182,7 @@ def _scores(one: _Submitted) -> tuple[dict[str, dict[str, Score]], Interval | No
         return result.scores, result.interval
     # A board makes its intervals as it does everybody's.
     record = one.folder / RESULT
-    rows = {name: rows_of(record, result, one.task, name) for name in ("validation", "test")}
+    rows = {name: rows_of(record, result, one.task, name) for name in ("validation", "test") if name in result.scores}
     scored = score(record, result, one.task, rows)
     return {name: of.scores for name, of in scored.items()}, interval(scored)
 

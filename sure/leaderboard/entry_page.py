@@ -332,7 +332,7 @@ def _samples(run: _Run) -> list[Mapping[str, Any]]:
                 "id": sample.id,
                 "path": f"../submissions/{run.submission}/{sample.path}",
                 "seconds": len(waveform) / 16_000,
-                "text": str(row["reference"]),
+                "text": str(row.get("reference", "")),
                 "speaker": row.get("speaker"),
                 "measures": {name: value for name, value in measures.items() if isinstance(value, int | float)},
                 "spectrogram": spectrogram_uri(waveform),

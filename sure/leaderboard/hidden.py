@@ -38,8 +38,7 @@ def write(path: Path, task: str, fingerprint: str, rows: Rows) -> str:
     header = dict(zip(_HEADER, (task, fingerprint, secrets.token_hex(32)), strict=True))
     known = [{name: row[name] for name in ("id", *KNOWN) if row.get(name) is not None} for row in rows]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *known))
-    write_atomically(path, text)
-    path.chmod(0o600)
+    write_atomically(path, text, private=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -78,10 +77,10 @@ def _id(row: Any) -> Any:
 
 
 @contextmanager
-def joined(board: Path, files: Iterable[Path]) -> Iterator[Mapping[Path, Path]]:
+def joined(board: Path, files: Iterable[Path]) -> Iterator[Mapping[Path, Path | None]]:
     """By the folder of each submission whose references these files have, where it is with them and its scores.
 
-    Raises `SureError` as `references`; a submission that cannot be scored is left out, with a warning.
+    Raises `SureError` as `references`; None, with a warning, for one that cannot be scored, whatever it claims.
     """
     known = {(of.task, of.fingerprint): (of, rows) for of, rows in (references(Path(path), board) for path in files)}
     with tempfile.TemporaryDirectory() as temporary:
@@ -92,6 +91,7 @@ def joined(board: Path, files: Iterable[Path]) -> Iterator[Mapping[Path, Path]]:
                 pinned, _ = manifest_of(board, result)
                 of = known.get((pinned.task, pinned.fingerprint)) if pinned else None
                 if of and result.status == "complete":
+                    found[folder] = None
                     found[folder] = _scored(folder, result, Path(temporary) / folder.name, *of)
         yield found
 
@@ -150,7 +150,8 @@ def with_earlier_scores(entries: Iterable[Entry], before: Iterable[Entry]) -> It
 def without_references(record: Path, result: Result, board: Path, *, weights: bool) -> Iterator[tuple[Path, Result]]:
     """A run's record and where it is, as a board may have it: without what a manifest of it hides.
 
-    Errors name the run's own files.
+    The fingerprint becomes that of the corpus with its references: who has these and who has not share a table. Errors
+    name the run's own files.
     """
     pinned, _ = manifest_of(board, result) if result.status == "complete" else (None, [])
     task = task_of(record, result) if pinned else None
@@ -167,6 +168,9 @@ def without_references(record: Path, result: Result, board: Path, *, weights: bo
     }
     scores: dict[str, dict[str, Score]] = {name: of for name, of in result.scores.items() if name not in hidden}
     changed = {"scores": scores, "interval": made and result.interval.model_copy(update=made)}
+    if result.run.data.fingerprint == pinned.fingerprint_without:
+        data = result.run.data.model_copy(update={"fingerprint": pinned.fingerprint})
+        changed["run"] = result.run.model_copy(update={"data": data})
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"
         also = [WEIGHTS] if weights else []

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -62,25 +63,27 @@ class Manifest(BaseModel):
     def of(
         cls, task: Task, data_dir: Path, cache_dir: Path | None = None, hide: Callable[[str, Rows], str] | None = None
     ) -> "Manifest":
-        """Reads the whole corpus. Raises `SureError` as `Task.load`, and where a task cannot say its references.
+        """Reads the whole corpus. Raises `SureError` as `Task.load`, and where a task cannot say or cannot hide its
+        references.
 
         `hide` gets the fingerprint and the test split's references, puts these away and gives the SHA-256 of the file.
         """
         data_dir = Path(data_dir)
         splits = task.load(data_dir)
-        decoded = cache.decode(splits, cache_dir=cache_dir, max_seconds=None, workers=None)
         scored = {split for split, _ in task.evaluations().values()}
         known = {name: task.references(list(splits[name])) for name in sorted(scored)}
-        fingerprint, fingerprint_without, references = cache.fingerprint(decoded, task.trials), None, None
         if any(row.get("reference") is None for row in known[HIDDEN]):
             raise SureError(
                 f"{data_dir}: its {HIDDEN} split has no references; whoever has them makes the manifest, with "
                 "--hide_references where nobody else is to have them."
             )
-        if hide and task.reference_columns:
+        if hide and (reason := told(task, known[HIDDEN])):
+            raise SureError(f"--hide_references: {reason}")
+        decoded = cache.decode(splits, cache_dir=cache_dir, max_seconds=None, workers=None)
+        fingerprint, fingerprint_without, references = cache.fingerprint(decoded, task.trials), None, None
+        if hide:
             unknown = decoded[HIDDEN].remove_columns(list(task.reference_columns))
             fingerprint_without = cache.fingerprint(decoded | {HIDDEN: unknown}, task.trials)
-        if hide:
             references = hide(fingerprint, known[HIDDEN])
             known[HIDDEN] = [without(row) for row in known[HIDDEN]]
         return cls(
@@ -107,9 +110,13 @@ class Manifest(BaseModel):
             wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
             raise SureError(f"{path} is not a manifest of schema version {SCHEMA_VERSION}: {wrong}.") from None
 
-    def write(self, board: Path) -> Path:
+    def path(self, board: Path) -> Path:
         """Where a board looks for it."""
-        path = Path(board) / "manifests" / f"{self.task}-{self.fingerprint[:8]}.json"
+        return Path(board) / "manifests" / f"{self.task}-{self.fingerprint[:8]}.json"
+
+    def write(self, board: Path) -> Path:
+        """Gives where it is."""
+        path = self.path(board)
         write_atomically(path, json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n")
         return path
 
@@ -154,6 +161,11 @@ def manifest_of(board: Path, result: Result) -> tuple[Manifest | None, list[str]
     run = result.run
     manifests = known_manifests(board, run.task)
     exact = next((one for one in manifests if run.data.fingerprint in (one.fingerprint, one.fingerprint_without)), None)
+    if exact and run.data.fingerprint != exact.fingerprint:
+        return exact, [
+            f"run.data.fingerprint: {run.data.fingerprint[:8]}, of the corpus without references; a submission has "
+            f"{exact.fingerprint[:8]}, which `sure submit` writes."
+        ]
     if exact or not manifests:
         return exact, []
     sizes = {name: split.utterances for name, split in run.data.splits.items()}
@@ -204,6 +216,23 @@ def row_hash(row: dict[str, Any]) -> str:
     known = {name: row[name] for name in KNOWN if row.get(name) is not None}
     content = json.dumps([str(row["id"]), known], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def told(task: Task, rows: Rows) -> str | None:
+    """Why a test split's references cannot be hidden; None where they can."""
+    if not task.reference_columns:
+        return f"{task.name} cannot predict without them, so that they cannot be hidden from who submits."
+    if task.cross_validation:
+        return f"{task.name} is tested in folds, and what one tests the others learn from."
+    if rows and all(_says(str(row["id"]), row["reference"]) for row in rows):
+        return f"every id of the test split says its reference, such as {rows[0]['id']!r}; ids are public."
+    return None
+
+
+def _says(name: str, reference: Any) -> bool:
+    """Whether an id has a label, or one of several columns', among its words."""
+    labels = reference.values() if isinstance(reference, dict) else [reference]
+    return any(re.search(rf"(?<![^\W_]){re.escape(str(label))}(?![^\W_])", name, re.IGNORECASE) for label in labels)
 
 
 def _chosen(task: Task) -> dict[str, Any]:

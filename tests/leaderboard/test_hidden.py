@@ -9,7 +9,8 @@ import pytest
 from sure import leaderboard
 from sure.cli import main
 from sure.leaderboard import hidden
-from sure.leaderboard.manifest import Manifest, row_hash, without
+from sure.leaderboard.compare import Side, compare
+from sure.leaderboard.manifest import Manifest, row_hash, told, without
 from sure.leaderboard.submission import check
 from sure.record import Result, write_predictions
 from sure.task import task_with_options
@@ -18,6 +19,7 @@ from tests.factories.encoders import folder_of
 from tests.leaderboard.test_leaderboard import edit, prediction_rows, register, write_record
 
 FINGERPRINT = "ab" * 32
+WITHOUT = "cd" * 32
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,7 @@ def board(tmp_path):
         splits=dict.fromkeys(("train", "validation", "test"), 60),
         rows={split: {row["id"]: row_hash(row) for row in of} for split, of in known.items()},
         references=sha256,
+        fingerprint_without=WITHOUT,
     )
     manifest.write(tmp_path / "board")
     return tmp_path / "board"
@@ -207,6 +210,48 @@ def test_references_may_be_missing_only_where_the_board_hides_them(board, tmp_pa
         leaderboard.add(run, board)
 
 
+def test_who_has_the_references_and_who_has_not_share_a_table(board, tmp_path):
+    for method, fingerprint in (("lora", FINGERPRINT), ("bitfit", WITHOUT)):
+        leaderboard.add(write_record(tmp_path / method, method=method, fingerprint=fingerprint), board)
+    leaderboard.build(board, [tmp_path / "references.jsonl"])
+    assert [of[0] for of in table(board).values()] == [1, 1]
+    assert leaderboard.validate(board) == 2
+    folder = next((board / "submissions").glob("*bitfit*"))
+    edit(folder / "result.json", lambda content: content["run"]["data"].update(fingerprint=WITHOUT))
+    with pytest.raises(leaderboard.SureError, match=r"fingerprint: cdcdcdcd, of the corpus without references; a sub"):
+        check(folder, board)
+
+
+def test_what_claims_scores_that_are_hidden_is_left_out_by_their_keeper(board, tmp_path, caplog):
+    leaderboard.add(write_record(tmp_path / "lora"), board)
+    # By hand, with references of its own, and beside a seed of the same configuration.
+    forged = leaderboard.add(write_record(tmp_path / "forged", right=1.0, seed=1), tmp_path / "elsewhere")
+    shutil.copytree(forged, board / "submissions" / forged.name)
+    seeds = Side.of([str(tmp_path / "lora"), forged.name], board)
+    waiting = Side.of([next((board / "submissions").glob("*lora--seed0*")).name], board)
+    scores = compare(seeds, waiting)[2]
+    assert {row[0] for row in scores.rows} == {"validation"}
+    assert scores.about.endswith(" test: not compared, since references are hidden.")
+    leaderboard.build(board)
+    leaderboard.build(board, [tmp_path / "references.jsonl"])
+    assert "Left out" in caplog.text and "the board hides the references of its test split" in caplog.text
+    (entry,) = json.loads((board / "leaderboard.json").read_text())["entries"]
+    assert [run["seed"] for run in entry["runs"]] == [0]
+    shutil.rmtree(board / "submissions" / forged.name)
+    # A record whose intervals are to be made again has no references to make them of.
+    folder = leaderboard.add(write_record(tmp_path / "ia3", method="ia3"), board)
+    edit(folder / "result.json", lambda content: content["interval"].update(method="percentile bootstrap"))
+    leaderboard.build(board)
+    assert table(board)["ia3"][:3] == [None, False, {}]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"), [("sv_voxceleb1", "cannot predict without"), ("esc50", "is tested in folds")]
+)
+def test_what_cannot_be_hidden_is_said(task, message):
+    assert message in told(task_with_options(task, {}), [])
+
+
 def test_a_file_of_references_is_the_one_that_the_manifest_pins(board, tmp_path, capsys):
     file = tmp_path / "references.jsonl"
     lines = file.read_text().splitlines()
@@ -224,15 +269,25 @@ def test_a_file_of_references_is_the_one_that_the_manifest_pins(board, tmp_path,
     assert f"{file}, line 2, id: 'x' is no row of the manifest's test split" in said
     assert "1 rows of the manifest's test split are missing, such as 'test0'" in said
     assert f"{file}, line 1: not a file of references" in refused(lines[1:])
-    other = [lines[0].replace(FINGERPRINT, "cd" * 32), *lines[1:]]
-    assert f"corpus cdcdcdcd; {board} has no manifest of it" in refused(other)
+    other = [lines[0].replace(FINGERPRINT, "ef" * 32), *lines[1:]]
+    assert f"corpus efefefef; {board} has no manifest of it" in refused(other)
 
 
 def test_who_has_no_references_trains_predicts_and_submits_and_the_keeper_scores(tmp_path, capsys):
     data = noise_with_labels(tmp_path / "data", "a", "b")
     file, board = tmp_path / "references.jsonl", tmp_path / "board"
     words = ["--task", "audio_classification", "--data_dir", data, "--hide_references"]
+    with pytest.raises(SystemExit):
+        on_board("manifest", board, *words, file)
+    assert "every id of the test split says its reference, such as 'a-3.wav'" in capsys.readouterr().err
+    listing = data / "manifest.csv"
+    for number, label in enumerate("ab"):
+        (data / f"{label}-3.wav").rename(data / f"{number}.wav")
+        listing.write_text(listing.read_text().replace(f"{label}-3.wav", f"{number}.wav"))
     on_board("manifest", board, *words, file)
+    with pytest.raises(SystemExit):
+        on_board("manifest", board, *words[:-1])
+    assert "hides references, and another would publish them" in capsys.readouterr().err
     (path,) = (board / "manifests").iterdir()
     manifest, known = hidden.references(file, board)
     assert manifest == Manifest.read(path)
@@ -244,7 +299,6 @@ def test_who_has_no_references_trains_predicts_and_submits_and_the_keeper_scores
             on_board("manifest", board, *words, place)
         assert message in capsys.readouterr().err
     # The submitter has the same recordings, and is not told what the test split's are.
-    listing = data / "manifest.csv"
     lines = [re.sub(",[ab],test", ",,test", line) for line in listing.read_text().splitlines()]
     listing.write_text("\n".join(lines) + "\n")
     with pytest.raises(SystemExit):
@@ -265,7 +319,7 @@ def test_who_has_no_references_trains_predicts_and_submits_and_the_keeper_scores
     assert entry["references_hidden"]
     # Part of the test split with references is a mistake.
     listing.write_text("\n".join([*lines[:-1], lines[-1].replace(",,test", ",b,test")]) + "\n")
-    with pytest.raises(leaderboard.SureError, match=r"a-3\.wav: no label, like 1 of 2 test utterances"):
+    with pytest.raises(leaderboard.SureError, match=r"0\.wav: no label, like 1 of 2 test utterances"):
         task_with_options("audio_classification", {}).load(data)
 
 
