@@ -119,7 +119,7 @@ def run(place: Path, task: Task, number: int, rows: int, resamples: int) -> Path
                 "splits": {"train": size, "validation": size | {"utterances": rows // 10}, "test": size},
             },
             "backbone": {
-                "name": f"made-up-{number % 3}",
+                "name": f"made-up/backbone-{number % 3}",
                 "family": "wav2vec2",
                 "revision": "0" * 40,
                 "pretrained": False,
