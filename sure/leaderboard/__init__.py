@@ -8,8 +8,8 @@ read, and nothing is unpickled.
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sure.errors import SureError
@@ -27,10 +27,10 @@ from sure.leaderboard.submission import (
     examine,
     file_name,
     folders,
+    names_of,
     read,
     runs_like,
     strays,
-    submission_name,
 )
 from sure.leaderboard.views import Filters, render
 from sure.record import RESULT, Result
@@ -55,7 +55,8 @@ def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None,
     record = record / RESULT if record.is_dir() else record
     result = read(record)
     submissions = Path(board) / "submissions"
-    target = submissions / submission_name(result)
+    target, earlier = (submissions / name for name in names_of(result))
+    target = earlier if earlier.exists() else target
     if target.exists():
         if disclosure is None:
             logger.warning("%s is on the board already; nothing was changed.", target)
@@ -64,19 +65,17 @@ def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None,
         return target
     if weights and not (record.parent / WEIGHTS).is_file():
         raise SureError(f"{record.parent / WEIGHTS}: no such file; the run's folder has its weights.")
-    _refuse_again(record, result, board)
     # What takes its time is done before others have to wait.
     _, checks = examine(record, result, board, disclosure)
     with locked(board, f"--board {board}", wait=True):
-        _remove_unfinished(board)
         if target.exists():
             logger.warning("%s is on the board already; nothing was changed.", target)
             return target
-        failed = _refuse_again(record, result, board)
         submissions.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=submissions) as temporary:
+        failed = _refuse_again(record, result, board)
+        with _unfinished(submissions) as temporary:
             # Whole or not at all: the folder gets its name when everything is in it.
-            whole = Path(temporary) / "whole"
+            whole = temporary / "whole"
             whole.mkdir()
             shutil.copyfile(record, whole / RESULT)
             for file in (*result.predictions.values(), *result.samples):
@@ -86,7 +85,7 @@ def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None,
             checks.write(whole)
             for number, folder in enumerate(failed):
                 # A failed run that has now been completed: at no time are both there.
-                folder.rename(Path(temporary) / str(number))
+                folder.rename(temporary / str(number))
             whole.rename(target)
     return target
 
@@ -100,9 +99,18 @@ def _refuse_again(record: Path, result: Result, board: Path) -> list[Path]:
     return list(before)
 
 
-def _remove_unfinished(board: Path) -> None:
-    """What an `add` has left that was killed; nobody else adds while the board is locked."""
-    for folder in (Path(board) / "submissions").glob(f"{UNFINISHED}*"):
+@contextmanager
+def _unfinished(submissions: Path) -> Iterator[Path]:
+    """An empty folder; the one that a killed `add` has left goes, as nobody else adds while the board is locked."""
+    folder = submissions / UNFINISHED
+    with suppress(OSError):
+        # Whatever a stranger may have put in its place.
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
