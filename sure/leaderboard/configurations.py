@@ -1,9 +1,11 @@
 """Submissions become entries: runs that differ in seeds and folds only are one, with one score and one interval."""
 
+import gc
 import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -34,6 +36,19 @@ class _Submitted(NamedTuple):
         return getattr(self.task, self.task.cross_validation[0]) if self.task and self.task.cross_validation else None
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Records hold no cycles; to look for some takes longer than to read ten thousand of them."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_no_collection()
 def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
     """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
 

@@ -70,7 +70,7 @@ def read(record: Path) -> Result:
     faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_values(values)]
     if faults:
         raise SureError("\n".join(untrusted.first_of(faults, record)))
-    result = Result.read(record)
+    result = Result.of(content, record)
     if faults := [f"{record}: {what}" for what in contradictions(result)]:
         raise SureError("\n".join(faults))
     return result
