@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from sure.errors import SureError
 from sure.files import locked, write_atomically
 from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.disclosure import Checks, Disclosure
 from sure.leaderboard.entries import BOARD, Entry, groups
-from sure.leaderboard.overall import overall
+from sure.leaderboard.overall import Overall, overall
 from sure.leaderboard.published import beside, published, published_table
 from sure.leaderboard.recount import WEIGHTS
 from sure.leaderboard.submission import (
@@ -41,6 +43,12 @@ from sure.record import RESULT, Result
 SCHEMA_VERSION = 5
 
 logger = logging.getLogger(__name__)
+
+
+class _Board(BaseModel):
+    schema_version: int = SCHEMA_VERSION
+    entries: list[Entry]
+    overall: list[Overall]
 
 
 def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None, *, weights: bool = False) -> Path:
@@ -230,10 +238,7 @@ def schema() -> str:
 
 def leaderboard_json(entries: list[Entry]) -> str:
     """The text of `leaderboard.json`."""
-    rows = [entry.model_dump(mode="json") for entry in entries]
-    over_all = [row.model_dump(mode="json") for row in overall(entries)]
-    content = {"schema_version": SCHEMA_VERSION, "entries": rows, "overall": over_all}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return _Board(entries=entries, overall=overall(entries)).model_dump_json(indent=2) + "\n"
 
 
 def _built_entries(board: Path) -> list[Entry]:

@@ -64,10 +64,10 @@ def read(record: Path) -> Result:
     """A record that does not contradict itself. Raises one `SureError` with all that is wrong with it."""
     content = untrusted.contents(record, untrusted.MOST_RECORD, "result record")
     try:
-        values = untrusted.parsed(untrusted.text(record, content))
+        values = untrusted.parsed(text := untrusted.text(record, content))
     except ValueError as error:
         raise SureError(f"{record}: not JSON ({error}).") from None
-    faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_values(values)]
+    faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_in(text, values)]
     if faults:
         raise SureError("\n".join(untrusted.first_of(faults, record)))
     result = Result.of(content, record)

@@ -7,6 +7,7 @@ import json
 import re
 import stat
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +34,10 @@ _NO_NAME = re.compile(f"[{_STEERING}\u202a-\u202e\u2066-\u2069]")
 _NO_TEXT = re.compile(f"[{_STEERING}\u202d\u202e]")
 
 # Only lines with these need a closer look: an escaped character, an exponent of three digits, a very long number.
-_SUSPECT = re.compile(r"\\u|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+_SUSPECT = re.compile(r"\\[ubf]|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+
+# How JSON has control characters, in ASCII.
+_CONTROL = ("\\u", "\\b", "\\f", "\x7f")
 
 
 def contents(path: Path, most: int, what: str) -> bytes:
@@ -103,6 +107,25 @@ def first_of(faults: list[str], where: object) -> list[str]:
     """So many of them, and how many more there are."""
     more = len(faults) - MOST_NAMED
     return faults if more <= 0 else [*faults[:MOST_NAMED], f"{where}: and {more:,} more of the kind."]
+
+
+def odd_in(text: str, value: Any) -> Iterator[tuple[str, str]]:
+    """`odd_values` of the JSON value of a text, in less time where there are none."""
+    if not text.isascii() or any(one in text for one in _CONTROL) or not _numbers_within(value):
+        yield from odd_values(value)
+
+
+def _numbers_within(value: Any) -> bool:
+    """Whether no number is too large, and no value too deep."""
+    level = [[value]]
+    for _ in range(_DEEPEST + 1):
+        members = [*chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)]
+        if not all(-LARGEST < member < LARGEST for member in members if isinstance(member, (int, float))):
+            return False
+        level = [member for member in members if isinstance(member, (dict, list))]
+        if not level:
+            return True
+    return False
 
 
 def odd_values(value: Any, forbidden: re.Pattern = _NO_NAME) -> Iterator[tuple[str, str]]:
