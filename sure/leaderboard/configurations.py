@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import fmean, mean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,7 +161,7 @@ def _entry(runs: list[_Submitted]) -> Entry:
         metric=result.metric,
         test={name: EntryScore(**score.model_dump()) for name, score in first.get("test", {}).items()},
         validation={
-            name: mean(of["validation"][name].value for of, _ in scores.values())
+            name: fmean(of["validation"][name].value for of, _ in scores.values())
             for name in first.get("validation", {})
         },
         interval=intervals,
