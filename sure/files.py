@@ -101,7 +101,7 @@ def _asleep(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _flocked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
