@@ -1,11 +1,12 @@
 """Text files, read with clear errors and written whole or not at all; folders that one writes into; numbers in JSON."""
 
+import fcntl
 import math
 import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from sure.errors import SureError
 
 _LOCK = ".lock"
 
-# Seconds between two looks at a lock that is waited for: of many who wait for a moment's work each, some one is about
-# to look when it is free.
+# Seconds between two looks at a lock, where the system does not say when it is free.
 _LOOKS = 0.01
 
 
@@ -77,11 +77,38 @@ def locked(folder: Path, what: object, wait: bool) -> Iterator[None]:
     with writing(what):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            held = lock.acquire(blocking=wait, poll_interval=_LOOKS)
+            held = lock.acquire(blocking=False)
         except Timeout:
-            raise InUse(f"{what} is in use by another run. Wait until it ends, or choose another folder.") from None
+            if not wait:
+                raise InUse(f"{what} is in use by another run. Wait until it ends, or choose another folder.") from None
+            with _asleep(folder):
+                held = lock.acquire(poll_interval=_LOOKS)
     with held:
         yield
+
+
+@contextmanager
+def _asleep(folder: Path) -> Iterator[None]:
+    """Enters when a folder's lock is free, one of those who wait at a time; they would take long to look all at once.
+
+    Where the system cannot lock folders, as on some networks, it enters at once.
+    """
+    with ExitStack() as line:
+        with suppress(OSError):
+            line.enter_context(_flocked(folder))
+            with _flocked(folder / _LOCK):
+                pass
+        yield
+
+
+@contextmanager
+def _flocked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_locked(folder: Path) -> bool:

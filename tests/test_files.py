@@ -1,6 +1,9 @@
 """What is read from a user's text files, and who writes into a folder."""
 
 import json
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -35,10 +38,17 @@ def test_a_folder_is_for_one_process_until_that_ends_however_it_ends(tmp_path):
     with pytest.raises(SureError, match=r"--output_dir new is in use by another run"):
         with locked(tmp_path / "new", "--output_dir new", wait=False):
             pass
-    holder.kill()
-    holder.join()
-    with locked(tmp_path / "new", "--output_dir new", wait=False):
+    # Who waits for it sleeps, and is let go by Ctrl-C.
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    spent = time.process_time()
+    with pytest.raises(KeyboardInterrupt):
+        with locked(tmp_path / "new", "--output_dir new", wait=True):
+            pass
+    assert time.process_time() - spent < 0.1
+    threading.Timer(0.1, holder.kill).start()
+    with locked(tmp_path / "new", "--output_dir new", wait=True):
         pass
+    holder.join()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

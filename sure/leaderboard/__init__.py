@@ -8,9 +8,11 @@ read, and nothing is unpickled.
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from sure.errors import SureError
 from sure.files import locked, write_atomically
@@ -18,7 +20,7 @@ from sure.leaderboard.configurations import read_entries
 from sure.leaderboard.disclosure import Checks, Disclosure
 from sure.leaderboard.entries import BOARD, Entry, groups
 from sure.leaderboard.hidden import joined, with_earlier_scores, without_references
-from sure.leaderboard.overall import overall
+from sure.leaderboard.overall import Overall, overall
 from sure.leaderboard.published import beside, published, published_table
 from sure.leaderboard.recount import WEIGHTS
 from sure.leaderboard.submission import (
@@ -28,10 +30,10 @@ from sure.leaderboard.submission import (
     examine,
     file_name,
     folders,
+    names_of,
     read,
     runs_like,
     strays,
-    submission_name,
 )
 from sure.leaderboard.views import Filters, render
 from sure.record import RESULT, Result
@@ -44,14 +46,20 @@ SCHEMA_VERSION = 5
 logger = logging.getLogger(__name__)
 
 
+class _Board(BaseModel):
+    schema_version: int = SCHEMA_VERSION
+    entries: list[Entry]
+    overall: list[Overall]
+
+
 def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None, *, weights: bool = False) -> Path:
     """Check a record as `validate` does and copy it to the board with its predictions; gives the submission's folder.
 
     What could be checked stands beside it in `submission.json`, with what the submitter discloses; with `weights` the
     adapter comes along, of which names and shapes are checked. Where a manifest of the board hides references, they and
-    the scores on test stay behind. A record that is there already is left alone, with a
-    warning, but for a disclosure. Raises `SureError` for a record that does not hold, or where the board has another
-    complete result of the very same run; a failed one gives way.
+    the scores on test stay behind. A record that is there already is left alone, with a warning, but for a disclosure.
+    Raises `SureError` for a record that does not hold, or where the board has another complete result of the very same
+    run; a failed one gives way.
     """
     record = Path(record)
     record = record / RESULT if record.is_dir() else record
@@ -61,7 +69,8 @@ def add(record: Path, board: Path = BOARD, disclosure: Disclosure | None = None,
 
 def _add(record: Path, result: Result, board: Path, disclosure: Disclosure | None, *, weights: bool) -> Path:
     submissions = Path(board) / "submissions"
-    target = submissions / submission_name(result)
+    target, earlier = (submissions / name for name in names_of(result))
+    target = earlier if earlier.exists() else target
     if target.exists():
         if disclosure is None:
             logger.warning("%s is on the board already; nothing was changed.", target)
@@ -70,19 +79,17 @@ def _add(record: Path, result: Result, board: Path, disclosure: Disclosure | Non
         return target
     if weights and not (record.parent / WEIGHTS).is_file():
         raise SureError(f"{record.parent / WEIGHTS}: no such file; the run's folder has its weights.")
-    _refuse_again(record, result, board)
     # What takes its time is done before others have to wait.
     _, checks = examine(record, result, board, disclosure)
     with locked(board, f"--board {board}", wait=True):
-        _remove_unfinished(board)
         if target.exists():
             logger.warning("%s is on the board already; nothing was changed.", target)
             return target
-        failed = _refuse_again(record, result, board)
         submissions.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=submissions) as temporary:
+        failed = _refuse_again(record, result, board)
+        with _unfinished(submissions) as temporary:
             # Whole or not at all: the folder gets its name when everything is in it.
-            whole = Path(temporary) / "whole"
+            whole = temporary / "whole"
             whole.mkdir()
             shutil.copyfile(record, whole / RESULT)
             for file in (*result.predictions.values(), *result.samples):
@@ -92,7 +99,7 @@ def _add(record: Path, result: Result, board: Path, disclosure: Disclosure | Non
             checks.write(whole)
             for number, folder in enumerate(failed):
                 # A failed run that has now been completed: at no time are both there.
-                folder.rename(Path(temporary) / str(number))
+                folder.rename(temporary / str(number))
             whole.rename(target)
     return target
 
@@ -106,9 +113,18 @@ def _refuse_again(record: Path, result: Result, board: Path) -> list[Path]:
     return list(before)
 
 
-def _remove_unfinished(board: Path) -> None:
-    """What an `add` has left that was killed; nobody else adds while the board is locked."""
-    for folder in (Path(board) / "submissions").glob(f"{UNFINISHED}*"):
+@contextmanager
+def _unfinished(submissions: Path) -> Iterator[Path]:
+    """An empty folder; the one that a killed `add` has left goes, as nobody else adds while the board is locked."""
+    folder = submissions / UNFINISHED
+    with suppress(OSError):
+        # Whatever a stranger may have put in its place.
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -230,10 +246,7 @@ def schema() -> str:
 
 def leaderboard_json(entries: list[Entry]) -> str:
     """The text of `leaderboard.json`."""
-    rows = [entry.model_dump(mode="json") for entry in entries]
-    over_all = [row.model_dump(mode="json") for row in overall(entries)]
-    content = {"schema_version": SCHEMA_VERSION, "entries": rows, "overall": over_all}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return _Board(entries=entries, overall=overall(entries)).model_dump_json(indent=2) + "\n"
 
 
 def _entries(board: Path, references: Sequence[Path] = (), task: str | None = None) -> list[Entry]:

@@ -1,5 +1,6 @@
 """Which of several scores differ: paired differences of all of them, Holm-corrected."""
 
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Literal, NamedTuple
 
@@ -111,58 +112,78 @@ def compare(scores: Sequence[float], samples: Sequence[Sample]) -> Comparisons:
     can be compared, since the best is chosen by looking, so that with 95 % no true null hypothesis among them is
     rejected.
     """
-    value = np.subtract.outer(np.asarray(scores, dtype=float), np.asarray(scores, dtype=float))
-    variance = np.full(value.shape, np.nan)
-    freedom = np.full(value.shape, np.nan)
-    for rows in {sample.rows for sample in samples}:
-        places = [place for place, sample in enumerate(samples) if sample.rows == rows]
-        block = np.ix_(places, places)
-        of_rows = [samples[place] for place in places]
-        covariance = np.atleast_2d(np.cov([sample.values for sample in of_rows]))
-        own = np.diag(covariance)
-        both = own[:, np.newaxis] + own
-        within = of_rows[0].scale * (both - 2 * covariance)
-        # What is 0 but for the last digits of floats is 0.
-        within[within <= NOISE * both] = 0
-        between = np.array([sample.between for sample in of_rows])
-        of_one = np.array([sample.between**2 / max(1, sample.seeds - 1) for sample in of_rows])
-        variance[block] = within + between[:, np.newaxis] + between
-        # Welch's, of three variances.
-        below = within**2 / of_rows[0].freedom + of_one[:, np.newaxis] + of_one
-        freedom[block] = np.divide(variance[block] ** 2, below, out=np.full(below.shape, np.inf), where=below > 0)
-    error = np.sqrt(variance)
-    # The rest is of each pair once.
-    some = np.nonzero(np.triu(~np.isnan(variance), 1))
-    apart, by = np.abs(value[some]), error[some]
+    scores = np.asarray(scores, dtype=float)
+    value = np.subtract.outer(scores, scores)
+    variance, freedom = _variances(samples)
+    error = np.sqrt(variance, out=variance)
+    statistic = np.abs(value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic /= error
     # What differs by as much in every draw differs.
-    statistic = np.divide(apart, by, out=np.where(apart > NOISE, np.inf, 0.0), where=by > 0)
-    corrected = np.ones(value.shape)
-    corrected[some] = corrected[some[::-1]] = holm(_p(statistic, freedom[some]))
-    return Comparisons(value, error, freedom, corrected)
+    same = error == 0
+    statistic[same] = np.where(np.abs(value[same]) > NOISE, np.inf, 0.0)
+    return Comparisons(value, error, freedom, _corrected(statistic, freedom))
 
 
-def _p(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """P-values of Student's t on both sides; 1 for those that Holm's correction makes 1 whatever they are.
+def _variances(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each difference its variance and the degrees of freedom of that, (scores, scores); NaN where there is none."""
+    of_rows = defaultdict(list)
+    for place, sample in enumerate(samples):
+        of_rows[sample.rows].append(place)
+    if len(of_rows) == 1:
+        return _variances_of_rows(samples)
+    variance, freedom = np.full((2, len(samples), len(samples)), np.nan)
+    for places in of_rows.values():
+        block = np.ix_(places, places)
+        variance[block], freedom[block] = _variances_of_rows([samples[place] for place in places])
+    return variance, freedom
 
-    Where at least as many exceed 5 % as 1 / 5 % says, the least of them is made 1, and so are all.
+
+def _variances_of_rows(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """Of samples of the same rows."""
+    covariance = np.atleast_2d(np.cov([sample.values for sample in samples]))
+    own = np.diag(covariance)
+    both = np.add.outer(own, own)
+    # In place: of thousands of scores it is memory that takes the time.
+    covariance *= 2
+    within = np.subtract(both, covariance, out=covariance)
+    within *= samples[0].scale
+    # What is 0 but for the last digits of floats is 0.
+    both *= NOISE
+    within[within <= both] = 0
+    between = np.array([sample.between for sample in samples])
+    if not between.any():
+        return within, np.broadcast_to(samples[0].freedom, within.shape)
+    of_one = np.array([sample.between**2 / max(1, sample.seeds - 1) for sample in samples])
+    variance = within + between[:, np.newaxis] + between
+    # Welch's, of three variances.
+    below = within**2 / samples[0].freedom + of_one[:, np.newaxis] + of_one
+    return variance, np.divide(variance**2, below, out=np.full(below.shape, np.inf), where=below > 0)
+
+
+def _corrected(statistic: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """P-values of Student's t on both sides, corrected, (scores, scores); each pair is one hypothesis.
+
+    The p-value of most pairs need not be known: where many exceed 5 %, those that exceed 1 / their number become 1,
+    since the least of them is multiplied by more than that number, and none is smaller after it.
     """
-    from scipy.special import stdtr
+    from scipy.special import stdtr, stdtrit
 
-    # Whatever the degrees of freedom, these exceed 5 %.
-    large = statistic <= _WITHIN
-    if large.sum() < 1 / (1 - LEVEL):
-        large[:] = False
-    p = np.ones(len(statistic))
-    p[~large] = 2 * stdtr(freedom[~large], -statistic[~large])
-    return p
+    scores = len(statistic)
+    pairs = (np.count_nonzero(~np.isnan(statistic)) - scores) // 2
+    large = (np.count_nonzero(statistic <= _WITHIN) - scores) // 2
+    # Whatever the degrees of freedom, up to here they exceed it.
+    bound = -stdtrit(np.nanmax(freedom), 1 / (2 * large)) if large * (1 - LEVEL) >= 1 else -1.0
+    some = np.nonzero(np.triu(statistic > bound, 1))
+    corrected = np.ones(statistic.shape)
+    corrected[some] = corrected[some[::-1]] = holm(2 * stdtr(freedom[some], -statistic[some]), pairs)
+    return corrected
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """P-values corrected for their number, (hypotheses,) (Holm 1979)."""
-    corrected = np.ones(len(p))
-    # What is 1 stays 1 and comes last.
-    below = np.flatnonzero(p < 1)
-    rising = below[np.argsort(p[below])]
-    left = np.arange(len(p), len(p) - len(rising), -1)
+def holm(p: np.ndarray, hypotheses: int | None = None) -> np.ndarray:
+    """P-values, (values,), corrected (Holm 1979) for their number, or for that of `hypotheses`, the others' being 1."""
+    rising = np.argsort(p)
+    left = (len(p) if hypotheses is None else hypotheses) - np.arange(len(p))
+    corrected = np.empty(len(p))
     corrected[rising] = np.maximum.accumulate(np.minimum(1, p[rising] * left))
     return corrected

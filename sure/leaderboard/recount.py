@@ -6,10 +6,13 @@ Where weights come along, the header of their file is compared with the tensors 
 import functools
 import json
 import re
+import signal
 import struct
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from sure import registry
 from sure.errors import SureError
@@ -29,9 +32,13 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SIZED = re.compile(r"\w+:[\w.-]+")
 
 # A method that starts from the values of weights would need them, and one that imports what its config names is not
-# asked; a pattern that long takes an eternity to match.
+# asked.
 _NOT_ASKED = ("megatron_config", "auto_mapping", "layer_replication")
 _LONGEST_PATTERN = 4000
+
+# Seconds of computing, imports among them, in which the largest models are counted many times over. A pattern may take
+# an eternity to match, however short it is.
+_MOST_SECONDS = 60
 
 
 class Compared(NamedTuple):
@@ -59,6 +66,10 @@ class _Unknown(Exception):
 
 class _Wrong(Exception):
     """The configuration makes no model."""
+
+
+class _Endless(BaseException):
+    """It has computed for too long; no error, so that nobody takes it for one of theirs."""
 
 
 def compared(result: Result, task: Task, folder: Path) -> Compared:
@@ -98,10 +109,38 @@ def _configuration(result: Result) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=256)
 def _outcome(configuration: str) -> _Counted | Exception:
+    said = json.loads(configuration)
     try:
-        return _on_meta_device(json.loads(configuration))
+        with _limited():
+            return _on_meta_device(said)
     except (_Unknown, _Wrong) as error:
         return error
+    except _Endless:
+        # Only what repeats can be matched in so many ways.
+        fields = [name for name, value in said["method"]["config"].items() if re.search("[*+]", json.dumps(value))]
+        where = " or ".join(f"run.method.config.{name}" for name in fields) or "run.method.config"
+        return _Wrong(
+            f"{where}: its modules were not found in {_MOST_SECONDS} s; a simpler pattern finds them at once."
+        )
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raises `_Endless` when the process has computed for so long; signals, and so the limit, are the main thread's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> NoReturn:
+        raise _Endless
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, _MOST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _count(configuration: str) -> _Counted:

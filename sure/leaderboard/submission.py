@@ -6,6 +6,7 @@ All that is wrong with one is said at once, each fault with file, line and field
 import hashlib
 import json
 import logging
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -27,7 +28,7 @@ from sure.task.scoring import Scored, interval, score_with_intervals
 TOLERANCE = 1e-6
 
 # What an `add` makes before it is whole.
-UNFINISHED = ".adding-"
+UNFINISHED = ".adding"
 
 Rows = list[dict[str, Any]]
 
@@ -63,13 +64,13 @@ def read(record: Path) -> Result:
     """A record that does not contradict itself. Raises one `SureError` with all that is wrong with it."""
     content = untrusted.contents(record, untrusted.MOST_RECORD, "result record")
     try:
-        values = untrusted.parsed(untrusted.text(record, content))
+        values = untrusted.parsed(text := untrusted.text(record, content))
     except ValueError as error:
         raise SureError(f"{record}: not JSON ({error}).") from None
-    faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_values(values)]
+    faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_in(text, values)]
     if faults:
         raise SureError("\n".join(untrusted.first_of(faults, record)))
-    result = Result.read(record)
+    result = Result.of(content, record)
     if faults := [f"{record}: {what}" for what in contradictions(result)]:
         raise SureError("\n".join(faults))
     return result
@@ -80,7 +81,7 @@ def check(folder: Path, board: Path) -> Submission:
     faults = [f"{folder}: a link; a submission is a folder."] if folder.is_symlink() else []
     result = read(folder / RESULT)
     faults += _faults_of_folder(folder, result)
-    if folder.name != submission_name(result):
+    if folder.name not in names_of(result):
         faults.append(f"{folder}: its name should be {submission_name(result)}; the record or the name was changed.")
     said = None
     try:
@@ -297,21 +298,32 @@ def _place(result: Result) -> tuple[Any, ...]:
 
 
 def submission_name(result: Result) -> str:
-    """A folder name that says what ran and ends in a hash of the record, whatever characters its fields hold."""
+    """A folder name that says what ran and ends in hashes of the run and of the record, whatever these hold."""
+    return names_of(result)[0]
+
+
+def names_of(result: Result) -> tuple[str, str]:
+    """That of a submission, and the one that it had before names told runs apart, which stands on boards."""
     run = result.run
     content = json.dumps(result.model_dump(mode="json"), sort_keys=True)
-    parts = [run.task, run.backbone.name, run.method.name, f"seed{run.seed}"]
-    return "--".join([*map(file_name, parts), hashlib.sha256(content.encode()).hexdigest()[:8]])
+    said = "--".join(map(file_name, [run.task, run.backbone.name, run.method.name, f"seed{run.seed}"]))
+    of_run, of_record = (hashlib.sha256(text.encode()).hexdigest()[:8] for text in (_decisive(result), content))
+    return f"{said}--{of_run}-{of_record}", f"{said}--{of_record}"
 
 
 def runs_like(result: Result, board: Path) -> dict[Path, Result]:
-    """The submissions of the same run, by folder: only those whose names say as much of it are read."""
-    said, _, _ = submission_name(result).rpartition("--")
+    """The submissions of the same run, by folder: only those whose names do not say that they are of another."""
+    said, _, hashes = submission_name(result).rpartition("--")
+    run = hashes.partition("-")[0]
     alike = {}
-    for folder in sorted((Path(board) / "submissions").glob(f"{said}--*")):
-        # `validate` says what is wrong with one that cannot be read.
-        with suppress(SureError):
-            alike[folder] = read(folder / RESULT)
+    # Of ten thousand names, paths would take longer than all else.
+    for name in sorted(one.name for one in os.scandir(Path(board) / "submissions") if one.name.startswith(f"{said}--")):
+        hashes = name.removeprefix(f"{said}--")
+        if "-" not in hashes or hashes.startswith(f"{run}-"):
+            folder = Path(board) / "submissions" / name
+            # `validate` says what is wrong with one that cannot be read.
+            with suppress(SureError):
+                alike[folder] = read(folder / RESULT)
     return {folder: other for folder, other in alike.items() if same_run(other, result)}
 
 

@@ -18,6 +18,8 @@ from sure.registry import Kind
 
 SCHEMA_VERSION = 1
 
+_RECORD = f"result record of schema version {SCHEMA_VERSION}"
+
 # What a run leaves in its folder: its record, and before that what runs.
 RESULT = "result.json"
 RUN = "run.json"
@@ -42,11 +44,18 @@ class _Strict(BaseModel):
     def _read(cls, path: Path, what: str) -> Self:
         """From a JSON file. Raises `SureError` naming the file and every wrong field, where it is no `what`."""
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            content = Path(path).read_bytes()
         except FileNotFoundError:
             raise SureError(f"{path}: no such {what}.") from None
         except OSError as error:
             raise SureError(f"{path}: cannot be read ({error.strerror}).") from None
+        return cls._of(content, path, what)
+
+    @classmethod
+    def _of(cls, content: bytes, path: Path, what: str) -> Self:
+        """From the content of a file, as `_read`."""
+        try:
+            return cls.model_validate_json(content)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
             raise SureError(f"{path} is not a {what}: {wrong}.") from None
@@ -327,7 +336,12 @@ class Result(_Strict):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and check. Raises `SureError` naming the file and every wrong field."""
-        return cls._read(path, f"result record of schema version {SCHEMA_VERSION}")
+        return cls._read(path, _RECORD)
+
+    @classmethod
+    def of(cls, content: bytes, path: Path) -> Self:
+        """As `read`, of the content of that file."""
+        return cls._of(content, path, _RECORD)
 
 
 def write_predictions(path: Path, rows: list[dict[str, Any]]) -> PredictionsFile:

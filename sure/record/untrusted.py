@@ -7,6 +7,8 @@ import json
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +35,10 @@ _NO_NAME = re.compile(f"[{_STEERING}\u202a-\u202e\u2066-\u2069]")
 _NO_TEXT = re.compile(f"[{_STEERING}\u202d\u202e]")
 
 # Only lines with these need a closer look: an escaped character, an exponent of three digits, a very long number.
-_SUSPECT = re.compile(r"\\u|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+_SUSPECT = re.compile(r"\\[ubf]|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+
+# How JSON has control characters, in ASCII.
+_CONTROL = ("\\u", "\\b", "\\f", "\x7f")
 
 
 def contents(path: Path, most: int, what: str) -> bytes:
@@ -81,9 +86,15 @@ def parsed(text: str) -> Any:
 
 def rows(path: Path, content: bytes) -> list[Any]:
     """JSON lines. Raises one `SureError` that names each wrong line, the first of many."""
-    faults, found = [], []
+    whole = text(path, content)
     # Not splitlines: JSON strings may hold other line separators than the newline.
-    for number, line in enumerate(text(path, content).removesuffix("\n").split("\n"), start=1):
+    lines = whole.removesuffix("\n").split("\n")
+    # In less time, where there is nothing to be said of any.
+    with suppress(ValueError, RecursionError):
+        if _plain(whole) and _numbers_within(found := [*map(_DECODER.decode, lines)]):
+            return found
+    faults, found = [], []
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line, parse_constant=_no_number)
             said = next(odd_values(row, _NO_TEXT), None) if _SUSPECT.search(line) or _NO_TEXT.search(line) else None
@@ -103,6 +114,30 @@ def first_of(faults: list[str], where: object) -> list[str]:
     """So many of them, and how many more there are."""
     more = len(faults) - MOST_NAMED
     return faults if more <= 0 else [*faults[:MOST_NAMED], f"{where}: and {more:,} more of the kind."]
+
+
+def odd_in(text: str, value: Any) -> Iterator[tuple[str, str]]:
+    """`odd_values` of the JSON value of a text, in less time where there are none."""
+    if not _plain(text) or not _numbers_within(value):
+        yield from odd_values(value)
+
+
+def _plain(text: str) -> bool:
+    """Whether no string in a JSON text has a character that none should have, nor any other than ASCII."""
+    return text.isascii() and not any(one in text for one in _CONTROL)
+
+
+def _numbers_within(value: Any) -> bool:
+    """Whether no number is too large, and no value too deep."""
+    level = [[value]]
+    for _ in range(_DEEPEST + 1):
+        members = [*chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)]
+        if not all(-LARGEST < member < LARGEST for member in members if isinstance(member, (int, float))):
+            return False
+        level = [member for member in members if isinstance(member, (dict, list))]
+        if not level:
+            return True
+    return False
 
 
 def odd_values(value: Any, forbidden: re.Pattern = _NO_NAME) -> Iterator[tuple[str, str]]:
@@ -129,6 +164,9 @@ def odd_values(value: Any, forbidden: re.Pattern = _NO_NAME) -> Iterator[tuple[s
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no finite number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

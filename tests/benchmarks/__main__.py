@@ -51,6 +51,7 @@ BENCHMARKS = {
     "precision": Benchmark(),
     "windows": Benchmark(),
     "scaling": Benchmark(),
+    "board_scale": Benchmark(minutes=False),
     "sweep_kills": Benchmark("--ray", minutes=False),
     "sweep_cost": Benchmark("$EMODB", minutes=False),
 }

@@ -9,6 +9,7 @@ import pytest
 from sure import leaderboard
 from sure.cli import main
 from sure.errors import SureError
+from sure.leaderboard import submission
 from sure.leaderboard.disclosure import SUBMISSION, Checks
 from sure.leaderboard.manifest import Manifest, differences, row_hash
 from sure.leaderboard.submission import UNFINISHED
@@ -77,13 +78,36 @@ def test_writers_at_once_add_each_run_once(tmp_path, capsys):
 
 def test_what_a_killed_writer_leaves_is_no_submission_and_goes_with_the_next(tmp_path, capsys):
     board = tmp_path / "board"
-    left = board / "submissions" / f"{UNFINISHED}x" / "whole"
+    left = board / "submissions" / UNFINISHED / "whole"
     left.mkdir(parents=True)
     (left / "result.json").write_text("{")
     assert leaderboard.read_entries(board) == []
     main(["leaderboard", "add", str(write_record(tmp_path / "run", failed=True)), "--board", str(board)])
     assert not left.parent.exists()
     assert len(list((board / "submissions").iterdir())) == 1
+
+
+def test_a_record_is_held_against_those_alone_whose_names_say_the_same_run(tmp_path, monkeypatch):
+    board = tmp_path / "board"
+    for number, rate in enumerate((0.1, 0.2, 0.3)):
+        record = write_record(tmp_path / str(number), failed=True)
+        edit(record, lambda r, rate=rate: r["run"]["arguments"].update(learning_rate=rate))
+        last = leaderboard.add(record, board)
+    # Of which run it is, no name said earlier.
+    other = last.with_name("--".join([*last.name.split("--")[:-1], last.name[-8:]]))
+    last.rename(other)
+    looked = []
+    monkeypatch.setattr(submission, "read", lambda path, read=submission.read: looked.append(path) or read(path))
+    assert leaderboard.add(record, board) == other
+    assert list(submission.runs_like(leaderboard.read(record), board)) == [other]
+    assert looked == [other / "result.json"]
+    leaderboard.build(board)
+    assert leaderboard.validate(board) == 3
+    # One that says another run than its record's hides nothing for long.
+    first = min(path for path in (board / "submissions").iterdir() if path != other)
+    forged = first.rename(first.with_name(f"{first.name[:-17]}{'0' * 8}{first.name[-9:]}"))
+    with pytest.raises(SureError, match=f"{forged}: its name should be {first.name}; the record or the name"):
+        leaderboard.validate(board)
 
 
 def test_strays_and_broken_submissions_leave_the_board_to_the_others(tmp_path, caplog):

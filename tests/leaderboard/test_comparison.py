@@ -26,6 +26,15 @@ def test_folds_are_compared_as_pairs():
     assert [compared.of(*pair).p for pair in pairs] == pytest.approx(expected)
 
 
+def test_of_many_pairs_those_whose_p_value_is_not_computed_are_one_as_if_it_were():
+    folds = GENERATOR.normal(np.arange(24) // 8 * 0.4, 0.1, size=(5, 24))
+    compared = compare(folds.mean(axis=0), [Sample.of_folds("five", of_one) for of_one in folds.T])
+    pairs = np.triu_indices(24, 1)
+    expected = holm(ttest_rel(folds[:, pairs[0]], folds[:, pairs[1]]).pvalue)
+    assert compared.p[pairs] == pytest.approx(expected)
+    assert 0 < (expected < 0.05).sum() < (expected < 1).sum() < 276
+
+
 def test_seeds_alone_are_compared_as_welch_does():
     """Where the test sample adds nothing: every draw has the same differences."""
     three, five = GENERATOR.normal(0.8, 0.01, size=3), GENERATOR.normal(0.77, 0.03, size=5)

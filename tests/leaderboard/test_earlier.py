@@ -6,7 +6,7 @@ import pytest
 
 from sure import leaderboard
 from sure.errors import SureError
-from sure.leaderboard.submission import submission_name
+from sure.leaderboard.submission import names_of, submission_name
 from sure.record import Result
 from tests.leaderboard.test_leaderboard import edit, register, write_record
 
@@ -18,7 +18,8 @@ def known_task(monkeypatch):
 
 def test_a_record_without_plug_ins_keeps_the_name_that_it_had_before_there_were_any(tmp_path):
     record = write_record(tmp_path, backbone="tiny", failed=True)
-    assert submission_name(Result.read(record)) == "three_emotions--tiny--lora--seed0--9e821093"
+    name = "three_emotions--tiny--lora--seed0"
+    assert names_of(Result.read(record)) == (f"{name}--4bb95812-9e821093", f"{name}--9e821093")
     assert "plugins" not in json.loads(record.read_text())["run"]
 
 

@@ -546,6 +546,13 @@ def test_a_tampered_submission_is_refused(submitted, tmp_path, tamper, message):
         check(folder, board)
 
 
+def test_a_pattern_that_takes_an_eternity_to_match_is_refused(submitted, monkeypatch):
+    monkeypatch.setattr(recount, "_MOST_SECONDS", 1)
+    edit(submitted / "result.json", lambda r: r["run"]["method"]["config"].update(target_modules=r"((\w|\.)+)+!"))
+    with pytest.raises(SureError, match=r"result.json: run.method.config.target_modules: its modules .* in 1 s"):
+        check(submitted, submitted.parents[1])
+
+
 def test_the_untouched_original_holds(submitted):
     board = submitted.parents[1]
     leaderboard.build(board)
