@@ -1,12 +1,13 @@
 """One step of the optimiser, however its utterances are divided: into batches that accumulate, among processes."""
 
 import os
+from importlib.util import find_spec
 from itertools import chain
 
 import pytest
 import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.utils.launch import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -178,7 +179,11 @@ def launched_with(configuration):
     """What `accelerate launch` tells its processes, but for where they find one another."""
     words = ["--config_file", str(REPOSITORY / f"recipes/accelerate/{configuration}.yaml"), "-m", "sure.train"]
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
-    told = prepare_multi_gpu_env(arguments)
+    if arguments.use_deepspeed:
+        arguments.deepspeed_fields_from_accelerate_config = "zero_stage,zero3_init_flag,zero3_save_16bit_model"
+        told = prepare_deepspeed_cmd_env(arguments)[1]
+    else:
+        told = prepare_multi_gpu_env(arguments)
     return {name: value for name, value in told.items() if name.startswith(("ACCELERATE", "FSDP"))}
 
 
@@ -223,6 +228,53 @@ def test_accumulated_copied_sharded_and_resumed_a_run_ends_as_the_plain_one(word
     for name in ("copied", "sharded"):
         assert_the_same(tmp_path / "plain", tmp_path / name)
     assert_the_same(tmp_path / "accumulated", tmp_path / "resumed")
+
+
+def runs_of_deepspeed(stage, command, interrupted):
+    """The last stops after a checkpoint, and goes on."""
+    os.environ.update(launched_with(f"deepspeed_zero{stage}"), DS_ACCELERATOR="cpu")
+    # Accelerate takes a CPU for none of DeepSpeed's, unless it is an accelerator.
+    os.environ.pop("ACCELERATE_USE_CPU", None)
+    torch.accelerator.is_available = lambda: True
+    main(command)
+    learns = BenchmarkTrainer.training_step
+
+    def divided(self, model, *arguments):
+        assert model.zero_optimization_stage() == stage
+        if self.state.global_step == 4:
+            raise RuntimeError("interrupted")
+        return learns(self, model, *arguments)
+
+    BenchmarkTrainer.training_step = divided
+    with pytest.raises(RuntimeError, match="interrupted"):
+        main(interrupted)
+    BenchmarkTrainer.training_step = learns
+    main(interrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+@pytest.mark.parametrize("stage", [2, 3])
+def test_with_deepspeed_a_run_ends_as_the_plain_one(stage, words, tmp_path):
+    def command(name, *more):
+        given = words(tmp_path / name, *more, "--ddp_backend", "gloo")
+        at = given.index("--use_cpu")
+        return given[:at] + given[at + 2 :]
+
+    together = processes.start_together(
+        2,
+        runs_of_deepspeed,
+        stage,
+        command("adapter", "lora", 2, 2),
+        command("resumed", "full_finetuning", 4, 1, "--max_batch_seconds", "2"),
+    )
+    main(words(tmp_path / "plain", "lora", 8))
+    main(words(tmp_path / "whole", "full_finetuning", 8))
+    for process in together:
+        process.join()
+    assert [process.exitcode for process in together] == [0, 0]
+    assert_the_same(tmp_path / "plain", tmp_path / "adapter")
+    assert_the_same(tmp_path / "whole", tmp_path / "resumed")
 
 
 @pytest.mark.parametrize(
