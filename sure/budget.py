@@ -50,6 +50,10 @@ class Batch:
     utterances: int = 8
     seconds: int = 10
 
+    def within(self, seconds: float) -> "Batch":
+        """As much of it as so many seconds are; no less than one utterance."""
+        return Batch(min(self.utterances, max(1, math.ceil(seconds / self.seconds))), self.seconds)
+
 
 @dataclass(frozen=True)
 class Budget:

@@ -203,11 +203,15 @@ class _Watch:
         return next(iter(self._inputs.values())).device
 
 
+def normalises_by_batch(module: nn.Module) -> bool:
+    """Whether what it gives for an utterance depends on the others of a batch, as it is now."""
+    return isinstance(module, _BatchNorm) and module.training and not isinstance(module, FixedBatchNorm)
+
+
 def _changes(module: nn.Module) -> bool:
     """Whether it is a method's, trains, or goes by the batch."""
-    by_batch = isinstance(module, _BatchNorm) and module.training and not isinstance(module, FixedBatchNorm)
     trains = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-    return by_batch or trains or isinstance(module, BaseTunerLayer)
+    return normalises_by_batch(module) or trains or isinstance(module, BaseTunerLayer)
 
 
 def _chance(device: torch.device) -> tuple:

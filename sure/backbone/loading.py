@@ -2,7 +2,8 @@
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._device import DeviceContext
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.integrations import deepspeed
 from transformers.utils.hub import resolve_revision
 
 from sure import registry
@@ -71,7 +73,8 @@ def load(
     else:
 
         def read() -> tuple[PreTrainedModel, Any, str]:
-            return _pretrained(place, revision, config, family) if place is not None else _random(config, family)
+            with _undivided():
+                return _pretrained(place, revision, config, family) if place is not None else _random(config, family)
 
         model, processor, digest = kept.copy((name, revision), read) if kept else read()
     # `sure pretrain --steps 0` marks what it leaves.
@@ -217,6 +220,20 @@ def _stored(name: str, place: str, revision: str | None) -> tuple[type[Backbone]
             f"--backbone {name}: neither built in ({', '.join([*SHIPPED, *ALIASES])}, <family>:<size>), nor a folder "
             f"with config.json, nor a model that could be read from the hub: {str(error).splitlines()[0]}"
         ) from None
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """Every process reads the whole model, also where DeepSpeed divides it afterwards (ZeRO stage 3).
+
+    As transformers reads it then, parts would have no digest, and weight normalisation fails on them.
+    """
+    known = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = known
 
 
 def _random(config: PreTrainedConfig, family: type[Backbone]) -> tuple[PreTrainedModel, Any, str]:

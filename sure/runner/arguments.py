@@ -28,7 +28,7 @@ _RANGES = {
     # -1: as many as the epochs have; the process that launchers number, or none.
     **dict.fromkeys(("max_steps", "local_rank"), (-1, math.inf)),
 }
-_ABOVE_ZERO = ("eval_steps", "save_steps", "logging_steps")
+_ABOVE_ZERO = ("eval_steps", "save_steps", "logging_steps", "max_batch_seconds")
 
 # Flags of the trainer that a run cannot do as they say.
 _UNFIT = {
@@ -128,7 +128,7 @@ _LAUNCHED = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_S
 
 @dataclass
 class TrainerArguments(TrainingArguments):
-    """How it trains: `transformers.TrainingArguments`, every flag of it, with a benchmark's defaults."""
+    """How it trains: `transformers.TrainingArguments`, every flag of it, with a benchmark's defaults; and one more."""
 
     _argument_group_name = "how it trains (transformers.TrainingArguments)"
 
@@ -136,6 +136,15 @@ class TrainerArguments(TrainingArguments):
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Utterances per process and step."})
     per_device_eval_batch_size: int = field(
         default=32, metadata={"help": "Utterances per process; no score depends on it."}
+    )
+    max_batch_seconds: float | None = field(
+        default=None,
+        metadata={
+            "help": "So many seconds of audio, padding among them, go through the model at once, in place of a number "
+            "of utterances: an evaluation has as many utterances in a batch as fit, and a step of training, whose "
+            "utterances stay what they are, goes through in parts. It bounds memory; no score depends on it, save "
+            "where networks normalise by their batch (ECAPA-TDNN, ResNet34, AMCRN)."
+        },
     )
     eval_accumulation_steps: int | None = field(
         default=1, metadata={"help": "Batches whose outputs stay on the GPU before they go to main memory."}

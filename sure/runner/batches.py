@@ -46,6 +46,12 @@ class Utterances(torch.utils.data.Dataset):
         return cls(split.select(order), seconds=seconds)
 
     @property
+    def samples(self) -> list[int]:
+        """The length of each, before any change."""
+        most = math.inf if self.seconds is None else round(self.seconds * SAMPLE_RATE)
+        return [min(row["samples"], most) for row in self.rows]
+
+    @property
     def repeats(self) -> bool:
         """Whether an utterance is the same in every epoch."""
         return self.change is None
@@ -63,7 +69,9 @@ class Utterances(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int | list[int]) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, list):
+            return [self[one] for one in index]
         counts = index >= 0
         epoch, index = divmod(index if counts else ~index, len(self))
         row = self.rows[index] if counts else self.rows[index] | {"counts": False}
@@ -76,7 +84,7 @@ class Utterances(torch.utils.data.Dataset):
 
 
 class Collator:
-    """Rows with waveforms of any lengths to what the model takes.
+    """Rows with waveforms of any lengths to what the model takes; of a batch in parts, each part.
 
     A batch that does not count, for a process that would have none, has `items`, zero.
     """
@@ -84,7 +92,11 @@ class Collator:
     def __init__(self, task: Task, backbone: Backbone) -> None:
         self.task, self.backbone = task, backbone
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def __call__(
+        self, rows: Sequence[dict[str, Any]] | Sequence[list[dict[str, Any]]]
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        if isinstance(rows[0], list):
+            return [self(part) for part in rows]
         if "frozen" in rows[0]:
             batch = with_frozen(self.backbone, [row["frozen"] for row in rows]) | self.task.targets(rows)
         else:
@@ -149,14 +161,71 @@ def _padded(outputs: Sequence[Output], axis: int, frames: int) -> Tensor:
     return padded
 
 
+@dataclass(frozen=True)
+class Room:
+    """What goes through the model at once: so many seconds, as they are padded, or one utterance that is longer."""
+
+    seconds: float
+    # How long every utterance is made, of a model that hears windows or a task that crops.
+    window: float | None = None
+
+    @classmethod
+    def of(cls, seconds: float | None, backbone: Backbone) -> "Room | None":
+        """For a backbone; None where there is no limit."""
+        return cls(seconds, backbone.window) if seconds else None
+
+    def heard(self, samples: int) -> float:
+        """Seconds of an utterance by itself."""
+        return self.window or samples / SAMPLE_RATE
+
+    def beyond(self, utterances: Utterances) -> list[str]:
+        """The ids of those that are longer."""
+        pairs = zip(utterances.rows, utterances.samples, strict=True)
+        return [row["id"] for row, samples in pairs if self.heard(samples) > self.seconds]
+
+    def parts(self, lengths: Sequence[int], processes: int = 1) -> Iterator[tuple[int, int]]:
+        """Where each part of utterances begins, the longest first, and how many it has for each of the processes.
+
+        In the last one there may be fewer than that for all.
+        """
+        start = 0
+        while start < len(lengths):
+            fitting = max(1, int(self.seconds / self.heard(lengths[start])))
+            number = min(fitting, math.ceil((len(lengths) - start) / processes))
+            yield start, number
+            start += number * processes
+
+
+class EvaluationBatches(BatchRebalanceSampler):
+    """The batches of one process for an evaluation, the longest first, of as many utterances as there is room for.
+
+    What processes have at the same time are as many utterances each, so that outputs can be gathered; at the end the
+    last one is repeated.
+    """
+
+    def __init__(self, lengths: Sequence[int], room: Room, processes: int = 1, process: int = 0) -> None:
+        last = len(lengths) - 1
+        self._batches = [
+            [min(start + process * number + place, last) for place in range(number)]
+            for start, number in room.parts(lengths, processes)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+
 class TrainingBatches(BatchRebalanceSampler):
-    """The batches of one process, epoch after epoch: lists of indices of `Utterances`.
+    """The batches of one process, epoch after epoch: lists of indices of `Utterances`, or with `room` of such lists.
 
     They depend on seed and epoch alone, so that a resumed run has those of an uninterrupted one, and all processes
     divide the same steps among them: no utterance twice in an epoch, none left out. Every epoch has the same number of
     batches, and every process the same, so that where the last step has too few utterances for all, those left without
-    get one that does not count. (Of the base class is nothing but its name, by which the trainer knows samplers of
-    batches that are one process's.)
+    get one that does not count. `room` changes no step: batches are cut into parts, in every process as many, which go
+    through the model one after another. (Of the base class is nothing but its name, by which the trainer knows
+    samplers of batches that are one process's.)
     """
 
     def __init__(
@@ -169,6 +238,7 @@ class TrainingBatches(BatchRebalanceSampler):
         processes: int = 1,
         process: int = 0,
         by_length: bool = True,
+        room: Room | None = None,
         epoch: Callable[[], int] = lambda: 0,
     ) -> None:
         """`batch_size` utterances make a batch, of which a step has `accumulated` in each process.
@@ -176,6 +246,7 @@ class TrainingBatches(BatchRebalanceSampler):
         With `by_length` neighbours in a step have similar lengths. `epoch` tells the epoch when one begins.
         """
         self.lengths, self.seed, self.by_length, self._current = list(lengths), seed, by_length, epoch
+        self.room = room
         # Under the name `batch_size` Accelerate would fill up those that are smaller.
         self._batch_size, self.processes, self.process = batch_size, processes, process
         self.step_size = batch_size * accumulated * processes
@@ -184,7 +255,7 @@ class TrainingBatches(BatchRebalanceSampler):
         """Batches of each process."""
         return math.ceil(len(self.lengths) / (self._batch_size * self.processes))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[int] | list[list[int]]]:
         epoch = self._current()
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         if self.by_length:
@@ -197,4 +268,30 @@ class TrainingBatches(BatchRebalanceSampler):
         # The last step is short: what there is of it is divided evenly.
         last, many = order[whole:], len(self) * self.processes - len(batches)
         batches += [part.tolist() or [~last[0]] for part in np.array_split(last, many)] if many else []
-        return iter(batches[self.process :: self.processes])
+        if self.room is None:
+            return iter(batches[self.process :: self.processes])
+        return (
+            self._parts(batches[first : first + self.processes]) for first in range(0, len(batches), self.processes)
+        )
+
+    def _parts(self, batches: Sequence[list[int]]) -> list[list[int]]:
+        """The parts of this process's among batches that processes have at the same time."""
+        cut = []
+        for batch in batches:
+            batch = sorted(batch, key=self._length, reverse=True)
+            parts = self.room.parts([self._length(index) for index in batch])
+            cut.append([batch[start : start + number] for start, number in parts])
+        mine = cut[self.process]
+        # Where parameters lie in parts, processes wait for one another in each pass.
+        while len(mine) < max(map(len, cut)):
+            most = max(mine, key=len)
+            if len(most) > 1:
+                mine.remove(most)
+                half = len(most) // 2
+                mine += [most[:half], most[half:]]
+            else:
+                mine.append([min(mine[-1][0], ~mine[-1][0])])
+        return mine
+
+    def _length(self, index: int) -> int:
+        return self.lengths[(index if index >= 0 else ~index) % len(self.lengths)]

@@ -37,7 +37,7 @@ from sure.files import default_folder, write_atomically
 from sure.model import ModelWithHead
 from sure.record import Cached
 from sure.runner.arguments import RunArguments, TrainerArguments
-from sure.runner.batches import Layout, Output, Utterances
+from sure.runner.batches import Layout, Output, Room, Utterances
 
 # Counted up when what is kept changes, so that older outputs are not read.
 _FORMAT = 1
@@ -124,6 +124,7 @@ class _Store:
         self.folder = (Path(run.cache_dir) if run.cache_dir else default_folder()) / "frozen"
         self.limit = run.cache_frozen * _GIGABYTE
         self.device, self.batch_size = args.device, args.per_device_eval_batch_size
+        self.room = Room.of(args.max_batch_seconds, backbone)
         self.half = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
         most = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         self.worth_building = (most if args.max_steps > 0 else args.num_train_epochs * training) >= EPOCHS * training
@@ -222,8 +223,8 @@ class _Store:
         index, start = {}, 0
         try:
             with (temporary / _STATES).open("wb") as file, tqdm(total=len(order), **_PROGRESS) as progress:
-                for first in range(0, len(order), self.batch_size):
-                    batch = order[first : first + self.batch_size]
+                for first, number in self._batches([utterances.samples[by_place[place]] for place in order]):
+                    batch = order[first : first + number]
                     outputs, inputs = self._outputs(part, [utterances.waveform(by_place[place]) for place in batch])
                     mask = inputs.get("attention_mask")
                     lengths = [0] * len(batch) if mask is None else mask.sum(dim=-1).tolist()
@@ -248,6 +249,12 @@ class _Store:
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Where each begins among utterances, and how many it has."""
+        if self.room:
+            return self.room.parts(lengths)
+        return ((first, self.batch_size) for first in range(0, len(lengths), self.batch_size))
 
     def _outputs(self, part: FrozenPart, waveforms: list[np.ndarray]) -> tuple[list[Tensor], dict[str, Tensor]]:
         """What the part gives for each, in main memory, and what it has read."""

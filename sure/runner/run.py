@@ -9,7 +9,9 @@ import dataclasses
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from transformers import set_seed
 
 from sure import budget, registry
 from sure.backbone import loading
+from sure.backbone.frozen import normalises_by_batch
 from sure.corpus import cache
 from sure.corpus.folders import is_synthetic
 from sure.errors import SureError
@@ -224,6 +227,8 @@ def _train(
         )
         # Of a model in parts no process can save or measure the whole.
         whole = copy.deepcopy(model) if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled else model
+        if trainer.room and args.should_log:
+            _warn_of_batches(trainer, training, list(evaluations.values()))
         cached = cache_frozen(model, training, list(evaluations.values()), run, args)
         try:
             _train_or_resume(trainer, output_dir, until)
@@ -263,6 +268,17 @@ def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
     if metric not in task.metrics:
         raise registry.unknown(f"metric of {task.name} for --metric_for_best_model", metric, list(task.metrics))
     args.greater_is_better = task.metric_named(metric).higher_is_better
+
+
+def _warn_of_batches(trainer: BenchmarkTrainer, training: Utterances, evaluations: Sequence[Utterances]) -> None:
+    """Of what `--max_batch_seconds` does not hold."""
+    seconds = f"--max_batch_seconds {trainer.room.seconds:g}"
+    longer = [*trainer.training_room.beyond(training), *chain(*map(trainer.room.beyond, evaluations))]
+    if longer := list(dict.fromkeys(longer)):
+        others = f", as have {len(longer) - 1} others" if len(longer) > 1 else ""
+        _log.warning("%s: %s is longer and has a batch to itself%s.", seconds, longer[0], others)
+    if any(normalises_by_batch(module) for module in trainer.model.train().modules()):
+        _log.warning("%s: batches are normalised by themselves, so that scores depend on how they are cut.", seconds)
 
 
 def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path, until: float | None) -> None:

@@ -5,6 +5,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 from sure.errors import SureError
 from sure.files import write_atomically
 from sure.record import Memory
-from sure.runner.batches import Collator, TrainingBatches, Utterances
+from sure.runner.batches import Collator, EvaluationBatches, Room, TrainingBatches, Utterances
 from sure.task import Task
 
 # Beside the weights of a checkpoint: the prediction rows of the evaluation after which it was saved.
@@ -173,6 +175,8 @@ class BenchmarkTrainer(Trainer):
 
     def __init__(self, task: Task, collator: Collator, train: Utterances, validation: Utterances, **kwargs: Any):
         self.task = task
+        self.room = Room.of(kwargs["args"].max_batch_seconds, collator.backbone)
+        self.training_room = self.room and replace(self.room, window=self.room.window or task.training_seconds)
         # The last evaluation's step and rows, and whether the task still predicts as it did there.
         self._evaluated: tuple[int, list[dict[str, Any]]] | None = None
         self._calibrated = False
@@ -238,7 +242,7 @@ class BenchmarkTrainer(Trainer):
         outputs = self.predict(utterances)
         self.compute_metrics = compute_metrics
         self.meter.evaluated(time.perf_counter() - started)
-        return _by_utterance(outputs, utterances)
+        return self._by_utterance(outputs, utterances)
 
     def calibrate(self, training: Callable[[], Utterances]) -> None:
         """Let the task see the outputs of the training split before it predicts, where it wants to."""
@@ -280,15 +284,36 @@ class BenchmarkTrainer(Trainer):
     ) -> tuple[list[dict[str, Tensor]], Tensor]:
         """The batches of a step, each with the `items` that its loss is the mean of; and those of all processes."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        utterances = sum(find_batch_size(batch) for batch in batches if "items" not in batch)
-        for batch in batches:
-            if "items" not in batch:
-                known = "labels" in batch
-                batch["items"] = self.model.items(batch["labels"]) if known else torch.tensor(find_batch_size(batch))
-        items = sum(batch["items"] for batch in batches).to(device, torch.float32)
+        parts = [part for batch in batches for part in (batch if isinstance(batch, list) else [batch])]
+        utterances = sum(find_batch_size(part) for part in parts if "items" not in part)
+        for part in parts:
+            if "items" not in part:
+                known = "labels" in part
+                part["items"] = self.model.items(part["labels"]) if known else torch.tensor(find_batch_size(part))
+        items = sum(part["items"] for part in parts).to(device, torch.float32)
         counts = self.accelerator.reduce(torch.stack([items, torch.full_like(items, utterances)]), "sum")
         self.meter.utterances = self.meter.utterances + counts[1]
         return batches, counts[0]
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor] | list[dict[str, Tensor]],
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        """Of a batch in parts (`--max_batch_seconds`) gradients add up; processes exchange them after the last."""
+        if not isinstance(inputs, list):
+            return super().training_step(model, inputs, num_items_in_batch)
+        *parts, last = inputs
+        exchanging = self.accelerator.sync_gradients
+        loss = torch.zeros((), device=self.args.device)
+        self.accelerator.gradient_state._set_sync_gradients(False)
+        # Of a batch whose gradients only accumulate the trainer has said so already.
+        with self.accelerator.no_sync(model) if exchanging and not self.is_deepspeed_enabled else nullcontext():
+            for part in parts:
+                loss += super().training_step(model, part, num_items_in_batch)
+        self.accelerator.gradient_state._set_sync_gradients(exchanging)
+        return loss + super().training_step(model, last, num_items_in_batch)
 
     def compute_loss(
         self,
@@ -305,9 +330,18 @@ class BenchmarkTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _score(self, outputs: EvalPrediction) -> dict[str, float]:
-        rows = self.task.predict(_by_utterance(outputs, self.eval_dataset), self.eval_dataset.rows)
+        rows = self.task.predict(self._by_utterance(outputs, self.eval_dataset), self.eval_dataset.rows)
         self._evaluated = (self.state.global_step, rows)
         return self.task.score(rows)
+
+    def _by_utterance(self, outputs: EvalPrediction | EvalLoopOutput, utterances: Utterances) -> list[np.ndarray]:
+        """The outputs of all batches, one per utterance whatever the processes, each as long as those of its batch."""
+        found = [output for batch in outputs.predictions for output in batch]
+        # With `EvaluationBatches` the last one may be there several times.
+        repeated = self.args.world_size - 1 if self.room else 0
+        if not 0 <= len(found) - len(utterances) <= repeated:
+            raise RuntimeError(f"{len(found)} outputs for {len(utterances)} utterances")
+        return found[: len(utterances)]
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         if self.args.should_save and self._evaluated and self._evaluated[0] == self.state.global_step:
@@ -333,27 +367,22 @@ class BenchmarkTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         # The trainer's own samplers would not resume as if nothing had been, or train on some utterances twice.
         return TrainingBatches(
-            [row["samples"] for row in self.train_dataset.rows],
+            self.train_dataset.samples,
             self.train_dataset.seed,
             batch_size=self.args.train_batch_size,
             accumulated=self.args.gradient_accumulation_steps,
             processes=self.args.world_size,
             process=self.args.process_index,
             by_length=self.args.train_sampling_strategy == "group_by_length",
+            room=self.training_room,
             epoch=lambda: int(self.state.epoch or 0),
         )
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         # In order, so that the outputs can be told apart.
-        return SequentialSampler(eval_dataset)
-
-
-def _by_utterance(outputs: EvalPrediction | EvalLoopOutput, utterances: Utterances) -> list[np.ndarray]:
-    """The outputs of all batches, one per utterance whatever the number of processes, as long as those of its batch."""
-    found = [output for batch in outputs.predictions for output in batch]
-    if len(found) != len(utterances):
-        raise RuntimeError(f"{len(found)} outputs for {len(utterances)} utterances")
-    return found
+        if self.room is None:
+            return SequentialSampler(eval_dataset)
+        return EvaluationBatches(eval_dataset.samples, self.room, self.args.world_size, self.args.process_index)
 
 
 def _sorted(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -90,6 +90,8 @@ class Estimates:
         options = options_of(question)["method"]
         allowed = [options.pop("budget")] if "budget" in options else []
         batch = Batch(args.per_device_train_batch_size, math.ceil(length.longest))
+        if args.max_batch_seconds:
+            batch = batch.within(args.max_batch_seconds)
         counting = self._counting(
             run.task, tuple(run.task_options), run.data_dir, run.backbone, tuple(run.backbone_options), batch
         )

@@ -82,8 +82,10 @@ def discard(cell: Cell) -> None:
 def smaller_batch(args: TrainerArguments) -> list[str]:
     """The words that halve a batch, or divide it by what it is a multiple of, and make up for it by accumulation.
 
-    None where it is one utterance.
+    None where it is one utterance. Where seconds bound what is in memory, they are halved.
     """
+    if args.max_batch_seconds:
+        return ["--max_batch_seconds", str(args.max_batch_seconds / 2)]
     batch = args.per_device_train_batch_size
     factor = next((factor for factor in range(2, batch + 1) if batch % factor == 0), None)
     if factor is None:

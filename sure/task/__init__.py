@@ -94,6 +94,11 @@ class Task(ABC):
         return type(self).augment is not Task.augment
 
     @property
+    def training_seconds(self) -> float | None:
+        """How long every utterance is in training, where `augment` makes all as long."""
+        return None
+
+    @property
     def metric(self) -> str:
         """The metric that ranks the leaderboard and selects the checkpoint."""
         return self.metrics[0]

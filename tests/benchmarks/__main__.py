@@ -48,6 +48,7 @@ BENCHMARKS = {
     "runner_overhead": Benchmark(),
     "by_hand": Benchmark(),
     "frozen_cache": Benchmark("--task emodb_emotion --data_dir $EMODB --num_train_epochs 3"),
+    "batch_seconds": Benchmark(),
     "precision": Benchmark(),
     "windows": Benchmark(),
     "scaling": Benchmark(),

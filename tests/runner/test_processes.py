@@ -1,21 +1,23 @@
 """One step of the optimiser, however its utterances are divided: into batches that accumulate, among processes."""
 
 import os
+from importlib.util import find_spec
 from itertools import chain
 
 import pytest
 import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.utils.launch import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2EncoderLayerStableLayerNorm
 
+from sure.audio import SAMPLE_RATE
 from sure.backbone.padding import Padding
 from sure.heads import ClassificationHead, CTCHead
 from sure.record import Result, read_predictions
-from sure.runner.batches import TrainingBatches
+from sure.runner.batches import EvaluationBatches, Room, TrainingBatches
 from sure.runner.run import main
 from sure.runner.trainer import BenchmarkTrainer
 from tests.factories import REPOSITORY, processes
@@ -56,6 +58,10 @@ def assert_the_same(folder, other):
     assert first.cost.steps == second.cost.steps == 6
     seen = [result.cost.samples_per_second * result.cost.training_seconds for result in (first, second)]
     assert seen == pytest.approx([3 * UTTERANCES] * 2)
+    assert_close(folder, other)
+
+
+def assert_close(folder, other):
     mine, others = weights(folder), weights(other)
     assert mine.keys() == others.keys()
     for name, tensor in mine.items():
@@ -87,6 +93,68 @@ def test_processes_divide_an_epoch_among_them(utterances, batch_size, accumulate
             assert sorted(index for part in parts for index in part if index >= 0) == sorted(together)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "window", "batch_size", "count"), [(9, None, 5, 1), (9, None, 4, 3), (3, 1, 6, 2), (2, None, 2, 2)]
+)
+def test_seconds_cut_batches_into_parts_and_no_step_changes(seconds, window, batch_size, count):
+    lengths = [SAMPLE_RATE * (1 + number * 7 % 6) for number in range(23)]
+    room = Room(seconds, window)
+
+    def batches(process, room):
+        of = {"batch_size": batch_size, "accumulated": 2, "processes": count, "process": process, "epoch": lambda: 1}
+        return list(TrainingBatches(lengths, 0, room=room, **of))
+
+    cut = [batches(process, room) for process in range(count)]
+    for process, of_process in enumerate(cut):
+        whole = batches(process, None)
+        assert len(whole) == len(of_process)
+        for batch, parts in zip(whole, of_process, strict=True):
+            assert sorted(index for index in chain(*parts) if index >= 0) == sorted(i for i in batch if i >= 0)
+            for part in parts:
+                heard = [window or lengths[max(index, ~index) % len(lengths)] / SAMPLE_RATE for index in part]
+                assert len(part) * max(heard) <= seconds or len(part) == 1
+                # Nothing that counts is with what does not.
+                assert len({index < 0 for index in part}) == 1
+    for together in zip(*cut, strict=True):
+        assert len(set(map(len, together))) == 1
+
+    longest_first = sorted(lengths, reverse=True)
+    found = [list(EvaluationBatches(longest_first, room, count, process)) for process in range(count)]
+    for together in zip(*found, strict=True):
+        assert len(set(map(len, together))) == 1
+        heard = window or longest_first[together[0][0]] / SAMPLE_RATE
+        assert len(together[0]) * heard <= seconds or len(together[0]) == 1
+    in_order = list(chain(*chain(*zip(*found, strict=True))))
+    assert in_order[: len(lengths)] == list(range(len(lengths)))
+    assert set(in_order[len(lengths) :]) <= {len(lengths) - 1} and len(in_order) < len(lengths) + count
+
+
+def test_a_run_in_parts_ends_as_the_whole_one_and_resumes(words, tmp_path, monkeypatch, caplog):
+    plain = main(words(tmp_path / "plain", "full_finetuning", 4))
+    learns, passes = BenchmarkTrainer.compute_loss, []
+
+    def interrupted(self, model, inputs, *more, **given):
+        if self.state.global_step == 4 and len(passes) % 2:
+            raise RuntimeError("interrupted")
+        passes.append(inputs["input_values"].shape)
+        return learns(self, model, inputs, *more, **given)
+
+    parts = words(tmp_path / "parts", "full_finetuning", 4, 1, "--max_batch_seconds", "1.2")
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="interrupted"):
+        patched.setattr(BenchmarkTrainer, "compute_loss", interrupted)
+        main(parts)
+    assert all(size * samples <= 1.2 * SAMPLE_RATE or size == 1 for size, samples in passes)
+    assert "is longer and has a batch to itself" in caplog.text
+    resumed = main(parts)
+    assert "Resuming from" in caplog.text
+    assert_close(tmp_path / "plain", tmp_path / "parts")
+    assert resumed.cost.samples_per_second * resumed.cost.training_seconds == pytest.approx(UTTERANCES + 2 * 4)
+    assert {name: score.value for name, score in resumed.scores["test"].items()} == {
+        name: score.value for name, score in plain.scores["test"].items()
+    }
+    assert resumed.run.arguments["max_batch_seconds"] == 1.2
+
+
 @pytest.mark.parametrize("head", ["weighted labels", "columns of labels", "texts"])
 def test_means_over_parts_weighted_by_their_items_are_the_mean_over_the_whole(head):
     torch.manual_seed(0)
@@ -111,7 +179,11 @@ def launched_with(configuration):
     """What `accelerate launch` tells its processes, but for where they find one another."""
     words = ["--config_file", str(REPOSITORY / f"recipes/accelerate/{configuration}.yaml"), "-m", "sure.train"]
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
-    told = prepare_multi_gpu_env(arguments)
+    if arguments.use_deepspeed:
+        arguments.deepspeed_fields_from_accelerate_config = "zero_stage,zero3_init_flag,zero3_save_16bit_model"
+        told = prepare_deepspeed_cmd_env(arguments)[1]
+    else:
+        told = prepare_multi_gpu_env(arguments)
     return {name: value for name, value in told.items() if name.startswith(("ACCELERATE", "FSDP"))}
 
 
@@ -144,9 +216,9 @@ def test_accumulated_copied_sharded_and_resumed_a_run_ends_as_the_plain_one(word
     together = processes.start_together(
         2,
         runs_of_two,
-        words(tmp_path / "copied", "lora", 2, 2),
+        words(tmp_path / "copied", "lora", 2, 2, "--max_batch_seconds", "1"),
         words(tmp_path / "sharded", "lora", 2, 2),
-        words(tmp_path / "resumed", "full_finetuning", 4),
+        words(tmp_path / "resumed", "full_finetuning", 4, 1, "--max_batch_seconds", "2"),
     )
     main(words(tmp_path / "plain", "lora", 8))
     main(words(tmp_path / "accumulated", "full_finetuning", 2, 4))
@@ -156,6 +228,55 @@ def test_accumulated_copied_sharded_and_resumed_a_run_ends_as_the_plain_one(word
     for name in ("copied", "sharded"):
         assert_the_same(tmp_path / "plain", tmp_path / name)
     assert_the_same(tmp_path / "accumulated", tmp_path / "resumed")
+
+
+def runs_of_deepspeed(stage, command, interrupted):
+    """The last stops after a checkpoint, and goes on."""
+    os.environ.update(launched_with(f"deepspeed_zero{stage}"), DS_ACCELERATOR="cpu", LOCAL_SIZE="2")
+    # What DeepSpeed compiles for a CPU takes minutes; it is kept where it always is.
+    os.environ.pop("TORCH_EXTENSIONS_DIR", None)
+    # Accelerate takes a CPU for none of DeepSpeed's, unless it is an accelerator.
+    os.environ.pop("ACCELERATE_USE_CPU", None)
+    torch.accelerator.is_available = lambda: True
+    main(command)
+    learns = BenchmarkTrainer.training_step
+
+    def divided(self, model, *arguments):
+        assert model.zero_optimization_stage() == stage
+        if self.state.global_step == 4:
+            raise RuntimeError("interrupted")
+        return learns(self, model, *arguments)
+
+    BenchmarkTrainer.training_step = divided
+    with pytest.raises(RuntimeError, match="interrupted"):
+        main(interrupted)
+    BenchmarkTrainer.training_step = learns
+    main(interrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+@pytest.mark.parametrize("stage", [2, 3])
+def test_with_deepspeed_a_run_ends_as_the_plain_one(stage, words, tmp_path):
+    def command(name, *more):
+        given = words(tmp_path / name, *more, "--ddp_backend", "gloo")
+        at = given.index("--use_cpu")
+        return given[:at] + given[at + 2 :]
+
+    together = processes.start_together(
+        2,
+        runs_of_deepspeed,
+        stage,
+        command("adapter", "lora", 2, 2),
+        command("resumed", "full_finetuning", 4, 1, "--max_batch_seconds", "2"),
+    )
+    main(words(tmp_path / "plain", "lora", 8))
+    main(words(tmp_path / "whole", "full_finetuning", 8))
+    for process in together:
+        process.join()
+    assert [process.exitcode for process in together] == [0, 0]
+    assert_the_same(tmp_path / "plain", tmp_path / "adapter")
+    assert_the_same(tmp_path / "whole", tmp_path / "resumed")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ def test_out_of_memory_half_the_batch_is_tried_and_the_record_says_so(resolved, 
     assert running.smaller_batch(args)[1::2] == ["5", "3"]
     args.per_device_train_batch_size = 1
     assert running.smaller_batch(args) == []
+    args.max_batch_seconds = 3.0
+    assert running.smaller_batch(args) == ["--max_batch_seconds", "1.5"]
 
 
 def test_what_cannot_be_had_is_said_and_the_others_go_on(resolved, tmp_path):

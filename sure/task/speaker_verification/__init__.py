@@ -154,6 +154,10 @@ class SpeakerVerificationTask(TaskWithHead):
         _ = self._surroundings
         return splits
 
+    @property
+    def training_seconds(self) -> float:
+        return self.crop_seconds
+
     def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """A random crop, perhaps with noise or in a room."""
         from sure.audio.augmentation import crop
