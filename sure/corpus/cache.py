@@ -63,7 +63,7 @@ def decode(
     where files cannot be used, `SureError` where the cache cannot be written.
     """
     cache_dir = cache_dir or default_folder()
-    rows = [row for split in splits.values() for row in split]
+    rows = [row for split in splits.values() for row in _places(split)]
     workers = workers or os.cpu_count() or 1
     try:
         cached = _cached(rows, cache_dir, max_seconds, workers)
@@ -132,6 +132,11 @@ def _cached(rows: list[dict[str, Any]], cache_dir: Path, max_seconds: float | No
     if cached is None or len(cached) != len(rows):
         raise SureError(f"{folder}: this cached audio is damaged. Delete the folder and run again.")
     return cached
+
+
+def _places(split: Dataset) -> list[dict[str, Any]]:
+    """Where each utterance is: no more of a large corpus has to be in memory to decode it."""
+    return split.select_columns([name for name in ("path", "start", "end") if name in split.column_names]).to_list()
 
 
 def _stamps(rows: list[dict[str, Any]]) -> dict[str, list]:

@@ -346,9 +346,9 @@ class Result(_Strict):
 
 def write_predictions(path: Path, rows: list[dict[str, Any]]) -> PredictionsFile:
     """Write predictions as JSON lines; gives the file's name and SHA-256."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomically(path, text)
-    return PredictionsFile(path=Path(path).name, sha256=hashlib.sha256(text.encode()).hexdigest())
+    content = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    write_atomically(path, content)
+    return PredictionsFile(path=Path(path).name, sha256=hashlib.sha256(content).hexdigest())
 
 
 def read_predictions(folder: Path, file: PredictionsFile) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ _UNFIT = {
     "prediction_loss_only": "a run is scored by its task's metrics",
     "batch_eval_metrics": "metrics are of whole splits",
     "eval_do_concat_batches": "every batch would copy the outputs of all before it; they are kept in a list",
+    "eval_use_gather_object": "outputs are tensors, and go from process to process as such",
     "bf16_full_eval": "what is tested is what was trained; --bf16 True takes less memory in both",
     "fp16_full_eval": "what is tested is what was trained; --fp16 True takes less memory in both",
     "use_liger_kernel": "it is for layers of language models",
@@ -147,7 +148,7 @@ class TrainerArguments(TrainingArguments):
         },
     )
     eval_accumulation_steps: int | None = field(
-        default=1, metadata={"help": "Batches whose outputs stay on the GPU before they go to main memory."}
+        default=16, metadata={"help": "Batches whose outputs stay on the GPU before they go to main memory."}
     )
     eval_do_concat_batches: bool = field(
         default=False, metadata={"help": "One array of all outputs, padded; here they are a list."}
@@ -207,7 +208,8 @@ class TrainerArguments(TrainingArguments):
             raise SureError(f"Training arguments: {error}") from None
         # The trainer would select by the loss; the task knows better.
         self.metric_for_best_model = metric
-        self.dataloader_pin_memory = self.device.type == "cuda"
+        # From pinned memory a batch is copied while the GPU is still at work on the one before.
+        self.dataloader_pin_memory = self.accelerator_config.non_blocking = self.device.type == "cuda"
         _refuse_lone_processes(self.world_size)
 
 

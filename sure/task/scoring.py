@@ -25,8 +25,8 @@ FEWEST_SPEAKERS = {"utterance": 10, "trial": 5}
 # Scores that differ by no more are the same, but for the last digits of a float.
 NOISE = 1e-9
 
-# Counts of rows in memory at a time.
-_AT_A_TIME = 4_000_000
+# Counts of rows in memory at a time, of which metrics make several arrays.
+_AT_A_TIME = 1_000_000
 
 # From how many trials on it takes longer to count each in every draw than to look for where to count.
 _MANY_TRIALS = 2_000
@@ -222,11 +222,16 @@ class Sampling:
 
     def counts(self, resamples: int) -> Iterator[np.ndarray]:
         """How often each row counts in each draw, in parts of shape (draws, rows)."""
+        if not self.of_speakers:
+            yield from self.times(resamples)
+            return
+        one, other = self.sides.T
+        of_two = np.flatnonzero(one != other)
         for times in self.times(resamples, self.rows):
-            if self.of_speakers:
-                one, other = self.sides.T
-                times = np.where(one == other, times[:, one], times[:, one] * times[:, other])
-            yield times
+            counts = times[:, one]
+            if len(of_two):
+                counts[:, of_two] *= times[:, other[of_two]]
+            yield counts
 
     def times(self, resamples: int, others: int = 0) -> Iterator[np.ndarray]:
         """How often each row or speaker was drawn in each draw, in parts of shape (draws, rows or speakers).

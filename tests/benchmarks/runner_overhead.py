@@ -61,9 +61,9 @@ def noise_corpus(folder: Path, lengths: Sequence[float]):
     return task, cache.decode(task.load(folder / "corpus"), cache_dir=folder / "cache")
 
 
-def adapted(task, method: str):
+def adapted(task, method: str, backbone_name: str = "tiny"):
     torch.manual_seed(0)
-    backbone = loading.load("tiny")
+    backbone = loading.load(backbone_name, head=True)
     model = ModelWithHead(backbone, task.build_head(backbone.width))
     return backbone, applying.apply(model, applying.configure(method, backbone))
 

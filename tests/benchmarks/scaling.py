@@ -4,8 +4,10 @@
 
 A corpus of noise of 0.05 s is decoded into an empty cache, opened again from there, read once in training order, and
 evaluated by a tiny model with random weights; its predictions are scored with their intervals. Each size runs in a
-process of its own. Memory is what a process has for itself (anonymous pages: the cache is mapped from disk), the most
-that it had during a part beyond what it had before all of them.
+process of its own. Transcripts of sixteen words or so, a tenth of them wrong, and ten times as many trials of a
+thousand speakers are made up and scored in another. Memory is what a process has for itself (anonymous pages: the cache
+is mapped from disk), the most that it had during a part beyond what it had before all of them, or before rows that are
+made up were scored.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -40,6 +43,8 @@ SECONDS = 0.05
 LABELS = ("one", "two", "three", "four")
 # Utterances of a speaker: as many speakers as there are, they are drawn with all they said.
 _PER_SPEAKER = 20
+# Of trials.
+_SPEAKERS = 1_000
 _BETWEEN_LOOKS = 0.02
 
 
@@ -51,8 +56,10 @@ def main(words: list[str] | None = None) -> dict[str, str]:
         sys.exit("Memory is read from /proc: this needs Linux.")
     found = {}
     for size in arguments.sizes:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            found[size] = pool.submit(measure, size).result()
+        found[size] = {}
+        for part in (measure, measure_scoring):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                found[size] |= pool.submit(part, size).result()
         print(_table({size: found[size]}), flush=True)
     print(_table(found))
     parts, sizes = found[arguments.sizes[0]], " / ".join(f"{size:,}" for size in arguments.sizes)
@@ -119,6 +126,51 @@ def measure(size: int) -> dict[str, tuple[float, float]]:
         with part("scoring"):
             score_with_intervals(task, rows)
     return found
+
+
+def measure_scoring(size: int) -> dict[str, tuple[float, float]]:
+    """As `measure`, of rows that other tasks have; of trials for ten at a time."""
+    found = {}
+    for name, task, rows in (
+        ("scoring a transcript", make_task("asr_manifest", {}), _transcripts(size)),
+        ("scoring ten trials", make_task("sv_voxceleb1", {}), _trials(10 * size)),
+    ):
+        before, started = _anonymous(), time.process_time()
+        with _most_memory() as most:
+            score_with_intervals(task, rows)
+        found[name] = 1e6 * (time.process_time() - started) / size, (most[0] - before) / 1e6
+    return found
+
+
+def _transcripts(size: int) -> list[dict[str, Any]]:
+    generator = np.random.default_rng(0)
+    words = np.array([f"word{number}" for number in range(2_000)])
+    rows = []
+    for index in range(size):
+        reference = generator.choice(words, generator.integers(8, 25))
+        prediction = np.where(generator.random(len(reference)) < 0.1, "wrong", reference)
+        texts = {"reference": " ".join(reference), "prediction": " ".join(prediction)}
+        rows.append({"id": f"{index:07d}", "speaker": f"speaker{index // _PER_SPEAKER}", **texts})
+    return rows
+
+
+def _trials(size: int) -> list[dict[str, Any]]:
+    """Half of them targets."""
+    generator = np.random.default_rng(0)
+    one = generator.integers(_SPEAKERS, size=size)
+    other = (one + generator.integers(1, _SPEAKERS, size=size)) % _SPEAKERS
+    target = generator.random(size) < 0.5
+    scores = generator.normal(1.5 * target)
+    return [
+        {
+            "id": f"{index:07d}",
+            "speaker": f"speaker{one[index]}",
+            "test_speaker": f"speaker{one[index] if target[index] else other[index]}",
+            "reference": int(target[index]),
+            "prediction": float(scores[index]),
+        }
+        for index in range(size)
+    ]
 
 
 def _corpus(folder: Path, size: int) -> None:

@@ -51,16 +51,15 @@ class BeamSearch:
         # Every word is spelled with a separator behind it, or "someone" would also be "some one".
         self._last = separator
 
-    def __call__(self, frames: np.ndarray) -> str:
-        """The text of log probabilities of shape (frames, vocabulary)."""
+    def __call__(self, frames: np.ndarray) -> list[int]:
+        """The tokens of log probabilities of shape (frames, vocabulary): one for each, and one more."""
         # One certain frame more, so that what ends with a token and what ends with a blank after it are one text.
         end = np.full((1, len(self.vocabulary)), -np.inf)
         end[0, self._last] = 0.0
         emissions = np.ascontiguousarray(np.concatenate([frames, end]), dtype=np.float32)
         best = self._decoder.decode(emissions.ctypes.data, *emissions.shape)[0]
-        # One token per frame, between two separators that the library adds.
-        tokens = (token for token, _ in itertools.groupby(best.tokens[1:-1]))
-        return "".join(self.vocabulary[token] for token in tokens if token > 0)
+        # Between two separators that the library adds.
+        return best.tokens[1:-1]
 
     def _read(self, path: Path):
         """The trie of the words that can be spelled, the language model over them, and the unknown word's index."""

@@ -91,9 +91,12 @@ class CTC(Tokens):
     """Tokens of a vocabulary on the frames of an encoder; the blank is token 0 (Graves et al. 2006)."""
 
     def __init__(
-        self, vocabulary: Sequence[str], units: Units, search: Callable[[np.ndarray], str] | None = None
+        self, vocabulary: Sequence[str], units: Units, search: Callable[[np.ndarray], Sequence[int]] | None = None
     ) -> None:
-        """`search` makes a text of log probabilities (frames, vocabulary); without it, decoding is greedy."""
+        """`search` finds tokens in log probabilities (frames, vocabulary), one for each frame and one more.
+
+        Without it, decoding is greedy.
+        """
         self.vocabulary, self.units, self.search = list(vocabulary), units, search
         self._ids = {token: index for index, token in enumerate(self.vocabulary)}
 
@@ -112,21 +115,24 @@ class CTC(Tokens):
         return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=-100)
 
     def reduce(self, logits: "Tensor") -> "Tensor":
-        """For greedy decoding the likeliest token of each frame, (batch, frames), -100 where no frame is.
+        """A token for each frame, (batch, frames), the likeliest or the one that was searched; -100 where no frame is.
 
-        For a search log probabilities, (batch, frames, vocabulary), -100 throughout where no frame is.
+        No more is kept of an evaluation: log probabilities are as many times as large as the vocabulary.
         """
+        import torch
+
         from sure.heads import NO_FRAME
 
-        if self.search is not None:
-            return logits
-        return logits.argmax(dim=-1).masked_fill((logits == NO_FRAME).all(dim=-1), int(NO_FRAME))
+        is_frame = (logits != NO_FRAME).any(dim=-1)
+        if self.search is None:
+            return logits.argmax(dim=-1).masked_fill(~is_frame, int(NO_FRAME)).int()
+        found = torch.full((len(logits), logits.shape[1] + 1), int(NO_FRAME), dtype=torch.int32)
+        for tokens, frames, real in zip(found, logits.float().cpu(), is_frame.cpu(), strict=True):
+            path = self.search(frames[real].numpy())
+            tokens[: len(path)] = torch.tensor(path)
+        return found.to(logits.device)
 
     def text(self, output: np.ndarray) -> str:
-        from sure.heads import NO_FRAME
-
-        if self.search is not None:
-            return self.search(output[(output != NO_FRAME).any(axis=-1)])
         tokens = (self.vocabulary[token] for token, _ in itertools.groupby(output[output >= 0].astype(int)))
         return self.units.join(token for token in tokens if token != BLANK)
 

@@ -117,6 +117,6 @@ class TranscriptionTask(Task):
             if many:
                 yield f"{many} of the {len(split)} {name} utterances {reason}."
 
-    def _search(self) -> Callable[[np.ndarray], str] | None:
-        """What finds a text in the frames of an utterance; None for the likeliest token of each."""
+    def _search(self) -> Callable[[np.ndarray], Sequence[int]] | None:
+        """What finds tokens in the frames of an utterance; None for the likeliest of each."""
         return None
