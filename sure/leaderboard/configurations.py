@@ -37,7 +37,7 @@ class _Submitted(NamedTuple):
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Records hold no cycles; to look for some takes longer than to read ten thousand of them."""
     collects = gc.isenabled()
     gc.disable()
@@ -48,7 +48,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-@_no_collection()
+@no_collection()
 def read_entries(board: Path = BOARD, task: str | None = None) -> list[Entry]:
     """All submissions, or those of one task, as ranked entries; sorted by task, corpus, metric and score.
 
