@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from sure.errors import SureError
 from sure.files import locked, write_atomically
-from sure.leaderboard.configurations import read_entries
+from sure.leaderboard.configurations import no_collection, read_entries
 from sure.leaderboard.disclosure import Checks, Disclosure
 from sure.leaderboard.entries import BOARD, Entry, groups
 from sure.leaderboard.hidden import joined, with_earlier_scores, without_references
@@ -188,6 +188,7 @@ def _not_as_built(board: Path, references: Sequence[Path], *, sound: bool) -> It
             yield f"{path} is not what its submissions make: run `sure leaderboard build --board {board}`."
 
 
+@no_collection()
 def build(board: Path = BOARD, references: Sequence[Path] = ()) -> list[Path]:
     """Write `leaderboard.json`, `schema.json`, `index.html`, `<task>.svg` and, where it has changed, a page per entry.
 

@@ -39,7 +39,7 @@ class _Submitted(NamedTuple):
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Records hold no cycles; to look for some takes longer than to read ten thousand of them."""
     collects = gc.isenabled()
     gc.disable()
@@ -50,7 +50,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-@_no_collection()
+@no_collection()
 def read_entries(
     board: Path = BOARD, task: str | None = None, joined: Mapping[Path, Path | None] = MappingProxyType({})
 ) -> list[Entry]:
