@@ -85,7 +85,7 @@ def joined(board: Path, files: Iterable[Path]) -> Iterator[Mapping[Path, Path | 
     known = {(of.task, of.fingerprint): (of, rows) for of, rows in (references(Path(path), board) for path in files)}
     with tempfile.TemporaryDirectory() as temporary:
         found = {}
-        for folder in folders(board):
+        for folder in folders(board) if known else ():
             with left_out():
                 result = read(folder / RESULT)
                 pinned, _ = manifest_of(board, result)

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
@@ -97,11 +97,12 @@ class _Interned:
         self.values: list[Any] = []
         self._places: dict[str, int] = {}
 
-    def place(self, value: Any) -> int:
+    def place(self, value: Any, shown: Callable[[Any], Any] = lambda value: value) -> int:
+        """Where it is among them, as it is to be `shown`."""
         key = json.dumps(value, sort_keys=True)
         if key not in self._places:
             self._places[key] = len(self.values)
-            self.values.append(value)
+            self.values.append(shown(value))
         return self._places[key]
 
 
@@ -126,7 +127,7 @@ def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
                     "tied": entry.tied,
                     "method": methods[entry.method.name],
                     "backbone": backbones.place(entry.backbone.model_dump(mode="json")),
-                    "config": configs.place([[name, _text(value)] for name, value in entry.method.config.items()]),
+                    "config": configs.place(entry.method.config, _texts),
                     "provenance": provenances.place(_made_with(entry)),
                     "options": entry.options,
                     "error": entry.error,
@@ -231,8 +232,11 @@ def _short(value: float | None) -> float | None:
     return value if value is None or isinstance(value, int) else float(f"{value:.6g}")
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _texts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in config.items()
+    ]
 
 
 def _made_with(entry: Entry) -> list[str]:
