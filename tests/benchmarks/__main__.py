@@ -8,7 +8,7 @@ needs one that is not named is left out.
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -34,6 +34,8 @@ class Benchmark(NamedTuple):
     # Those with a $ before them are variables of the environment.
     words: str = ""
     minutes: bool = True
+    # What it compares with and this package does not depend on.
+    package: str | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -47,6 +49,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "runner_overhead": Benchmark(),
     "by_hand": Benchmark(),
+    "against_speechbrain": Benchmark(package="speechbrain"),
     "frozen_cache": Benchmark("--task emodb_emotion --data_dir $EMODB --num_train_epochs 3"),
     "batch_seconds": Benchmark(),
     "precision": Benchmark(),
@@ -69,6 +72,9 @@ def main() -> None:
         one = BENCHMARKS[name]
         if one.missing:
             print(f"{name} is left out: say where its corpus is, {' '.join(f'{word}=...' for word in one.missing)}")
+            continue
+        if one.package and not importlib.util.find_spec(one.package):
+            print(f"{name} is left out: pip install {one.package}")
             continue
         print(f"== {name}", flush=True)
         load = os.getloadavg()[0]

@@ -93,7 +93,7 @@ def _sides(
     folder: Path, lengths: Sequence[float], constant: float, method: str, epochs: int
 ) -> dict[str, Callable[[], float]]:
     task, splits = noise_corpus(folder, lengths)
-    train, validation = Utterances(splits["train"]), Utterances(splits["validation"])
+    train = Utterances(splits["train"])
     in_memory = [
         {"input_values": train.waveform(index), "labels": task.labels.index(row["label"])}
         for index, row in enumerate(train.rows)
@@ -102,7 +102,7 @@ def _sides(
     def runner(gigabytes: float) -> float:
         # Every time in a cache of its own, which is empty.
         with tempfile.TemporaryDirectory(dir=folder) as cache_dir:
-            return _with_runner(task, splits, method, epochs, gigabytes, Path(cache_dir), validation)
+            return with_runner(task, splits, method, {}, epochs, gigabytes, Path(cache_dir))[0]
 
     return {
         _RUNNER: lambda: runner(20.0),
@@ -113,23 +113,26 @@ def _sides(
     }
 
 
-def _with_runner(task, splits, method: str, epochs: int, gigabytes: float, cache_dir: Path, validation) -> float:
+def with_runner(
+    task, splits, method: str, options: dict, epochs: int, gigabytes: float, cache_dir: Path, **arguments
+) -> tuple[float, BenchmarkTrainer]:
+    """Seconds of training and of computing what so many gigabytes of cache hold; `arguments` are the trainer's."""
     set_seed(0)
     backbone = loading.load("sure-mini")
     model = ModelWithHead(backbone, task.build_head(backbone.width))
-    model = applying.apply(model, applying.configure(method, backbone))
+    model = applying.apply(model, applying.configure(method, backbone, options))
     run = RunArguments(
         task=task.name, data_dir=str(cache_dir), method=method, cache_dir=str(cache_dir), cache_frozen=gigabytes
     )
-    args = TrainerArguments(**_arguments(cache_dir, epochs), label_names=["labels"])
-    train = Utterances(splits["train"])
+    args = TrainerArguments(**_arguments(cache_dir, epochs) | arguments, label_names=["labels"])
+    train, validation = Utterances(splits["train"]), Utterances(splits["validation"])
     trainer = BenchmarkTrainer(
         task, Collator(task, backbone), train, validation, model=model, args=args, callbacks=callbacks(patience=0)
     )
     started = time.process_time()
     cache_frozen(model, train, [], run, args)
     trainer.train()
-    return time.process_time() - started
+    return time.process_time() - started, trainer
 
 
 def _by_hand(

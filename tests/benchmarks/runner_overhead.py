@@ -50,13 +50,15 @@ def main(words: list[str] | None = None) -> dict[str, float]:
 
 
 def noise_corpus(folder: Path, lengths: Sequence[float]):
-    """Noise of so many seconds each, to train on, in two labelled folders: its contents do not matter here."""
+    """Noise of so many seconds each, to train on, in two labelled folders, of which one has a tone in it to learn."""
     generator = np.random.default_rng(0)
     for split, seconds in (("train", lengths), ("validation", lengths[:2]), ("test", lengths[:2])):
         for index, length in enumerate(seconds):
             path = folder / "corpus" / split / f"label{index % 2}" / f"{index:04d}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, 0.1 * generator.standard_normal(int(16_000 * length)), 16_000)
+            noise = generator.standard_normal(int(16_000 * length))
+            tone = index % 2 * np.sin(0.1 * np.arange(len(noise)))
+            soundfile.write(path, 0.1 * (noise + tone), 16_000)
     task = make_task("audio_classification", {})
     return task, cache.decode(task.load(folder / "corpus"), cache_dir=folder / "cache")
 

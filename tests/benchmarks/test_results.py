@@ -1,3 +1,5 @@
+import sys
+
 from tests.benchmarks import __main__ as bench
 
 
@@ -21,3 +23,10 @@ def test_a_benchmark_says_which_corpus_it_misses(monkeypatch):
     assert bench.BENCHMARKS["frozen_cache"].missing == ["EMODB"]
     monkeypatch.setenv("EMODB", "/data/my corpora/emodb")
     assert "/data/my corpora/emodb" in bench.BENCHMARKS["frozen_cache"].given()
+
+
+def test_a_benchmark_is_left_out_where_its_package_is_not_installed(monkeypatch, capsys):
+    monkeypatch.setitem(bench.BENCHMARKS, "against_speechbrain", bench.Benchmark(package="no_such_package"))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "against_speechbrain"])
+    bench.main()
+    assert capsys.readouterr().out == "against_speechbrain is left out: pip install no_such_package\n"
