@@ -204,12 +204,12 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         )
     if getattr(chosen, "reads_every_layer", False):
         backbone.modules("layer")
-    if not issubclass(chosen, Composition):
-        options = _preset(name, chosen, options)
     if (budget := options.pop("budget", None)) is not None:
+        # A paper's size gives way to the budget, one that was asked for does not.
         options = _fitted(name, backbone, options, budget)
     if issubclass(chosen, Composition):
         return _compose(name, chosen, backbone, options)
+    options = _preset(name, chosen, options)
     roles, layers = options.pop("roles", None), targeting.layers_chosen(options)
     fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
     # What PEFT notes of an adapter is not for users to choose.
