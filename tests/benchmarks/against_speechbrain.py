@@ -10,8 +10,9 @@ parameters differ, or a side's loss does not fall. SpeechBrain's parts are its o
 
 - SpeechBrain has batches in random order, padded to their longest utterance; or those of a corpus sorted by length, the
   same in every epoch; or the runner's, which shuffles and groups by length.
-- The runner computes what is frozen once, with the time that takes: all that is below a probe's head, and the CNN below
-  LoRA. Without cache it does the work that SpeechBrain does.
+- The runner computes what is frozen once, with the time that takes, in batches of the same size (for a corpus this
+  small its own would mix most lengths): all that is below a probe's head, and the CNN below LoRA. Without cache it does
+  the work that SpeechBrain does.
 - With LoRA SpeechBrain goes backward through the frozen CNN too: transformers lets its output want gradients.
 - SpeechBrain normalises waveforms with their padding, and keeps the learning rate. A frozen encoder would drop out in
   training; that is more work, and is switched off here.
@@ -124,9 +125,9 @@ def _sides(folder: Path, utterances: int, method: str, epochs: int) -> dict[str,
     def runner(gigabytes: float) -> Trained:
         # Every time in a cache of its own, which is empty.
         with tempfile.TemporaryDirectory(dir=folder) as cache_dir:
-            seconds, trainer = with_runner(
-                task, splits, method, METHODS[method], epochs, gigabytes, Path(cache_dir), logging_strategy="epoch"
-            )
+            more = {"per_device_eval_batch_size": BATCH, "logging_strategy": "epoch"}
+            options, place = METHODS[method], Path(cache_dir)
+            seconds, trainer = with_runner(task, splits, method, options, epochs, gigabytes, place, **more)
             losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
             return seconds, _trained(trainer.model), losses
 
