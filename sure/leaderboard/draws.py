@@ -110,9 +110,8 @@ def _key(run: Run) -> Path | None:
     file = run.result.predictions.get("test")
     if file is None or Path(file.path).name != file.path or not (path := run.folder / file.path).is_file():
         return None
-    with path.open("rb") as content:
-        if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
-            return None
+    if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+        return None
     of = run.result.run
     scored_by = [_task(type(run.task)), *(_metric(plugin.name) for plugin in of.plugins if plugin.kind == "metric")]
     said = [of.task, of.task_options, of.data.model_dump(mode="json"), scored_by, run.metrics, RESAMPLES, file.sha256]

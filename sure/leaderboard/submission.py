@@ -63,11 +63,11 @@ def _members(board: Path) -> list[Path]:
 def read(record: Path) -> Result:
     """A record that does not contradict itself. Raises one `SureError` with all that is wrong with it."""
     content = untrusted.contents(record, untrusted.MOST_RECORD, "result record")
+    text = untrusted.text(record, content)
     try:
-        values = untrusted.parsed(text := untrusted.text(record, content))
+        faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_in(text)]
     except ValueError as error:
         raise SureError(f"{record}: not JSON ({error}).") from None
-    faults = [f"{record}: {field or 'file'}: {what}." for field, what in untrusted.odd_in(text, values)]
     if faults:
         raise SureError("\n".join(untrusted.first_of(faults, record)))
     result = Result.of(content, record)

@@ -6,7 +6,7 @@ Nothing here opens a link, waits for a pipe or reads more than a file of its kin
 import json
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -37,8 +37,8 @@ _NO_TEXT = re.compile(f"[{_STEERING}\u202d\u202e]")
 # Only lines with these need a closer look: an escaped character, an exponent of three digits, a very long number.
 _SUSPECT = re.compile(r"\\[ubf]|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
 
-# How JSON has control characters, in ASCII.
-_CONTROL = ("\\u", "\\b", "\\f", "\x7f")
+# How JSON has control characters in ASCII, but for the one that it has as it is.
+_CONTROL = ("\\u", "\\b", "\\f")
 
 
 def contents(path: Path, most: int, what: str) -> bytes:
@@ -78,8 +78,12 @@ def text(path: Path, content: bytes) -> str:
 
 def parsed(text: str) -> Any:
     """A JSON value. Raises `ValueError` where it is none, has NaN or infinity, or says a key twice."""
+    return _decoded(text, _LENIENT)
+
+
+def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_each_once)
+        return decoder.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -91,7 +95,7 @@ def rows(path: Path, content: bytes) -> list[Any]:
     lines = whole.removesuffix("\n").split("\n")
     # In less time, where there is nothing to be said of any.
     with suppress(ValueError, RecursionError):
-        if _plain(whole) and _numbers_within(found := [*map(_DECODER.decode, lines)]):
+        if _plain(whole) and _shallow(found := [*map(_ROWS.decode, lines)]):
             return found
     faults, found = [], []
     for number, line in enumerate(lines, start=1):
@@ -116,24 +120,30 @@ def first_of(faults: list[str], where: object) -> list[str]:
     return faults if more <= 0 else [*faults[:MOST_NAMED], f"{where}: and {more:,} more of the kind."]
 
 
-def odd_in(text: str, value: Any) -> Iterator[tuple[str, str]]:
-    """`odd_values` of the JSON value of a text, in less time where there are none."""
-    if not _plain(text) or not _numbers_within(value):
-        yield from odd_values(value)
+def odd_in(text: str) -> Iterator[tuple[str, str]]:
+    """`odd_values` of a JSON text, in less time where there are none. Raises `ValueError` as `parsed`."""
+    try:
+        value = _decoded(text, _STRICT)
+    except _TooLarge:
+        value = parsed(text)
+    else:
+        if _plain(text) and _shallow(value):
+            return
+    yield from odd_values(value)
 
 
 def _plain(text: str) -> bool:
     """Whether no string in a JSON text has a character that none should have, nor any other than ASCII."""
-    return text.isascii() and not any(one in text for one in _CONTROL)
+    if not text.isascii() or "\x7f" in text:
+        return False
+    return "\\" not in text or not any(one in text for one in _CONTROL)
 
 
-def _numbers_within(value: Any) -> bool:
-    """Whether no number is too large, and no value too deep."""
+def _shallow(value: Any) -> bool:
+    """Whether no value is too deep."""
     level = [[value]]
     for _ in range(_DEEPEST + 1):
-        members = [*chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)]
-        if not all(-LARGEST < member < LARGEST for member in members if isinstance(member, (int, float))):
-            return False
+        members = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
         level = [member for member in members if isinstance(member, (dict, list))]
         if not level:
             return True
@@ -166,11 +176,27 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no finite number")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
-
-
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key is there twice")
     return found
+
+
+class _TooLarge(ValueError):
+    """A number is."""
+
+
+def _within(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not -LARGEST < (value := kind(text)) < LARGEST:
+            raise _TooLarge
+        return value
+
+    return read
+
+
+_NUMBERS = {"parse_int": _within(int), "parse_float": _within(float)}
+_ROWS = json.JSONDecoder(parse_constant=_no_number, **_NUMBERS)
+_STRICT = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_each_once, **_NUMBERS)
+_LENIENT = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_each_once)
