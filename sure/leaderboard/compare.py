@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,13 +28,21 @@ from sure.leaderboard.breakdown import (
 from sure.leaderboard.comparison import Difference, Sample
 from sure.leaderboard.comparison import compare as compare_samples
 from sure.leaderboard.entries import EntryScore, mean_words, words
-from sure.leaderboard.submission import folders, left_out, naming, read, rows_of, submission_name, task_of
+from sure.leaderboard.submission import (
+    Rows,
+    decisive,
+    folders,
+    left_out,
+    naming,
+    read,
+    rows_of,
+    submission_name,
+    task_of,
+)
 from sure.metric.ratio import RatioMetric
 from sure.record import DECISIVE, RESULT, Cost, Result
 from sure.task import Task
-from sure.task.scoring import NOISE, Prepared, Sampling, by_id, over_seeds, paired_draws
-
-Rows = list[dict[str, Any]]
+from sure.task.scoring import NOISE, Prepared, Sampling, by_id, paired_draws
 
 # Arguments that a run names by itself.
 _SAID = ("task", "task_options", "backbone", "backbone_options", "method", "method_options", "seed")
@@ -186,7 +194,7 @@ def _of_entry(given: Sequence[Compared], board: Path) -> list[Compared]:
 
 def _unlike(one: Result, other: Result) -> list[str]:
     """What differs of what decides scores, beside the seed."""
-    ours, theirs = (dict(_flat(_decisive(result))) for result in (one, other))
+    ours, theirs = (dict(_flat(decisive(result))) for result in (one, other))
     return [name for name in dict.fromkeys([*ours, *theirs]) if name != "seed" and ours.get(name) != theirs.get(name)]
 
 
@@ -235,13 +243,8 @@ def configuration(one_side: Side, other_side: Side) -> Table:
     return Table("What differs of what ran", ("", "A", "B"), rows, " ".join(about))
 
 
-def _decisive(result: Result) -> dict[str, Any]:
-    run = result.run.model_dump(mode="json", exclude={"arguments"})
-    return run | {"arguments": {name: result.run.arguments.get(name) for name in DECISIVE}}
-
-
 def _what_ran(result: Result) -> dict[str, Any]:
-    return _decisive(result) | {"versions": result.provenance.versions, "commit": result.provenance.commit}
+    return decisive(result) | {"versions": result.provenance.versions, "commit": result.provenance.commit}
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -291,22 +294,17 @@ def _scores(one: Side, other: Side, of_evaluations: Mapping[str, tuple[list[Rows
     for evaluation, both in of_evaluations.items():
         recorded = [side.result.scores[evaluation] for side in (one, other)]
         names = [name for name in recorded[0] if name in recorded[1]]
-        prepared = [
-            [Prepared.of(run.task, of_run, names) for run, of_run in zip(side.runs, of_side, strict=True)]
-            for side, of_side in zip((one, other), both, strict=True)
-        ]
+        sides = list(zip((one, other), both, strict=True))
         reason = _apart(both[0][0], both[1][0])
         differences = {}
         if reason is None:
+            prepared = (_prepared(side, of_side, names) for side, of_side in sides)
             sampling, means, differences = paired(*prepared, names)
             reason = f"draws of {sampling.drawn}s"
             if sampling.only_speakers:
                 reason += f", for these {sampling.only_speakers} speakers only"
         else:
-            means = [
-                _means(runs, *paired_draws(runs), names)[0] if side.several else {}
-                for side, runs in zip((one, other), prepared, strict=True)
-            ]
+            means = [_means_alone(side, of_side, names) if side.several else {} for side, of_side in sides]
         notes.append(f"{words(evaluation)}: {reason}")
         for name in names:
             difference = differences.get(name)
@@ -364,6 +362,16 @@ def paired(
     return sampling, means, differences
 
 
+def _prepared(side: Side, of_runs: list[Rows], metrics: Iterable[str]) -> list[Prepared]:
+    return [Prepared.of(run.task, rows, metrics) for run, rows in zip(side.runs, of_runs, strict=True)]
+
+
+def _means_alone(side: Side, of_runs: list[Rows], metrics: Sequence[str]) -> dict[str, EntryScore]:
+    """By metric the mean over a side's seeds, where the other has other rows."""
+    runs = _prepared(side, of_runs, metrics)
+    return _means(runs, *paired_draws(runs), metrics)[0]
+
+
 def _means(
     runs: list[Prepared], sampling: Sampling, draws: list[dict[str, np.ndarray]], metrics: Iterable[str]
 ) -> tuple[dict[str, EntryScore], dict[str, Sample]]:
@@ -371,9 +379,7 @@ def _means(
     means, samples = {}, {}
     for name in metrics:
         values, of_mean = [run.score(name) for run in runs], np.mean([of_run[name] for of_run in draws], axis=0)
-        score = over_seeds(runs[0].metrics[name][0], values, of_mean, sampling)
-        deviation = stdev(values) if len(values) > 1 else None
-        means[name] = EntryScore(**score.model_dump(), deviation=deviation)
+        means[name] = EntryScore.of_seeds(runs[0].metrics[name][0], values, of_mean, sampling)
         samples[name] = Sample.of_draws(runs[0].sha256, sampling, of_mean, values)
     return means, samples
 

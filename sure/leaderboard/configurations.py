@@ -21,7 +21,7 @@ from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups,
 from sure.leaderboard.submission import folders, left_out, read, rows_of, score, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
-from sure.task.scoring import TAILS, interval, over_seeds
+from sure.task.scoring import TAILS, interval
 
 
 class _Submitted(NamedTuple):
@@ -235,12 +235,7 @@ def _samples(scored: list[tuple[Entry, list[_Submitted]]]) -> list[tuple[Entry, 
         values = {name: [one.values[name] for one in of_runs] for name in of_mean}
         if len(whole) > 1:
             test = {
-                name: EntryScore(
-                    **over_seeds(
-                        runs[0].task.metric_named(name), values[name], of_mean[name], first.sampling
-                    ).model_dump(),
-                    deviation=stdev(values[name]),
-                )
+                name: EntryScore.of_seeds(runs[0].task.metric_named(name), values[name], of_mean[name], first.sampling)
                 for name in entry.test
             }
             entry = entry.model_copy(update={"test": test})

@@ -2,17 +2,23 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from statistics import stdev
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from sure import registry
 from sure.leaderboard.comparison import Difference, Sample, compare
 from sure.leaderboard.disclosure import Disclosure
 from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score
+from sure.task.scoring import Sampling, over_seeds
+
+if TYPE_CHECKING:
+    from sure.metric import Metric
 
 BOARD = Path("leaderboard")
 
@@ -31,6 +37,12 @@ class EntryScore(Score):
     method: Literal["Wilson", "percentile bootstrap", "undetermined", "Student's t over folds"] | None = None
     # Standard deviation over seeds; None of one.
     deviation: float | None = None
+
+    @classmethod
+    def of_seeds(cls, metric: "Metric", values: Sequence[float], draws: np.ndarray, sampling: Sampling) -> "EntryScore":
+        """The mean of scores of some seeds, or of one, with `draws`, (resamples,), of that mean."""
+        deviation = stdev(values) if len(values) > 1 else None
+        return cls(**over_seeds(metric, values, draws, sampling).model_dump(), deviation=deviation)
 
 
 class EntryRun(BaseModel):

@@ -18,7 +18,7 @@ from sure.errors import SureError
 from sure.leaderboard import recount
 from sure.leaderboard.consistency import contradictions
 from sure.leaderboard.disclosure import SUBMISSION, Checks, Disclosure
-from sure.leaderboard.manifest import HIDDEN, Manifest, differences, manifest_of
+from sure.leaderboard.manifest import HIDDEN, Manifest, Rows, differences, manifest_of
 from sure.record import DECISIVE, RESULT, Result, Score, plugins, read_predictions, untrusted
 from sure.record.samples import MOST_BYTES, read_sample
 from sure.task import Task, make_task
@@ -29,8 +29,6 @@ TOLERANCE = 1e-6
 
 # What an `add` makes before it is whole.
 UNFINISHED = ".adding"
-
-Rows = list[dict[str, Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -287,10 +285,18 @@ def same_run(one: Result, other: Result) -> bool:
     return one.predictions == other.predictions or _place(one) == _place(other)
 
 
-def _decisive(result: Result) -> str:
+def decisive(result: Result) -> dict[str, Any]:
+    """What a record says of its run, and of its arguments those that decide scores."""
     run = result.run
-    arguments = [run.arguments.get(name) for name in DECISIVE]
-    return json.dumps([run.model_dump(mode="json", exclude={"arguments"}), arguments], sort_keys=True)
+    arguments = {name: run.arguments.get(name) for name in DECISIVE}
+    return run.model_dump(mode="json", exclude={"arguments"}) | {"arguments": arguments}
+
+
+def _decisive(result: Result) -> str:
+    said = decisive(result)
+    # Names of submissions have a hash of it.
+    arguments = list(said.pop("arguments").values())
+    return json.dumps([said, arguments], sort_keys=True)
 
 
 def _place(result: Result) -> tuple[Any, ...]:
