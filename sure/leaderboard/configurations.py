@@ -169,7 +169,8 @@ def _entry(runs: list[_Submitted]) -> Entry:
         folds_there_are=None if None in folds else task.cross_validation[1],
         options=" ".join(given),
         metric=result.metric,
-        test={name: EntryScore(**score.model_dump()) for name, score in first.get("test", {}).items()},
+        # What was looked at once need not be again.
+        test={name: EntryScore.model_construct(**dict(score)) for name, score in first.get("test", {}).items()},
         validation={
             name: average(of["validation"][name].value for of, _ in scores.values())
             for name in first.get("validation", {})

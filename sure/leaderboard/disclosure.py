@@ -1,5 +1,6 @@
 """What a submission says of itself beside its record, and what a board has found out about it: `submission.json`."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +80,7 @@ class Checks(_Strict):
         Raises `SureError` naming the file and every wrong field.
         """
         path = folder / SUBMISSION
-        if not path.is_symlink() and not path.exists():
+        if not os.path.lexists(path):
             return cls(unchecked=[f"anything but scores: there is no {SUBMISSION}"])
         content = untrusted.contents(path, _MOST, "description of a submission")
         try:

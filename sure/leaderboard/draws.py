@@ -63,7 +63,8 @@ class Drawn(NamedTuple):
 
 def drawn(runs: Sequence[Run]) -> list[Drawn | None]:
     """Of each run, those of the same rows in the same draws; None, with a warning, for predictions that are none."""
-    keys = [_key(run) for run in runs]
+    kept = default_folder() / "draws" / _code()
+    keys = [(name := _key(run)) and kept / name for run in runs]
     known = [_kept(key, run.metrics) for key, run in zip(keys, runs, strict=True)]
     new = {}
     for place in (place for place, one in enumerate(known) if one is None):
@@ -105,8 +106,8 @@ def _sides(sampling: Sampling) -> str:
     return hashlib.sha256(b"" if sampling.sides is None else sampling.sides.tobytes()).hexdigest()
 
 
-def _key(run: Run) -> Path | None:
-    """Where it is kept; None where predictions are not there or not what the record names: `rows_of` says so."""
+def _key(run: Run) -> str | None:
+    """Under what name it is kept; None where predictions are not those of the record: `rows_of` says so."""
     file = run.result.predictions.get("test")
     if file is None or Path(file.path).name != file.path or not (path := run.folder / file.path).is_file():
         return None
@@ -115,7 +116,7 @@ def _key(run: Run) -> Path | None:
     of = run.result.run
     scored_by = [_task(type(run.task)), *(_metric(plugin.name) for plugin in of.plugins if plugin.kind == "metric")]
     said = [of.task, of.task_options, of.data.model_dump(mode="json"), scored_by, run.metrics, RESAMPLES, file.sha256]
-    return default_folder() / "draws" / _code() / hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 @functools.cache

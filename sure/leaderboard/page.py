@@ -277,7 +277,7 @@ def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
     shown = [name for name in methods if any(point["method"] == name for point in points)]
     numbers = [methods.index(name) for name in shown]
     legend = {"orient": "bottom", "columns": 3, "symbolOpacity": 1}
-    base = altair.Chart(altair.InlineData(points)).encode(
+    base = altair.Chart(_inline(points)).encode(
         x=_PARAMETERS,
         color=altair.Color("method:N", title=None)
         .scale(domain=shown, range=[COLOURS[number % len(COLOURS)][0] for number in numbers])
@@ -285,7 +285,7 @@ def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
     )
     score = altair.Y("score:Q", title=words(group[0].metric)).scale(zero=False)
     line = (
-        altair.Chart(altair.InlineData(front))
+        altair.Chart(_inline(front))
         .mark_line(interpolate="step-after", strokeDash=[4, 3], color="#888")
         .encode(x=_PARAMETERS, y=score)
     )
@@ -303,6 +303,11 @@ def plot(group: list[Entry], methods: list[str]) -> altair.Chart:
     return (line + bars + marks).properties(
         width=_WIDTH, height=_HEIGHT, title=heading, view=altair.ViewBackground(stroke=None)
     )
+
+
+def _inline(points: list[dict[str, Any]]) -> altair.InlineData:
+    # As a text: of values there would be many copies.
+    return altair.InlineData(json.dumps(points), format=altair.JsonDataFormat(type="json"))
 
 
 def pareto_front(group: list[Entry]) -> list[Entry]:

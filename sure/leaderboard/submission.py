@@ -44,18 +44,20 @@ class Submission(NamedTuple):
 
 def folders(board: Path) -> list[Path]:
     """Those of submissions, by name. Hidden ones are an `add` that was cut off, or what file managers leave."""
-    return [path for path in _members(board) if path.is_dir() and not path.is_symlink()]
+    return [Path(found.path) for found in _members(board) if found.is_dir(follow_symlinks=False)]
 
 
 def strays(board: Path) -> Iterator[str]:
     """What else lies among submissions, in words."""
-    for path in _members(board):
-        if path.is_symlink() or not path.is_dir():
-            yield f"{path!s}: {'a link' if path.is_symlink() else 'a file'}, where submissions have a folder each."
+    for found in _members(board):
+        if not found.is_dir(follow_symlinks=False):
+            yield f"{found.path}: {'a link' if found.is_symlink() else 'a file'}, where submissions have a folder each."
 
 
-def _members(board: Path) -> list[Path]:
-    return sorted((Path(board) / "submissions").glob("[!.]*"))
+def _members(board: Path) -> list[os.DirEntry]:
+    with suppress(FileNotFoundError), os.scandir(Path(board) / "submissions") as found:
+        return sorted((one for one in found if not one.name.startswith(".")), key=lambda one: one.name)
+    return []
 
 
 def read(record: Path) -> Result:

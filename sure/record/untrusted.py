@@ -6,11 +6,12 @@ Nothing here opens a link, waits for a pipe or reads more than a file of its kin
 import json
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
+
+from pydantic_core import from_json
 
 from sure.errors import SureError
 
@@ -37,8 +38,11 @@ _NO_TEXT = re.compile(f"[{_STEERING}\u202d\u202e]")
 # Only lines with these need a closer look: an escaped character, an exponent of three digits, a very long number.
 _SUSPECT = re.compile(r"\\[ubf]|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
 
+# Where no space is between a key and its colon, a text has no fewer `":` than keys.
+_KEY_APART = re.compile(r'"\s+:')
+
 # How JSON has control characters in ASCII, but for the one that it has as it is.
-_CONTROL = ("\\u", "\\b", "\\f")
+_CONTROL = re.compile(r"\\[ubf]")
 
 
 def contents(path: Path, most: int, what: str) -> bytes:
@@ -78,12 +82,8 @@ def text(path: Path, content: bytes) -> str:
 
 def parsed(text: str) -> Any:
     """A JSON value. Raises `ValueError` where it is none, has NaN or infinity, or says a key twice."""
-    return _decoded(text, _LENIENT)
-
-
-def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
     try:
-        return decoder.decode(text)
+        return _ONCE.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -95,7 +95,7 @@ def rows(path: Path, content: bytes) -> list[Any]:
     lines = whole.removesuffix("\n").split("\n")
     # In less time, where there is nothing to be said of any.
     with suppress(ValueError, RecursionError):
-        if _plain(whole) and _shallow(found := [*map(_ROWS.decode, lines)]):
+        if _plain(whole) and _small(found := [from_json(line, allow_inf_nan=False) for line in lines]):
             return found
     faults, found = [], []
     for number, line in enumerate(lines, start=1):
@@ -122,31 +122,35 @@ def first_of(faults: list[str], where: object) -> list[str]:
 
 def odd_in(text: str) -> Iterator[tuple[str, str]]:
     """`odd_values` of a JSON text, in less time where there are none. Raises `ValueError` as `parsed`."""
-    try:
-        value = _decoded(text, _STRICT)
-    except _TooLarge:
-        value = parsed(text)
-    else:
-        if _plain(text) and _shallow(value):
+    with suppress(ValueError):
+        value = from_json(text, allow_inf_nan=False)
+        if _plain(text) and _small(value, keys=text.count('":')) and not _KEY_APART.search(text):
             return
-    yield from odd_values(value)
+    yield from odd_values(parsed(text))
 
 
 def _plain(text: str) -> bool:
     """Whether no string in a JSON text has a character that none should have, nor any other than ASCII."""
-    if not text.isascii() or "\x7f" in text:
-        return False
-    return "\\" not in text or not any(one in text for one in _CONTROL)
+    return text.isascii() and "\x7f" not in text and not _CONTROL.search(text)
 
 
-def _shallow(value: Any) -> bool:
-    """Whether no value is too deep."""
-    level = [[value]]
+def _small(value: Any, keys: int | None = None) -> bool:
+    """Whether no value is too deep, no number too large, and there are as many keys as were said."""
+    level, found = [[value]], 0
     for _ in range(_DEEPEST + 1):
-        members = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
-        level = [member for member in members if isinstance(member, (dict, list))]
+        members, level = level, []
+        for one in members:
+            if type(one) is dict:
+                found += len(one)
+                one = one.values()
+            for member in one:
+                kind = type(member)
+                if kind is dict or kind is list:
+                    level.append(member)
+                elif kind is not str and member is not None and not -LARGEST < member < LARGEST:
+                    return False
         if not level:
-            return True
+            return keys is None or found == keys
     return False
 
 
@@ -183,20 +187,4 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class _TooLarge(ValueError):
-    """A number is."""
-
-
-def _within(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        if not -LARGEST < (value := kind(text)) < LARGEST:
-            raise _TooLarge
-        return value
-
-    return read
-
-
-_NUMBERS = {"parse_int": _within(int), "parse_float": _within(float)}
-_ROWS = json.JSONDecoder(parse_constant=_no_number, **_NUMBERS)
-_STRICT = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_each_once, **_NUMBERS)
-_LENIENT = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_each_once)
+_ONCE = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_each_once)

@@ -89,7 +89,7 @@ def test_a_plot_of_many_has_the_best_and_the_front():
     many = [best.model_copy(update={"submission": str(number), "cost": cost}) for number, cost in enumerate(costs)]
     drawn = page.plot([*many, smallest], [best.method.name, smallest.method.name]).to_dict()
     assert "the best 200 of 301 entries and the front" in str(drawn["title"])
-    points = drawn["datasets"][drawn["layer"][2]["data"]["name"]]
+    points = json.loads(drawn["datasets"][drawn["layer"][2]["data"]["name"]])
     assert {point["method"] for point in points} == {best.method.name, smallest.method.name}
 
 

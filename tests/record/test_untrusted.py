@@ -26,6 +26,18 @@ def test_a_record_is_odd_where_any_value_is(escaped):
         assert bool(list(odd_in(text))) == (value in odd)
 
 
+@pytest.mark.parametrize(
+    "again", ['"a": 2', '"a" : 2', '"a"\n:2', '"b": {"c": "\\":", "c": 2}', '"\\u0061": 2', '"b": NaN']
+)
+def test_a_record_that_says_a_key_twice_or_no_number_is_refused(again):
+    with pytest.raises(ValueError):
+        list(odd_in(f'{{"a": 1, {again}}}'))
+
+
+def test_a_text_may_hold_what_looks_like_a_key():
+    assert not list(odd_in(json.dumps({"a": '"b": 1', 'b": ': 2, "c": '" :'})))
+
+
 @pytest.mark.parametrize("line", ['{"id": "a\\b"}', '{"id": 1e400}', '{"id": NaN}', '{"id": 1},{"id": 2}', ""])
 def test_a_line_of_predictions_is_named_whatever_lines_are_beside_it(tmp_path, line):
     good = '{"id": "é", "text": "a\\nb"}\n'
