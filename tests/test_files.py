@@ -38,12 +38,14 @@ def test_a_folder_is_for_one_process_until_that_ends_however_it_ends(tmp_path):
     with pytest.raises(SureError, match=r"--output_dir new is in use by another run"):
         with locked(tmp_path / "new", "--output_dir new", wait=False):
             pass
-    # Who waits for it sleeps, and is let go by Ctrl-C.
+    # Who waits for it sleeps, and is let go by Ctrl-C, which a shell's background jobs ignore.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     spent = time.process_time()
     with pytest.raises(KeyboardInterrupt):
         with locked(tmp_path / "new", "--output_dir new", wait=True):
             pass
+    signal.signal(signal.SIGINT, before)
     assert time.process_time() - spent < 0.1
     threading.Timer(0.1, holder.kill).start()
     with locked(tmp_path / "new", "--output_dir new", wait=True):
