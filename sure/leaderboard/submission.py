@@ -55,7 +55,7 @@ def strays(board: Path) -> Iterator[str]:
 
 
 def _members(board: Path) -> list[os.DirEntry]:
-    with suppress(FileNotFoundError), os.scandir(Path(board) / "submissions") as found:
+    with suppress(OSError), os.scandir(Path(board) / "submissions") as found:
         return sorted((one for one in found if not one.name.startswith(".")), key=lambda one: one.name)
     return []
 
