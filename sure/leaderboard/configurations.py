@@ -4,8 +4,9 @@ import gc
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, mean, stdev
 from types import MappingProxyType
@@ -22,6 +23,12 @@ from sure.leaderboard.submission import folders, left_out, read, rows_of, score,
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
 from sure.task.scoring import TAILS, interval
+
+# What PEFT notes in a configuration and no score depends on.
+_BOOKKEEPING = ("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "task_type")
+
+# Characters of a setting that are said: modules may be named by a long pattern.
+_LONGEST_VALUE = 40
 
 
 class _Submitted(NamedTuple):
@@ -85,6 +92,7 @@ def read_entries(
     entries = [_entry(runs) for runs in of_submission.values()]
     ranked = []
     for group in groups(entries):
+        _tell_apart((entry, of_submission[entry.submission][0]) for entry in group)
         scored = [entry for entry in group if entry.score]
         samples = _samples([(entry, of_submission[entry.submission]) for entry in scored])
         failed = [entry for entry in group if not entry.score]
@@ -123,6 +131,42 @@ def _configuration(one: _Submitted) -> str:
     fields["arguments"] = [run.arguments.get(name) for name in DECISIVE]
     # Where references are hidden, what claims a score on test is not what waits for one.
     return json.dumps([one.result.status, one.result.metric, "test" in one.result.scores, fields], sort_keys=True)
+
+
+def _tell_apart(group: Iterable[tuple[Entry, _Submitted]]) -> None:
+    """Says in its `settings` what an entry has differently from others of its method and backbone."""
+    alike = defaultdict(list)
+    for entry, submitted in group:
+        run = submitted.result.run
+        arguments = {name: run.arguments.get(name) for name in DECISIVE}
+        alike[run.method.name, run.backbone.name].append((entry, run.backbone.options | run.method.config | arguments))
+    for several in alike.values():
+        entries, settings = zip(*several, strict=True)
+        differ = _differing(settings)
+        texts = [_flat({name: each.get(name) for name in differ}) for each in settings]
+        differ = _differing(texts)
+        # Which modules is most often decided by what else differs, and said more shortly there.
+        differ = [name for name in differ if name.rpartition(".")[2] != "target_modules"] or differ
+        for entry, each in zip(entries, texts, strict=True):
+            said = {name: each[name] for name in differ if name in each}
+            entry.settings = ", ".join(f"{name}={value:.{_LONGEST_VALUE}}" for name, value in said.items())
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names that not all have the same value of."""
+    names = dict.fromkeys(chain.from_iterable(settings))
+    return [name for name in names if any(each.get(name) != settings[0].get(name) for each in settings)]
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Those that have a value, as a command line says them: nested ones by names with dots, such as `lora.r`."""
+    flat = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{name}.")
+        elif value is not None and name not in _BOOKKEEPING:
+            flat[before + name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return flat
 
 
 def _entry(runs: list[_Submitted]) -> Entry:

@@ -72,6 +72,8 @@ class Entry(BaseModel):
     synthetic: bool
     backbone: BackboneInfo
     method: MethodInfo
+    # What tells it from others of its method and backbone in the table, such as `r=8, learning_rate=0.002`.
+    settings: str = ""
     runs: list[EntryRun]
     # None where the corpus is not parted into folds.
     folds: list[int] | None

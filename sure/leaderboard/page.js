@@ -46,12 +46,14 @@ for (const table of data.tables) {
     for (const name of names) row[name] = table.entries[name][place];
     const backbone = data.backbones[row.backbone];
     row.id = row.runs[0][0];
+    row.settings = data.settings[row.settings];
     row.text = [data.methods[row.method], backbone.name, backbone.family, table.title, row.options, row.id,
       ...data.configs[row.config].flat(), ...data.claims[row.claims].flat(), row.standing].join(" ").toLowerCase();
     return row;
   });
 }
 const entries = data.tables.flatMap((table) => table.rows);
+const named = (row) => `${data.methods[row.method]}${row.settings && ` (${row.settings})`} on ${data.backbones[row.backbone].name}`;
 
 function better(table, one, other) {
   return table.lower ? one < other : one > other;
@@ -256,7 +258,7 @@ function columns(table) {
     { key: "method", label: "Method", head: true, core: 1, rank: 0, of: (row) => data.methods[row.method], cell: (row) => [swatch(row.method), html("div", {}, html("a", { href: row.path }, name(data.methods[row.method])),
       row.probe ? html("span", { title: "not significantly better than the frozen probe of the same backbone" }, " †") : null,
       [" ", html("span", { class: row.standing === "verified" ? "tag checked" : "tag plain" }, row.standing)],
-      narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[row.backbone].name)) : null, row.error ? html("small", {}, row.error) : null)] },
+      row.settings ? html("small", {}, name(row.settings)) : null, narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[row.backbone].name)) : null, row.error ? html("small", {}, row.error) : null)] },
     { key: "backbone", label: "Backbone", rank: 1, of: (row) => data.backbones[row.backbone].name, cell: (row) => [name(data.backbones[row.backbone].name), data.backbones[row.backbone].pretrained ? null : [" ", html("span", { class: "tag" }, "untrained backbone")]] },
     { key: "score", label: table.metric, brief: table.metric_short, number: true, core: 2, rank: 0, first, of: (row) => row.score, cell: (row) => (row.score === null ? NONE : [
       html("b", {}, score(row.score)), row.deviation === null ? null : html("small", {}, `± ${score(row.deviation)} (${new Set(row.runs.map((run) => run[1])).size} seeds)`),
@@ -301,7 +303,7 @@ class Section {
       html("h2", { id: heading }, table.heading, table.synthetic ? [" ", html("span", { class: "tag" }, "synthetic speech")] : null),
       html("p", { class: "quiet" }, `Test split${table.folds}, corpus `, html("code", { title: table.fingerprint }, table.fingerprint.slice(0, 8)), ` · ${table.lower ? "lower" : "higher"} is better`));
     const scored = table.rows.some((row) => row.score !== null);
-    this.list = new Table(this.element, { name: table.title, caption: hidden(`Entries of ${table.title}`), columns: columns(table), details, label: (row) => `${data.methods[row.method]} on ${data.backbones[row.backbone].name}`, id: (row) => row.id });
+    this.list = new Table(this.element, { name: table.title, caption: hidden(`Entries of ${table.title}`), columns: columns(table), details, label: named, id: (row) => row.id });
     if (scored) {
       this.element.append(html("p", { class: "quiet" }, html("small", {}, table.footnote)));
       this.chart = new Chart(this.element, table);
@@ -338,7 +340,6 @@ class Section {
       this.matrix.append(html("p", {}, `Pairs are shown in tables of up to ${data.most_compared} entries; this has ${whole(this.table.rows.length)}. Ranks come from all pairs all the same.`));
       return;
     }
-    const named = (row) => `${data.methods[row.method]} on ${data.backbones[row.backbone].name}`;
     const cell = (one, other) => {
       if (one === other) return html("td", {});
       const [kind, mark, said] = one.better_than.includes(other.place) ? ["better", "+", "better than"]
@@ -350,7 +351,7 @@ class Section {
       html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Comparisons of ${this.table.title}` }, html("table", { class: "matrix" },
       html("caption", {}, hidden("Whether the row's entry is better than the column's")),
       html("thead", {}, html("tr", {}, html("td", {}, hidden("Entry")), rows.map((row) => html("th", { scope: "col", title: named(row) }, String(row.place + 1), hidden(`: ${named(row)}`))))),
-      html("tbody", {}, rows.map((one) => html("tr", {}, html("th", { scope: "row" }, `${one.place + 1}. `, swatch(one.method), data.methods[one.method], html("small", {}, data.backbones.length > 1 ? data.backbones[one.backbone].name : "", one.options && this.table.options ? ` ${one.options}` : "")), rows.map((other) => cell(one, other))))))));
+      html("tbody", {}, rows.map((one) => html("tr", {}, html("th", { scope: "row" }, `${one.place + 1}. `, swatch(one.method), data.methods[one.method], html("small", {}, one.settings && ` ${one.settings} `, data.backbones.length > 1 ? data.backbones[one.backbone].name : "", one.options && this.table.options ? ` ${one.options}` : "")), rows.map((other) => cell(one, other))))))));
   }
 
   update(rows, kept) {
@@ -437,7 +438,7 @@ class Chart {
     for (const method of methods) {
       const own = rows.filter((row) => row.method === method);
       if (few) drawing.append(...own.map((row) => svg("path", { class: "point", fill: colour(method), d: shape(method, 5.5), transform: mark(row) },
-        svg("title", {}, `${data.methods[method]} on ${data.backbones[row.backbone].name}\nrank ${rank(row)}, ${score(row[metric])}${intervals && row.low !== null ? ` [${score(row.low)}, ${score(row.high)}]` : ""}\n${title[1]}: ${title[2](row[key])}`))));
+        svg("title", {}, `${named(row)}\nrank ${rank(row)}, ${score(row[metric])}${intervals && row.low !== null ? ` [${score(row.low)}, ${score(row.high)}]` : ""}\n${title[1]}: ${title[2](row[key])}`))));
       else drawing.append(svg("path", { class: "point", fill: colour(method), d: own.map((row) => `M${place(row)}m-2.5,0a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0z`).join("") }));
     }
     this.host.replaceChildren(drawing);

@@ -109,7 +109,7 @@ class _Interned:
 def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
     """What the page draws. Entries are lists by field, so that ten thousand of them repeat no names."""
     methods = {name: number for number, name in enumerate(_methods(entries))}
-    backbones, configs, provenances, claims = (_Interned() for _ in range(4))
+    backbones, configs, settings, provenances, claims = (_Interned() for _ in range(5))
     grouped = list(groups(entries))
     tables = []
     for group in grouped:
@@ -129,6 +129,7 @@ def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
                     "backbone": backbones.place(entry.backbone.model_dump(mode="json")),
                     "config": configs.place(entry.method.config, _texts),
                     "provenance": provenances.place(_made_with(entry)),
+                    "settings": settings.place(entry.settings),
                     "options": entry.options,
                     "error": entry.error,
                     "front": entry.submission in front,
@@ -201,6 +202,7 @@ def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
         "shapes": SHAPES,
         "backbones": backbones.values,
         "configs": configs.values,
+        "settings": settings.values,
         "provenances": provenances.values,
         "claims": claims.values,
         "budgets": list(BUDGETS.items()),

@@ -16,7 +16,15 @@ from tabulate import DataRow, Line, TableFormat, tabulate
 from sure import registry
 from sure.errors import SureError
 from sure.leaderboard.disclosure import standing
-from sure.leaderboard.entries import Entry, footnote, groups, options_differ, rank_label, score_words, title
+from sure.leaderboard.entries import (
+    Entry,
+    footnote,
+    groups,
+    options_differ,
+    rank_label,
+    score_words,
+    title,
+)
 from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
 from sure.record.allowance import parameters_of
 
@@ -171,6 +179,11 @@ def _table(table: _Table, markup: _Markup, note: str) -> str:
     headers += ["seeds", "claims"]
     sides = ["left"] * 5 + ["right"] * 4 + ["left"]
     rows = [_row(entry, markup) for entry in table.shown]
+    if any(entry.settings for entry in table.group):
+        headers.insert(2, "settings")
+        sides.insert(2, "left")
+        for row, entry in zip(rows, table.shown, strict=True):
+            row.insert(2, markup.escape(printable(entry.settings)))
     if options_differ(table.group):
         headers, sides = [*headers, "task options"], [*sides, "left"]
         rows = [[*row, markup.escape(printable(entry.options))] for row, entry in zip(rows, table.shown, strict=True)]
@@ -290,6 +303,7 @@ def _flat(entry: Entry, ranked: int) -> dict[str, Any]:
         "tied": entry.tied,
         "no_better_than_probe": entry.no_better_than_probe,
         "method": entry.method.name,
+        "settings": entry.settings,
         "backbone": entry.backbone.name,
         "family": entry.backbone.family,
         "pretrained": entry.backbone.pretrained,

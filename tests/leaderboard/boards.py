@@ -102,6 +102,7 @@ def _entry(task, backbone, method, share, copy, noise):
         synthetic=task == "esd_emotion",
         backbone=backbone,
         method=MethodInfo(name=method, config={"r": round(share * 8000), "dropout": 0.1, "targets": ["q", "v"]}),
+        settings=f"r={round(share * 8000)}" if len(SHARES[method]) > 1 else "",
         runs=[
             EntryRun(submission=f"{name}-{seed}" if seed else name, seed=seed, fold=None, score=value) for seed in seeds
         ],

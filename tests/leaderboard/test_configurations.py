@@ -82,8 +82,41 @@ def test_only_what_decides_scores_parts_runs(tmp_path):
     edit(record, lambda r: r["cost"].update(device="another"))
     leaderboard.add(record, board)
     entries = read_entries(board)
-    assert sorted(entry.seeds for entry in entries) == [[0], [0, 1], [2]]
+    assert sorted((entry.seeds, entry.settings) for entry in entries) == [
+        ([0], "learning_rate=0.002"),
+        ([0, 1], "learning_rate=0.002"),
+        ([2], "learning_rate=0.1"),
+    ]
     assert leaderboard.leaderboard_json(read_entries(board)) == leaderboard.leaderboard_json(entries)
+
+
+def test_entries_of_a_method_say_what_tells_them_apart(tmp_path):
+    board = tmp_path / "board"
+    modules = r"backbone\.layers\.\d+\.(?:self|encoder)_attn\.q_proj"
+    runs = {
+        "small": {"r": 2, "use_dora": False, "target_modules": "q_proj", "peft_version": "1"},
+        "large": {"r": 8, "use_dora": False, "target_modules": modules, "peft_version": "2"},
+        "parts": {"parts": {"lora": {"r": 8}, "bitfit": {}}, "use_dora": False, "placement": ["ffn", "attention"]},
+    }
+    for method, right in (("lora", 0.9), ("lora+bitfit", 0.5)):
+        for number, (folder, config) in enumerate(runs.items()):
+            record = write_record(tmp_path / method / folder, method=method, right=right - 0.1 * number)
+            edit(record, lambda r, config=config: r["run"]["method"].update(config=config))
+            leaderboard.add(record, board)
+    # Alone of its method on its backbone, and of what differs in modules only.
+    leaderboard.add(write_record(tmp_path / "alone", backbone="lab/base", right=0.3), board)
+    for folder, pattern in (("q", "q_proj"), ("qk", modules)):
+        record = write_record(tmp_path / folder, method="ia3", right=0.2)
+        edit(record, lambda r, pattern=pattern: r["run"]["method"].update(config={"target_modules": pattern}))
+        leaderboard.add(record, board)
+    settings = [(entry.method.name, entry.settings) for entry in read_entries(board)]
+    told = ["r=2", "r=8", "parts.lora.r=8, placement=ffn,attention"]
+    assert [text for name, text in settings if name == "lora"] == [*told, ""]
+    assert [text for name, text in settings if name == "lora+bitfit"] == told
+    of_modules = {text for name, text in settings if name == "ia3"}
+    assert of_modules == {"target_modules=q_proj", f"target_modules={modules[:40]}"}
+    text = leaderboard.show(board)
+    assert "settings" in text and "placement=ffn,attention" in text
 
 
 def test_seeds_of_a_worse_configuration_rank_behind(tmp_path):

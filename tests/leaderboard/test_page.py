@@ -317,6 +317,11 @@ def test_comparisons_say_who_is_better(shown, made):
     assert len(shown.find_elements("css selector", f"{EMOTION} .matrix td[class=worse]")) == len(marks) > 0
     worse = sum(scored[0].submission in one.better_than for one in scored)
     assert worse == 0
+    # Several entries of one method are told apart.
+    names = texts(shown, f"{EMOTION} .matrix tbody th")
+    assert len(set(names)) == len(names)
+    assert all(one.settings in name for one, name in zip(scored, names, strict=True))
+    assert scored[0].settings in texts(shown, f"{EMOTION} tbody tr th")[0]
 
 
 def test_csv_has_all_columns_and_no_formulas(shown, made):

@@ -84,6 +84,8 @@ def test_formats_say_the_same_escaped_and_with_marks(board, capsys):
     entry = next(e for table in shown(board)["tables"] for e in table["entries"] if e["method"]["name"] == "lora")
     assert float(rows[0]["score"]) == entry["test"][entry["metric"]]["value"]
     assert rows[0]["claims"] == "self-reported"
+    # No two entries here are of one method and backbone.
+    assert {row["settings"] for row in rows} == {""}
     main(["leaderboard", "show", "--board", str(board), "--budget", "2%", "--format", "markdown"])
     text = capsys.readouterr().out
     assert f"| **{float(rows[0]['score']):.3f} ± " in text
