@@ -31,7 +31,8 @@ def _overall(answers: list[Answer]) -> Iterator[str]:
     if len(there) < 2:
         return
     first, metric = there[0], words(there[0].first.metric)
-    label = f"{first.label} ({BASELINES[first.name]})" if first is baseline_of(answers, first.name) else first.label
+    is_baseline = first.name in BASELINES and first is baseline_of(answers, first.name)
+    label = f"{first.label} ({BASELINES[first.name]})" if is_baseline else first.label
     sentence = (
         f"Of all {len(there)} that have records, {label} has the {'highest' if first.higher_is_better else 'lowest'} "
         f"mean {metric}: {first.score}, with {first.parameters:,} trainable parameters without the head"
