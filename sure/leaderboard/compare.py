@@ -31,6 +31,7 @@ from sure.leaderboard.entries import EntryScore, mean_words, words
 from sure.leaderboard.submission import (
     Rows,
     decisive,
+    flat,
     folders,
     left_out,
     naming,
@@ -194,7 +195,7 @@ def _of_entry(given: Sequence[Compared], board: Path) -> list[Compared]:
 
 def _unlike(one: Result, other: Result) -> list[str]:
     """What differs of what decides scores, beside the seed."""
-    ours, theirs = (dict(_flat(decisive(result))) for result in (one, other))
+    ours, theirs = (dict(flat(decisive(result))) for result in (one, other))
     return [name for name in dict.fromkeys([*ours, *theirs]) if name != "seed" and ours.get(name) != theirs.get(name)]
 
 
@@ -224,7 +225,7 @@ def compare(one: Side, other: Side, utterances: int = 10) -> list[Table]:
 def configuration(one_side: Side, other_side: Side) -> Table:
     """What differs of what ran. What decides no score, such as folders, is no more than named."""
     one, other = one_side.result, other_side.result
-    ours, theirs = (dict(_flat(_what_ran(result))) for result in (one, other))
+    ours, theirs = (dict(flat(_what_ran(result))) for result in (one, other))
     if one_side.several or other_side.several:
         ours["seed"], theirs["seed"] = one_side.seeds, other_side.seeds
     rows = [
@@ -245,14 +246,6 @@ def configuration(one_side: Side, other_side: Side) -> Table:
 
 def _what_ran(result: Result) -> dict[str, Any]:
     return decisive(result) | {"versions": result.provenance.versions, "commit": result.provenance.commit}
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
 
 
 def _cell(value: Any) -> str:

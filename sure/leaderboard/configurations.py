@@ -19,7 +19,7 @@ from sure.leaderboard.comparison import Sample
 from sure.leaderboard.disclosure import Checks
 from sure.leaderboard.draws import Run, drawn
 from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
-from sure.leaderboard.submission import folders, left_out, read, rows_of, score, task_of
+from sure.leaderboard.submission import flat, folders, left_out, read, rows_of, score, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
 from sure.task.scoring import TAILS, interval
@@ -143,7 +143,7 @@ def _tell_apart(group: Iterable[tuple[Entry, _Submitted]]) -> None:
     for several in alike.values():
         entries, settings = zip(*several, strict=True)
         differ = _differing(settings)
-        texts = [_flat({name: each.get(name) for name in differ}) for each in settings]
+        texts = [_texts({name: each.get(name) for name in differ}) for each in settings]
         differ = _differing(texts)
         # Which modules is most often decided by what else differs, and said more shortly there.
         differ = [name for name in differ if name.rpartition(".")[2] != "target_modules"] or differ
@@ -158,15 +158,13 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if any(each.get(name) != settings[0].get(name) for each in settings)]
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """Those that have a value, as a command line says them: nested ones by names with dots, such as `lora.r`."""
-    flat = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{name}.")
-        elif value is not None and name not in _BOOKKEEPING:
-            flat[before + name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return flat
+def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Those that have a value, as a command line says them."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in flat(settings)
+        if value not in (None, {}) and name.rpartition(".")[2] not in _BOOKKEEPING
+    }
 
 
 def _entry(runs: list[_Submitted]) -> Entry:

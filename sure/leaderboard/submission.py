@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -292,6 +292,15 @@ def decisive(result: Result) -> dict[str, Any]:
     run = result.run
     arguments = {name: run.arguments.get(name) for name in DECISIVE}
     return run.model_dump(mode="json", exclude={"arguments"}) | {"arguments": arguments}
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by their names with dots, such as `method.config.lora.r`."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _decisive(result: Result) -> str:

@@ -136,11 +136,9 @@ def test_it_says_which_is_best_at_each_budget_and_how_it_differs(answered):
 def test_a_method_that_is_no_baseline_may_be_best_of_all(sweep):
     sweep.run(sweep.ask("linear_probe"), 0.4, parameters=100)
     sweep.run(sweep.ask("weighted_sum_probe"), 0.9, parameters=107)
-    assert (
-        sweep.report()
-        .sections[0]
-        .sentences[0]
-        .startswith("Of all 2 that have records, weighted_sum_probe has the highest mean unweighted average recall: ")
+    first = sweep.report().sections[0].sentences[0]
+    assert first.startswith(
+        "Of all 2 that have records, weighted_sum_probe has the highest mean unweighted average recall: "
     )
 
 
