@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import save_file
 from transformers import MODEL_MAPPING
 
+from sure import registry
 from sure.backbone import loading
 from sure.errors import SureError
 from sure.files import write_atomically, writing
@@ -209,7 +210,7 @@ def portable(result: Result, task: Task) -> Result:
             for option, _, value in (given.partition("=") for given in run.arguments.get(name) or [])
         ]
     # What a task has learnt, such as characters, are no paths whatever they look like.
-    chosen = {field.name for field in fields(task) if not field.metadata.get("learned")}
+    chosen = {field.name for field in registry.options_of(type(task))}
     changed = {
         "arguments": arguments,
         "task_options": {

@@ -113,6 +113,11 @@ def unknown(what: str, name: str, known: list[str]) -> SureError:
     return SureError(f"Unknown {what} {name!r}.{hint} Choose one of: {', '.join(known)}.")
 
 
+def options_of(options_class: type) -> list[dataclasses.Field]:
+    """The fields of a dataclass that are a user's to choose, without those of `sure.task.learned`."""
+    return [field for field in dataclasses.fields(options_class) if field.init and not field.metadata.get("learned")]
+
+
 def dataclass_of(options_class: type, options: dict[str, Any], flag: str, owner: str) -> Any:
     """A dataclass of options, as they were given or by default. Raises `SureError` for one that is none or wrong."""
     kinds = {field.name: field.type for field in dataclasses.fields(options_class)}

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 from sure import registry
@@ -75,7 +74,11 @@ def _describe(kind: str, name: str) -> None:
     print((sys.modules[described.__module__].__doc__ or "").strip())
     if kind == "metric":
         return
-    options = list(_options(described.options_class if kind == "backbone" else described))
+    if kind == "method":
+        fields = applying.options_of(described)
+    else:
+        fields = registry.options_of(described.options_class if kind == "backbone" else described)
+    options = list(map(_option, fields))
     if kind == "method":
         roles = ",".join(applying.roles_of(name)) or "..."
         options[:0] = [
@@ -209,11 +212,7 @@ def _describe_sizes_and_roles(family: type) -> None:
         )
 
 
-def _options(options_class: type) -> Iterator[str]:
-    """A line for each field of a dataclass that is a user's to choose."""
-    inherited = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
-    for field in dataclasses.fields(options_class):
-        if field.name not in inherited and field.init and not field.metadata.get("learned"):
-            default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
-            help_text = " ".join(str(field.metadata.get("help", "")).split())
-            yield f"{field.name}={json.dumps(default, default=str)}  {help_text}"
+def _option(field: dataclasses.Field) -> str:
+    default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+    help_text = " ".join(str(field.metadata.get("help", "")).split())
+    return f"{field.name}={json.dumps(default, default=str)}  {help_text}"

@@ -37,6 +37,7 @@ from sure.leaderboard.submission import (
     naming,
     read,
     rows_of,
+    shortened,
     submission_name,
     task_of,
 )
@@ -249,8 +250,7 @@ def _what_ran(result: Result) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), _LONGEST)
 
 
 def _costs(one: Side, other: Side) -> Table:

@@ -19,7 +19,7 @@ from sure.leaderboard.comparison import Sample
 from sure.leaderboard.disclosure import Checks
 from sure.leaderboard.draws import Run, drawn
 from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
-from sure.leaderboard.submission import flat, folders, left_out, read, rows_of, score, task_of
+from sure.leaderboard.submission import flat, folders, left_out, read, rows_of, score, shortened, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
 from sure.task.scoring import TAILS, interval
@@ -149,7 +149,7 @@ def _tell_apart(group: Iterable[tuple[Entry, _Submitted]]) -> None:
         differ = [name for name in differ if name.rpartition(".")[2] != "target_modules"] or differ
         for entry, each in zip(entries, texts, strict=True):
             said = {name: each[name] for name in differ if name in each}
-            entry.settings = ", ".join(f"{name}={value:.{_LONGEST_VALUE}}" for name, value in said.items())
+            entry.settings = ", ".join(f"{name}={shortened(value, _LONGEST_VALUE)}" for name, value in said.items())
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,7 +5,6 @@ hashes pin references; they hide none, since labels are few and easily guessed. 
 test split's ids alone, and the file in which the board's keeper has the references (`sure.leaderboard.hidden`).
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sure import registry
 from sure.corpus import cache
 from sure.corpus.folders import is_synthetic
 from sure.errors import SureError
@@ -237,8 +237,8 @@ def _says(name: str, reference: Any) -> bool:
 
 def _chosen(task: Task) -> dict[str, Any]:
     """Options as a record has them."""
-    fields = [field.name for field in dataclasses.fields(task) if not field.metadata.get("learned")]
-    return json.loads(json.dumps({name: getattr(task, name) for name in fields if name not in _OF_SHOTS}))
+    names = [field.name for field in registry.options_of(type(task))]
+    return json.loads(json.dumps({name: getattr(task, name) for name in names if name not in _OF_SHOTS}))
 
 
 def _shots(result: Result) -> bool:

@@ -303,6 +303,11 @@ def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
             yield f"{before}{name}", value
 
 
+def shortened(text: str, longest: int) -> str:
+    """A text of at most so many characters, where it was cut with an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def _decisive(result: Result) -> str:
     said = decisive(result)
     # Names of submissions have a hash of it.

@@ -87,6 +87,12 @@ def config_class(name: str) -> type[peft.PeftConfig]:
     return registry.get("method", name)
 
 
+def options_of(chosen: type[peft.PeftConfig]) -> list[dataclasses.Field]:
+    """The fields of a method's configuration that are a user's to choose: not what PEFT notes of every adapter."""
+    noted = {field.name for field in dataclasses.fields(peft.PeftConfig)}
+    return [field for field in registry.options_of(chosen) if field.name not in noted]
+
+
 def is_around_backbone(name: str) -> bool:
     """Whether it leaves all of the backbone as it is, as a probe does."""
     chosen = config_class(name)
@@ -211,10 +217,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         return _compose(name, chosen, backbone, options)
     options = _preset(name, chosen, options)
     roles, layers = options.pop("roles", None), targeting.layers_chosen(options)
-    fields = {field.name: field for field in dataclasses.fields(chosen) if field.init}
-    # What PEFT notes of an adapter is not for users to choose.
-    for noted in dataclasses.fields(peft.PeftConfig):
-        del fields[noted.name]
+    fields = {field.name: field for field in options_of(chosen)}
     for option, value in options.items():
         if option not in fields:
             raise registry.unknown(f"option of {name}:", option, [*_CHOICES, *sorted(fields)])

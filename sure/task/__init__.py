@@ -280,12 +280,12 @@ def learned(help: str) -> dict[str, Any]:
 
 def task_with_options(name: str, options: dict[str, Any]) -> Task:
     """A task as a command line asks for it. Raises `SureError` as `make_task`, and for what is no user's to choose."""
-    fields = dataclasses.fields(registry.get("task", name))
-    choices = [field.name for field in fields if not field.metadata.get("learned")]
+    task = registry.get("task", name)
+    choices = [field.name for field in registry.options_of(task)]
     for option in options:
         if option in choices:
             continue
-        if option in {field.name for field in fields}:
+        if option in {field.name for field in dataclasses.fields(task)}:
             offered = f"its options are {', '.join(choices)}" if choices else "it has no options"
             raise SureError(f"--task_options {option}: {name} has it from its corpus; {offered}.")
         if not choices:

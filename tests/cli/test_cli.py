@@ -105,6 +105,7 @@ def test_options_are_described_with_their_defaults(sure):
     assert "\n  r=8\n" in described
     assert "\n  roles=query,key,value,output,ffn_in,ffn_out  " in described
     assert "peft_type" not in described
+    assert "inference_mode" not in described
 
 
 def test_a_backbone_is_described_with_its_options_sizes_and_roles(sure):
