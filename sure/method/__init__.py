@@ -112,6 +112,10 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
     adapter_layer_names = ("sure_adapter",)
     container: ClassVar[type[nn.Module]] = nn.ModuleDict
 
+    # Whether the layer has its own copy of what it is around, or of its bias, and runs that in its place.
+    copies_whole: bool = False
+    copies_bias: ClassVar[bool] = False
+
     # Around the whole backbone: whether it makes of the mean over frames the mean of what it makes of them.
     mean_is_enough: ClassVar[bool] = False
 
@@ -222,6 +226,11 @@ class Tuner(BaseTuner):
         if self.tuner_layer_cls.merge is BaseTunerLayer.merge:
             name = next(iter(self.peft_config.values())).peft_type
             raise SureError(f"{name} computes what no weight of the backbone can hold, so it cannot be merged.")
+
+
+def innermost(module: nn.Module) -> nn.Module:
+    """What lies within the layers of all methods around it."""
+    return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
 
 
 def register(config_class: type[MethodConfig], layer_class: type[AdapterLayer]) -> None:

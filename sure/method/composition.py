@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import peft
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.ln_tuning.layer import LNTuningLayer
 from peft.tuners.lora import LoraModel
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import nn
@@ -109,10 +110,12 @@ class ComposedTuner(Tuner):
             parent = parent.base_layer
         for name, part in config.parts.items():
             if _adapts(part, at["current_key"]):
-                self.parts[name]._create_and_replace(
-                    part, adapter_name, getattr(parent, target_name), target_name, parent, **at
-                )
-                self.layers_of[name].append(getattr(parent, target_name))
+                inside = getattr(parent, target_name)
+                self.parts[name]._create_and_replace(part, adapter_name, inside, target_name, parent, **at)
+                made = getattr(parent, target_name)
+                if made is not inside:
+                    _refuse_double(config.methods, made, at["current_key"])
+                self.layers_of[name].append(made)
 
     def trainable_parameters(self) -> dict[str, int]:
         """By part, how many of its parameters train; what parts share is the first one's."""
@@ -135,8 +138,13 @@ class ComposedTuner(Tuner):
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
         """As PEFT's, from the inside: what is inside is heard through what is around it."""
         self._check_merge_allowed()
-        for layer in reversed(list(self._layers())):
+        for layer in self._in_order_of_merging():
             layer.merge(safe_merge=safe_merge, adapter_names=adapter_names)
+
+    def unmerge_adapter(self) -> None:
+        """As PEFT's, what was merged last first: where the outermost is not, it would take out another's change."""
+        for layer in reversed(self._in_order_of_merging()):
+            layer.unmerge()
 
     def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:
         if merge:
@@ -145,6 +153,10 @@ class ComposedTuner(Tuner):
         while any(self._layers()):
             super()._unload_and_optionally_merge(merge=False, **kwargs)
         return self.model
+
+    def _in_order_of_merging(self) -> list[BaseTunerLayer]:
+        """From the inside; before all others those that stand for a bias, wherever they are: it is inside then."""
+        return sorted(reversed(list(self._layers())), key=lambda layer: not getattr(layer, "copies_bias", False))
 
     def _layers(self) -> Iterator[BaseTunerLayer]:
         return (module for module in self.model.modules() if isinstance(module, BaseTunerLayer))
@@ -158,6 +170,19 @@ def _config(part: peft.PeftConfig | dict[str, Any]) -> peft.PeftConfig:
 
 def _adapts(part: peft.PeftConfig, key: str) -> bool:
     return bool(PEFT_TYPE_TO_TUNER_MAPPING[part.peft_type]._check_target_module_exists(part, key))
+
+
+def _refuse_double(methods: list[str], layer: BaseTunerLayer, place: str) -> None:
+    """Raises `SureError` where one part trains a copy of a module that another adapts, so that one is never heard."""
+    around = [layer]
+    while isinstance(around[-1].base_layer, BaseTunerLayer):
+        around.append(around[-1].base_layer)
+    copies = [one for one in around if isinstance(one, LNTuningLayer) or getattr(one, "copies_whole", False)]
+    if copies and len(around) > 1:
+        raise SureError(
+            f"--method {PLUS.join(methods)}: of {place} one part trains a copy, and another adapts it too, so that one "
+            "of them would never be heard. Let one of them leave normalisations alone, with its roles or train_norms."
+        )
 
 
 def _tuner_without_layers(model: nn.Module, config: peft.PeftConfig, adapter_name: str) -> BaseTuner:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sure.errors import SureError
-from sure.method import AdapterLayer, MethodConfig, bare_type
+from sure.method import AdapterLayer, MethodConfig, bare_type, innermost
 
 # Every linear projection of a layer.
 LINEAR_ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
@@ -38,11 +38,11 @@ class LinearLayer(AdapterLayer):
     """
 
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: MethodConfig) -> None:
-        innermost = base_layer.get_base_layer() if isinstance(base_layer, BaseTunerLayer) else base_layer
-        if not isinstance(innermost, nn.Linear):
+        if not isinstance(innermost(base_layer), nn.Linear):
             raise SureError(
-                f"{bare_type(config.peft_type).lower()} changes linear maps, which a {type(innermost).__name__} is "
-                "not: name other parts, such as --method_options roles=query,value (`sure backbones`)."
+                f"{bare_type(config.peft_type).lower()} changes linear maps, which a "
+                f"{type(innermost(base_layer)).__name__} is not: name other parts, such as --method_options "
+                "roles=query,value (`sure backbones`)."
             )
         super().__init__(base_layer, model, adapter_name, config)
         # The class of PEFT has one list for all.

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from sure.backbone import Backbone
 from sure.backbone.padding import Padding
 from sure.errors import SureError
-from sure.method import AdapterLayer, MethodConfig
+from sure.method import AdapterLayer, MethodConfig, innermost
 from sure.method.gating import Gate
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "quick_gelu": lambda: _QuickGELU()}
@@ -163,11 +163,12 @@ class PlacedLayer(AdapterLayer):
     adapter_class: ClassVar[type[PlacedAdapter]]
 
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: PlacedConfig) -> None:
-        self.trains_norm = bool(config.train_norms) and isinstance(base_layer, nn.LayerNorm)
+        # Of a normalisation it has a copy, which trains.
+        self.copies_whole = bool(config.train_norms) and isinstance(innermost(base_layer), nn.LayerNorm)
         super().__init__(base_layer, model, adapter_name, config)
 
     def new_adapter(self, config: PlacedConfig) -> nn.Module:
-        if self.trains_norm:
+        if self.copies_whole:
             return copy.deepcopy(self.base_layer).requires_grad_(True)
         return self.adapter_class(self.model_config.hidden_size, config)
 
@@ -175,7 +176,7 @@ class PlacedLayer(AdapterLayer):
         if self.active is None:
             return self.base_layer(*args, **kwargs)
         adapter = self.sure_adapter[self.active]
-        if self.trains_norm:
+        if self.copies_whole:
             return adapter(*args, **kwargs)
         output = self.base_layer(*args, **kwargs)
         hidden_states, *more = output if isinstance(output, tuple) else (output,)

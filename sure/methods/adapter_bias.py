@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sure.errors import SureError
-from sure.method import AdapterLayer, MethodConfig, Preset, register
+from sure.method import AdapterLayer, MethodConfig, Preset, innermost, register
 
 
 @dataclass
@@ -46,19 +46,20 @@ class _AdapterBias(nn.Module):
 
 class _AdapterBiasLayer(AdapterLayer):
     def __init__(self, base_layer: nn.Module, model: PreTrainedModel, adapter_name: str, config: AdapterBias) -> None:
-        if not isinstance(base_layer, nn.Linear | nn.Conv1d):
+        shifted = innermost(base_layer)
+        if not isinstance(shifted, nn.Linear | nn.Conv1d):
             raise SureError(
-                f"adapter_bias shifts what a linear map puts out, which a {type(base_layer).__name__} is not: name "
-                "other parts, such as --method_options roles=output (`sure backbones`)."
+                f"adapter_bias shifts what a linear map puts out, which a {type(shifted).__name__} is not: name other "
+                "parts, such as --method_options roles=output (`sure backbones`)."
             )
         self.reads_output = config.reads == "output"
         # A convolution over time has its channels before its frames.
-        self.channels_first = isinstance(base_layer, nn.Conv1d)
+        self.channels_first = isinstance(shifted, nn.Conv1d)
         super().__init__(base_layer, model, adapter_name, config)
 
     def new_adapter(self, config: AdapterBias) -> nn.Module:
         # (outputs, inputs), and of a convolution its taps
-        width, read = self.base_layer.weight.shape[:2]
+        width, read = self.get_base_layer().weight.shape[:2]
         return _AdapterBias(width if self.reads_output else read, width, config.start)
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import nn
 from torch.func import functional_call
 
@@ -42,12 +43,21 @@ class _BitFitLayer(AdapterLayer):
     """Runs the base layer with its own copy of the bias."""
 
     container = nn.ParameterDict
+    copies_bias = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # The class of PEFT has one list for all.
+        self.merged_adapters = []
+        self._own_bias: torch.Tensor | None = None
 
     def new_adapter(self, config: MethodConfig) -> nn.Parameter:
         return nn.Parameter(self.get_base_layer().bias.detach().clone())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self.active is None:
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        if self.active is None or self.merged:
             return self.base_layer(*args, **kwargs)
         # Where another method's layer is between, the bias is deeper in.
         deep = next(name for name, module in self.base_layer.named_modules() if module is self.get_base_layer())
@@ -56,8 +66,24 @@ class _BitFitLayer(AdapterLayer):
 
     @torch.no_grad()
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Write the trained bias into the base layer."""
-        self.get_base_layer().bias.copy_(self.sure_adapter[(adapter_names or self.active_adapters)[0]])
+        """Write the trained bias into the base layer; `safe_merge` refuses one that is not finite (`ValueError`)."""
+        for name in check_adapters_to_merge(self, adapter_names):
+            if name not in self.sure_adapter:
+                continue
+            if safe_merge and not self.sure_adapter[name].isfinite().all():
+                raise ValueError(f"The adapter {name} has values that are not finite.")
+            bias = self.get_base_layer().bias
+            if not self.merged:
+                self._own_bias = bias.clone()
+            bias.copy_(self.sure_adapter[name])
+            self.merged_adapters.append(name)
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Write the base layer's own bias back."""
+        if self.merged:
+            self.get_base_layer().bias.copy_(self._own_bias)
+            self.merged_adapters.clear()
 
 
 register(BitFit, _BitFitLayer)

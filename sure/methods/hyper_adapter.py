@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from sure.backbone.padding import Padding
 from sure.backbone.text_to_speech import TextToSpeech, Voices
 from sure.errors import SureError
-from sure.method import Preset, register
+from sure.method import Preset, innermost, register
 from sure.method.placement import PlacedAdapter, PlacedConfig, PlacedLayer
 from sure.method.sharing import SharingLayer, stack_of
 
@@ -139,12 +139,12 @@ class _HyperAdapterLayer(SharingLayer, PlacedLayer):
 
     def group_of(self, name: str, base_layer: nn.Module, config: HyperAdapter) -> str:
         # A normalisation that trains is no place of an adapter.
-        if config.train_norms and isinstance(base_layer, nn.LayerNorm):
+        if config.train_norms and isinstance(innermost(base_layer), nn.LayerNorm):
             return name
         return stack_of(name)
 
     def new_adapter(self, config: HyperAdapter) -> nn.Module:
-        if self.trains_norm:
+        if self.copies_whole:
             return super().new_adapter(config)
         width = self.model_config.hidden_size
         adapter = _HyperAdapter(width, self.voices, config)

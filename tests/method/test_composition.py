@@ -118,12 +118,23 @@ def test_two_at_a_linear_map_are_the_formula():
     torch.testing.assert_close(layer(x), x @ weight.T + layer.sure_adapter["default"], atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["lora+bitfit", "bitfit+lora", "lora+ia3", "ia3+lora", "lora+ln_tuning"])
+@pytest.mark.filterwarnings("ignore:Unmerge result can be inaccurate")
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("lora+bitfit", "bitfit+lora", "lora+ia3", "ia3+lora", "lora+ln_tuning"),
+        *("bitfit+ia3", "ia3+bitfit", "ia3+lora+bitfit"),
+    ],
+)
 def test_merged_they_give_what_they_gave(method):
     backbone, model = composed(method)
     expected = logits(model, backbone)
     twin = copy.deepcopy(model)
+    own = {name: weight.clone() for name, weight in twin.named_parameters()}
     twin.merge_adapter()
+    torch.testing.assert_close(logits(twin, backbone), expected, atol=1e-5, rtol=1e-4)
+    twin.unmerge_adapter()
+    torch.testing.assert_close(dict(twin.named_parameters()), own, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(logits(twin, backbone), expected, atol=1e-5, rtol=1e-4)
     merged = model.merge_and_unload()
     assert not any("base_layer" in name for name, _ in merged.named_modules())
@@ -161,12 +172,31 @@ def test_what_one_part_cannot_merge_none_does():
         ("lora+bitfit", {"r": 3}, r"Unknown option of lora\+bitfit: 'r'.* lora.NAME, bitfit.NAME"),
         ("lora+bitfit", {"lora.rank": 3}, "Unknown option of lora: 'rank'"),
         ("lora+bitfit", {"lora.bias": "all"}, "put bitfit beside it"),
+        ("lora+bitfit", {"parts": []}, "--method_options parts=: names nothing"),
+        ("lora+bitfit", {"parts": 5}, "Unknown part of lora.bitfit: '5'"),
         ("lora+bitfit", {"parts": "lora,nope"}, "Unknown part of .*'nope'"),
     ],
 )
 def test_what_cannot_be_is_said(method, options, message):
     with pytest.raises(SureError, match=message):
         applying.configure(method, load("wav2vec2:tiny"), options)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("bitfit+bottleneck_adapter", {"bottleneck_adapter.train_norms": True}),
+        ("bottleneck_adapter+bitfit", {"bottleneck_adapter.train_norms": True}),
+        ("bottleneck_adapter+ln_tuning", {"bottleneck_adapter.train_norms": True}),
+        ("bottleneck_adapter+ln_tuning", {"bottleneck_adapter.placement": "ffn_norm"}),
+        ("ln_tuning+bitfit", {}),
+    ],
+)
+def test_a_normalisation_that_trains_whole_is_one_part_s_alone(method, options):
+    backbone = load("wav2vec2:tiny")
+    model, config = speech_model(backbone), applying.configure(method, backbone, options)
+    with pytest.raises(SureError, match=r"of backbone\.\S+norm one part trains a copy, .* its roles or train_norms"):
+        applying.apply(model, config)
 
 
 def test_a_budget_is_shared_by_the_parts_that_have_more_or_less():
