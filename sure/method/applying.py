@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 import peft
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
@@ -110,8 +110,8 @@ def parts_of(name: str, options: dict[str, Any] | None = None) -> dict[str, dict
         return {name: options}
     options = _preset(name, chosen, options)
     parts = {part: dict(own) for part, own in (chosen.made_of or {one: {} for one in name.split(PLUS)}).items()}
-    if wanted := options.pop("parts", None):
-        wanted = wanted.split(",") if isinstance(wanted, str) else wanted
+    if (wanted := options.pop("parts", None)) is not None:
+        wanted = _listed("parts", wanted)
         for part in wanted:
             if part not in parts:
                 raise registry.unknown(f"part of {name}:", part, list(parts))
@@ -215,25 +215,29 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         options = _fitted(name, backbone, options, budget)
     if issubclass(chosen, Composition):
         return _compose(name, chosen, backbone, options)
+    if {"placement", "roles"} <= options.keys():
+        raise SureError("--method_options placement and roles say the same, where adapters lie: give one of them.")
     options = _preset(name, chosen, options)
     roles, layers = options.pop("roles", None), targeting.layers_chosen(options)
-    fields = {field.name: field for field in options_of(chosen)}
+    fields = {field.name for field in options_of(chosen)}
+    # PEFT writes them as texts.
+    kinds = get_type_hints(chosen, include_extras=True)
     for option, value in options.items():
         if option not in fields:
             raise registry.unknown(f"option of {name}:", option, [*_CHOICES, *sorted(fields)])
-        kind = fields[option].type
-        if get_origin(kind) is list and not isinstance(value, list):
-            # One value stands for a list of it, and a comma parts several.
-            value = value.split(",") if isinstance(value, str) else [value]
-        options[option] = registry.checked(f"--method_options {option}", value, kind)
+        kind = kinds[option]
+        members = [kind] if get_origin(kind) is list else get_args(kind)
+        if value is not None and str not in members and any(get_origin(member) is list for member in members):
+            options[option] = _listed(option, value, kind)
+        else:
+            options[option] = registry.checked(f"--method_options {option}", value, kind)
     with _wrong_options(name):
         config = chosen(**options)
     if config.peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
         raise SureError(f"{registry.file('method', name)}: not known to PEFT; end it with `register(Config, Layer)`.")
     # What it adapts may follow from its options.
     given = roles
-    roles = roles or _default_roles(name, config)
-    roles = tuple(roles.split(",")) if isinstance(roles, str) else tuple(roles)
+    roles = tuple(_default_roles(name, config) if roles is None else _listed("roles", roles))
     if isinstance(config, PlacedConfig):
         config.placement = list(roles)
     if config.target_modules is None:
@@ -256,6 +260,15 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         config.modules_to_save = sorted({"head", *(config.modules_to_save or [])})
     config.revision = backbone.revision
     return config
+
+
+def _listed(option: str, value: Any, kind: Any = list[str]) -> list[Any]:
+    """A list that is one or that one value stands for; in a text a comma parts several."""
+    if not isinstance(value, list | tuple):
+        value = value.split(",") if isinstance(value, str) else [value]
+    if not [one for one in value if one != ""]:
+        raise SureError(f"--method_options {option}={value or ''}: names nothing.")
+    return registry.checked(f"--method_options {option}", list(value), kind)
 
 
 def apply(model: SpeechModel, config: peft.PeftConfig) -> peft.PeftModel:
@@ -423,7 +436,7 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
     presets = getattr(chosen, "presets", {})
     if not presets:
         raise SureError(f"--method_options preset={preset}: {name} has no presets.")
-    if preset not in presets:
+    if str(preset) not in presets:
         raise registry.unknown(f"preset of {name}:", str(preset), list(presets))
     return presets[preset].options | options
 

@@ -1,5 +1,6 @@
 """A budget of trainable parameters, as it is written on command lines."""
 
+import math
 import re
 
 from sure.errors import SureError
@@ -13,7 +14,7 @@ def parameters_of(budget: str | float, backbone: int) -> int:
     Raises `SureError` for anything else.
     """
     number = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG%]?)", str(budget))
-    if not number or not float(number[1]):
+    if not number or not 0 < float(number[1]) < math.inf:
         raise SureError(
             f"budget={budget}: give a share of the backbone's parameters, such as 1%, or a number, such as 0.9M."
         )
