@@ -36,6 +36,7 @@ def alone(method, options=None):
         # One module, two layers, either outside.
         ("lora+bitfit", "wav2vec2:tiny"),
         ("bitfit+lora", "whisper:tiny"),
+        ("lora+bitfit+adapter_bias", "wav2vec2:tiny"),
         # Layers in layers.
         ("bottleneck_adapter+prefix_tuning+lora", "wavlm:tiny"),
         ("lora+conformer_adapter+ln_tuning", "whisper:tiny"),
