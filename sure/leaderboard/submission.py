@@ -18,7 +18,7 @@ from sure.errors import SureError
 from sure.leaderboard import recount
 from sure.leaderboard.consistency import contradictions
 from sure.leaderboard.disclosure import SUBMISSION, Checks, Disclosure
-from sure.leaderboard.manifest import HIDDEN, Manifest, Rows, differences, manifest_of
+from sure.leaderboard.manifest import HIDDEN, KNOWN, Manifest, Rows, differences, manifest_of
 from sure.record import DECISIVE, RESULT, Result, Score, plugins, read_predictions, untrusted
 from sure.record.samples import MOST_BYTES, read_sample
 from sure.task import Task, make_task
@@ -254,25 +254,31 @@ def left_out() -> Iterator[None]:
 
 
 def disagreements(submissions: list[Submission]) -> Iterator[str]:
-    """The same run twice, and submissions that were scored on other utterances or references of the same corpus."""
+    """The same run twice, and submissions whose utterances, references or speakers of one corpus are not the same."""
     alike = defaultdict(list)
     for one in submissions:
         for other in alike[_decisive(one.result)]:
             if same_run(one.result, other.result):
                 yield f"{one.folder}: the same run as {other.folder}."
         alike[_decisive(one.result)].append(one)
-    # By corpus and evaluation the first submission, with what it was scored on.
-    firsts: dict[tuple[str, str, str], tuple[Submission, dict[str, Any]]] = {}
+    # By corpus, evaluation and field the first submission that is held to it, with what it was scored on.
+    firsts: dict[tuple[str, ...], tuple[Submission, dict[str, Any]]] = {}
     for one in submissions:
         corpus = one.result.run.task, one.result.run.data.fingerprint
+        # Of several fields, each other submission once.
+        others = {}
         for name, rows in one.predictions.items():
-            first, references = firsts.setdefault((*corpus, name), (one, _references(rows)))
-            if first is not one and _references(rows) != references:
-                # Which of two is wrong, nobody can say but a manifest.
-                yield (
-                    f"{one.folder} and {first.folder}: other utterances or references than one another in {name}, of "
-                    "the same corpus; a manifest of it tells whose are wrong (`sure leaderboard manifest`)."
-                )
+            for field in _compared(one.result):
+                values = _values(rows, field)
+                first, before = firsts.setdefault((*corpus, name, field), (one, values))
+                if values != before:
+                    others[name, first.folder] = None
+        for name, folder in others:
+            # Which of two is wrong, nobody can say but a manifest.
+            yield (
+                f"{one.folder} and {folder}: other utterances, references or speakers than one another in {name}, of "
+                "the same corpus; a manifest of it tells whose are wrong (`sure leaderboard manifest`)."
+            )
 
 
 def same_run(one: Result, other: Result) -> bool:
@@ -413,5 +419,12 @@ def _unlike(split: str, claimed: dict[str, Score], scores: dict[str, Score], wit
                 yield f"{split} {metric}, {field}: the record says {given}, its predictions give {value}."
 
 
-def _references(rows: Rows) -> dict[str, Any]:
-    return {str(row["id"]): row.get("reference") for row in rows}
+def _compared(result: Result) -> list[str]:
+    """Fields in which submissions must agree: all of a table are drawn by the speakers that any of them names."""
+    # Earlier records do not name the other speaker of a trial.
+    unnamed = {"test_speaker"} if result.made_earlier and result.run.data.trials is not None else set()
+    return [field for field in KNOWN if field not in unnamed]
+
+
+def _values(rows: Rows, field: str) -> dict[str, Any]:
+    return {str(row["id"]): row.get(field) for row in rows}

@@ -6,7 +6,8 @@ import pytest
 
 from sure import leaderboard
 from sure.errors import SureError
-from sure.leaderboard.submission import names_of, submission_name
+from sure.leaderboard.disclosure import Checks
+from sure.leaderboard.submission import Submission, disagreements, names_of, submission_name
 from sure.record import Result
 from tests.leaderboard.test_leaderboard import edit, register, write_record
 
@@ -57,6 +58,25 @@ def test_intervals_of_an_earlier_record_are_made_anew(tmp_path):
     assert (before.rank, before.tied) == (now.rank, now.tied) == (1, True)
     leaderboard.build(tmp_path / "board")
     assert leaderboard.validate(tmp_path / "board") == 2
+
+
+def test_trials_of_an_earlier_record_need_not_name_the_other_speaker(tmp_path):
+    def submission(method, fields, *, made_earlier):
+        record = write_record(tmp_path / method, method=method)
+        edit(record, lambda content: content["run"]["data"].update(trials={"test": 1}))
+        result = Result.read(earlier(record) if made_earlier else record)
+        row = {"id": "a b", "reference": 1, "prediction": 0.5} | fields
+        return Submission(record.parent, result, {"test": [row]}, Checks())
+
+    both = {"speaker": "a", "test_speaker": "a"}
+    before = submission("lora", {"speaker": "a"}, made_earlier=True)
+    now = submission("ia3", both, made_earlier=False)
+    assert not list(disagreements([before, now]))
+    assert not list(disagreements([now, before]))
+    # Two that both name it name the same.
+    other = submission("bitfit", both | {"test_speaker": "b"}, made_earlier=False)
+    (found,) = disagreements([before, now, other])
+    assert found.startswith(f"{other.folder} and {now.folder}: other utterances, references or speakers")
 
 
 def test_scores_of_an_earlier_record_are_held_to_its_predictions(tmp_path):

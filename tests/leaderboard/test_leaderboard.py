@@ -453,8 +453,43 @@ def test_validate_finds_references_that_other_submissions_do_not_have(tmp_path):
     edit(record, lambda r: r["predictions"].update(test=file.model_dump()))
     leaderboard.add(record, board)
     leaderboard.build(board)
-    with pytest.raises(SureError, match="other utterances or references than"):
+    with pytest.raises(SureError, match="other utterances, references or speakers than"):
         leaderboard.validate(board)
+
+
+def rewritten(record, change):
+    """The record with its rows changed, on test, and with the scores that these have."""
+    rows = {split: prediction_rows(split, 0.8) for split in ("validation", "test")}
+    rows["test"] = [change(row) for row in rows["test"]]
+    of_splits = {split: score_with_intervals(ThreeEmotions(), members) for split, members in rows.items()}
+    file = write_predictions(record.parent / "test.jsonl", rows["test"]).model_dump()
+
+    def tell(content):
+        content["predictions"]["test"] = file
+        content["interval"] = interval(of_splits).model_dump()
+        content["scores"] = {
+            split: {name: score.model_dump() for name, score in of.scores.items()} for split, of in of_splits.items()
+        }
+
+    edit(record, tell)
+    return record
+
+
+@pytest.mark.parametrize("field", ["speaker", "test_speaker"])
+def test_validate_finds_speakers_that_other_submissions_do_not_have(tmp_path, field):
+    board = tmp_path / "board"
+    for method in ("lora", "bitfit"):
+        record = write_record(tmp_path / method, method=method)
+        leaderboard.add(rewritten(record, lambda row: row | {"speaker": row["id"][-1]}), board)
+    leaderboard.build(board)
+    assert leaderboard.validate(board) == 2
+    # Every row a speaker of its own, which makes the intervals of all narrow.
+    record = write_record(tmp_path / "ia3", method="ia3")
+    leaderboard.add(rewritten(record, lambda row: row | {"speaker": row["id"][-1], field: row["id"]}), board)
+    leaderboard.build(board)
+    with pytest.raises(SureError, match="other utterances, references or speakers than one another in test") as error:
+        leaderboard.validate(board)
+    assert str(error.value).count("one another") == 1
 
 
 def test_a_rebuild_is_byte_identical(tmp_path):
