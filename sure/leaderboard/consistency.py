@@ -3,11 +3,17 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
-from sure.record import Cost, Result
+import yaml
+
+from sure.record import Cost, Result, Run
 
 # Of a share that was computed from two counts.
 _ROUNDING = 1e-9
+
+# Characters of an option's value that are read as YAML, which takes its time; a longer one is a text.
+_LONGEST_VALUE = 10_000
 
 
 def contradictions(result: Result) -> Iterator[str]:
@@ -22,6 +28,7 @@ def contradictions(result: Result) -> Iterator[str]:
             yield f"run.data.splits.{name}: {split.utterances} utterances of {split.seconds:g} s."
         if split.speakers is not None and not 1 <= split.speakers <= split.utterances:
             yield f"run.data.splits.{name}.speakers: {split.speakers} of {split.utterances} utterances."
+    yield from _of_arguments(run)
     yield from _times(result)
     if result.status == "failed":
         if result.scores or result.predictions:
@@ -46,6 +53,47 @@ def contradictions(result: Result) -> Iterator[str]:
     if result.cost is not None:
         for what in _of_cost(result.cost):
             yield f"cost.{what}"
+
+
+def _of_arguments(run: Run) -> Iterator[str]:
+    """What ran, where the arguments name something else; those of earlier records do not name all of it."""
+    ran = {"task": run.task, "backbone": run.backbone.name, "method": run.method.name, "seed": run.seed}
+    for name, said in ran.items():
+        if name in run.arguments and run.arguments[name] != said:
+            yield f"run.arguments.{name}: {_short(run.arguments[name])}; the run's is {_short(said)}."
+    for name, options in (
+        ("task_options", run.task_options),
+        ("backbone_options", run.backbone.options),
+        ("method_options", run.method.config),
+    ):
+        given = run.arguments.get(name)
+        pairs = (str(pair).partition("=") for pair in (given if isinstance(given, list) else ()))
+        for option, value in {option: value for option, _, value in pairs}.items():
+            # Of what is no number and no text, a run makes something else, such as a list of one value.
+            if isinstance(options.get(option), int | float | str) and not _is_written(value, options[option]):
+                yield f"run.arguments.{name}: {option}={_short(value)}; the run's is {_short(options[option])}."
+
+
+def _is_written(text: str, value: float | str) -> bool:
+    """Whether a command line may say a value so."""
+    try:
+        read = yaml.safe_load(text) if len(text) <= _LONGEST_VALUE else text
+    except (yaml.YAMLError, ValueError, RecursionError):
+        read = text
+    if not isinstance(read, int | float | str):
+        # A default may be found for nothing.
+        return read is None
+    if isinstance(value, str):
+        return str(read) == value
+    try:
+        # YAML takes 1e-3 for a text.
+        return float(read) == value
+    except (ValueError, OverflowError):
+        return False
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def _times(result: Result) -> Iterator[str]:

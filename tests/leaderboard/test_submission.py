@@ -16,7 +16,7 @@ from sure.errors import SureError
 from sure.leaderboard import recount
 from sure.leaderboard.disclosure import Disclosure
 from sure.leaderboard.manifest import Manifest, row_hash
-from sure.leaderboard.submission import check, submission_name
+from sure.leaderboard.submission import check, read, submission_name
 from sure.record import Result, untrusted, write_predictions
 from sure.task.scoring import interval, score_with_intervals
 from tests.leaderboard.test_leaderboard import LABELS, ThreeEmotions, edit, prediction_rows, register, write_record
@@ -89,6 +89,10 @@ def submitted(honest, tmp_path):
 
 def record(change):
     return lambda folder: edit(folder / "result.json", change)
+
+
+def arguments(**values):
+    return record(lambda r: r["run"]["arguments"].update(values))
 
 
 def cost(**values):
@@ -408,6 +412,34 @@ TAMPERED = {
     ),
     "dropped seed": (record(lambda r: r["run"].pop("seed")), r"run\.seed: Field required"),
     "seed that there is not": (record(lambda r: r["run"].update(seed=-1)), r"run\.seed: -1"),
+    "another seed than it was told": (arguments(seed=1), r"run\.arguments\.seed: 1; the run's is 0"),
+    "another task than it was told": (
+        arguments(task="esd_emotion"),
+        r"run\.arguments\.task: 'esd_emotion'; the run's is",
+    ),
+    "another backbone than it was told": (
+        arguments(backbone="tiny"),
+        r"run\.arguments\.backbone: 'tiny'; the run's is",
+    ),
+    "another method than it was told": (arguments(method="ia3"), r"run\.arguments\.method: 'ia3'; the run's is 'lora'"),
+    "another rank than it was told": (
+        arguments(method_options=["r=4", "r=3"]),
+        r"run\.arguments\.method_options: r='3'; the run's is 4",
+    ),
+    "another window than it was told": (
+        lambda f: [
+            record(lambda r: r["run"]["backbone"].update(options={"window": 4.0}))(f),
+            arguments(backbone_options=["window=2"])(f),
+        ],
+        r"run\.arguments\.backbone_options: window='2'; the run's is 4\.0",
+    ),
+    "more shots than it was told": (
+        lambda f: [
+            record(lambda r: r["run"]["task_options"].update(shots=8))(f),
+            arguments(task_options=["shots=5"])(f),
+        ],
+        r"run\.arguments\.task_options: shots='5'; the run's is 8",
+    ),
     "finished before it started": (
         record(lambda r: r["provenance"].update(finished="2025-01-01T00:00:00Z")),
         r"provenance\.finished: it finished before it started",
@@ -551,6 +583,27 @@ def test_a_pattern_that_takes_an_eternity_to_match_is_refused(submitted, monkeyp
     edit(submitted / "result.json", lambda r: r["run"]["method"]["config"].update(target_modules=r"((\w|\.)+)+!"))
     with pytest.raises(SureError, match=r"result.json: run.method.config.target_modules: its modules .* in 1 s"):
         check(submitted, submitted.parents[1])
+
+
+def test_arguments_may_say_what_ran_in_other_words(submitted):
+    def change(content):
+        content["run"]["method"]["config"].update(lora_dropout=0.001)
+        content["run"]["arguments"].update(
+            {"task": "three_emotions", "backbone": "wav2vec2:tiny", "method": "lora", "seed": 0},
+            # What is there no longer, and what is made into a list, is nothing to compare.
+            method_options=[
+                "budget=1%",
+                "r=4",
+                "lora_dropout=1e-3",
+                "use_dora=false",
+                "modules_to_save=head",
+            ],
+            backbone_options=[],
+            task_options=["shots=null", "labels=angry"],
+        )
+
+    edit(submitted / "result.json", change)
+    read(submitted / "result.json")
 
 
 def test_the_untouched_original_holds(submitted):
