@@ -304,11 +304,11 @@ def _of_folds(entry: Entry, runs: list[_Submitted]) -> tuple[Entry, Sample]:
         ]
         value = mean(of_folds)
         half = float(stdtrit(len(of_folds) - 1, TAILS[1])) * stdev(of_folds) / len(of_folds) ** 0.5
-        high = value + half
+        low, high = runs[0].task.metric_named(name).cut(value - half, value, value + half)
         test[name] = EntryScore(
             value=value,
-            low=max(0.0, value - half),
-            high=min(1.0, high) if first.higher_is_better and first.unit == "share" else high,
+            low=low,
+            high=high,
             unit=first.unit,
             higher_is_better=first.higher_is_better,
             method="Student's t over folds",

@@ -20,6 +20,11 @@ class Metric(evaluate.Metric, ABC):
     unit: ClassVar[str] = "share"
     feature: ClassVar[str] = "string"
 
+    # No score is below or above; the greatest, where None, is 1 of shares that are better the higher they are. (An
+    # error rate may exceed 1.)
+    least: ClassVar[float] = 0.0
+    greatest: ClassVar[float | None] = None
+
     # Whether it is the share of rows that are right, or wrong, each by itself, and so has the interval of a proportion.
     share_of_rows: ClassVar[bool] = False
 
@@ -36,6 +41,14 @@ class Metric(evaluate.Metric, ABC):
         rows = np.arange(len(predictions))
         draws = (np.repeat(rows, times) for times in counts)
         return np.array([self.score(predictions[draw], references[draw]) for draw in draws])
+
+    def cut(self, low: float, value: float, high: float) -> tuple[float, float]:
+        """An interval of a score without what no score can be."""
+        greatest = self.greatest
+        if greatest is None:
+            greatest = 1.0 if self.higher_is_better and self.unit == "share" else np.inf
+        # A plug-in's, or a model's opinion, may lie beyond what it says: the score stays within its interval.
+        return max(low, min(self.least, value)), min(high, max(greatest, value))
 
     def _info(self) -> evaluate.MetricInfo:
         value = datasets.Value(self.feature)

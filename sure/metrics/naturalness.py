@@ -10,4 +10,5 @@ class Naturalness(SynthesisMetric):
     description = "Mean opinion score (1 to 5) that a model predicts for synthesised speech, mean over utterances."
     higher_is_better = True
     unit = "mean opinion score"
+    least, greatest = 1.0, 5.0
     measure = "naturalness"

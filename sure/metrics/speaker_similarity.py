@@ -10,4 +10,5 @@ class SpeakerSimilarity(SynthesisMetric):
     description = "Cosine between the speaker embeddings of synthesised and recorded utterance, mean over utterances."
     higher_is_better = True
     unit = "cosine"
+    least, greatest = -1.0, 1.0
     measure = "speaker_similarity"

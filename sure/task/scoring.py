@@ -81,7 +81,7 @@ def over_seeds(metric: "Metric", values: Sequence[float], draws: np.ndarray, sam
         method = "percentile bootstrap"
         if between:
             low, high = _widened(low, high, draws, between, seeds - 1)
-            low, high = max(low, 0.0), min(high, 1.0) if metric.higher_is_better and metric.unit == "share" else high
+            low, high = metric.cut(low, value, high)
         elif high - low <= NOISE:
             low, high, method = value, value, "undetermined"
     return Score(

@@ -4,11 +4,11 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, t
 from sklearn.metrics import balanced_accuracy_score
 
 from sure import registry
-from sure.task.scoring import Prepared, paired_draws, score_with_intervals, wilson
+from sure.task.scoring import Prepared, Sampling, over_seeds, paired_draws, score_with_intervals, wilson
 from tests.benchmarks import interval_coverage
 from tests.leaderboard.test_leaderboard import ThreeEmotions, prediction_rows
 
@@ -40,6 +40,29 @@ def test_draws_that_are_all_the_same_are_no_interval():
     rows = [row | {"prediction": "happy" if row["id"].endswith(("3", "7")) else "angry"} for row in by_speaker(10)]
     alike = score_with_intervals(ThreeEmotions(), rows).scores["unweighted_average_recall"]
     assert (alike.low, alike.high, alike.method) == (alike.value, alike.value, "undetermined")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "least", "greatest"),
+    [
+        ("speaker_similarity", [-0.04, -0.06], None, None),
+        ("speaker_similarity", [-0.99, -0.9], -1.0, None),
+        ("speaker_similarity", [0.99, 0.9], None, 1.0),
+        ("naturalness", [1.1, 1.3], 1.0, None),
+        ("naturalness", [4.9, 4.6], None, 5.0),
+        # Models may say less than they should.
+        ("naturalness", [0.9, 0.8], 0.85, None),
+        ("mel_cepstral_distortion", [0.1, 0.3], 0.0, None),
+        ("macro_f1", [0.99, 0.9], None, 1.0),
+        ("word_error_rate", [0.99, 0.9], None, None),
+    ],
+)
+def test_intervals_of_seeds_end_where_scores_do(name, values, least, greatest):
+    draws = np.full(1000, np.mean(values))
+    score = over_seeds(registry.get("metric", name)(), values, draws, Sampling("utterance", 60, None, 0))
+    half = t.ppf(0.975, 1) * np.ptp(values) / 2
+    assert score.low == pytest.approx(score.value - half if least is None else least)
+    assert score.high == pytest.approx(score.value + half if greatest is None else greatest)
 
 
 def test_drawn_rows_are_binomial():
