@@ -4,9 +4,8 @@ import gc
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from statistics import fmean, mean, stdev
 from types import MappingProxyType
@@ -18,17 +17,14 @@ from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
 from sure.leaderboard.disclosure import Checks
 from sure.leaderboard.draws import Run, drawn
-from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, groups, rank, refuse_unknown
-from sure.leaderboard.submission import flat, folders, left_out, read, rows_of, score, shortened, task_of
+from sure.leaderboard.entries import BOARD, Entry, EntryRun, EntryScore, differing, groups, rank, refuse_unknown
+from sure.leaderboard.submission import LONGEST_VALUE, flat, folders, left_out, read, rows_of, score, shortened, task_of
 from sure.record import DECISIVE, RESULT, Interval, Result, Score
 from sure.task import Task
 from sure.task.scoring import TAILS, interval
 
 # What PEFT notes in a configuration and no score depends on.
 _BOOKKEEPING = ("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "task_type")
-
-# Characters of a setting that are said: modules may be named by a long pattern.
-_LONGEST_VALUE = 40
 
 
 class _Submitted(NamedTuple):
@@ -139,23 +135,22 @@ def _tell_apart(group: Iterable[tuple[Entry, _Submitted]]) -> None:
     for entry, submitted in group:
         run = submitted.result.run
         arguments = {name: run.arguments.get(name) for name in DECISIVE}
-        alike[run.method.name, run.backbone.name].append((entry, run.backbone.options | run.method.config | arguments))
+        settings = run.backbone.options | run.method.config | arguments
+        alike[run.method.name, run.backbone.name].append((entry, settings))
     for several in alike.values():
         entries, settings = zip(*several, strict=True)
-        differ = _differing(settings)
-        texts = [_texts({name: each.get(name) for name in differ}) for each in settings]
-        differ = _differing(texts)
+        differ = differing(settings)
+        # What a method's config says of the revision is bookkeeping.
+        texts = [
+            _texts({name: each.get(name) for name in differ}) | {"revision": entry.backbone.revision[:8]}
+            for entry, each in several
+        ]
+        differ = differing(texts)
         # Which modules is most often decided by what else differs, and said more shortly there.
         differ = [name for name in differ if name.rpartition(".")[2] != "target_modules"] or differ
         for entry, each in zip(entries, texts, strict=True):
             said = {name: each[name] for name in differ if name in each}
-            entry.settings = ", ".join(f"{name}={shortened(value, _LONGEST_VALUE)}" for name, value in said.items())
-
-
-def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names that not all have the same value of."""
-    names = dict.fromkeys(chain.from_iterable(settings))
-    return [name for name in names if any(each.get(name) != settings[0].get(name) for each in settings)]
+            entry.settings = ", ".join(f"{name}={shortened(value, LONGEST_VALUE)}" for name, value in said.items())
 
 
 def _texts(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from statistics import stdev
 from typing import TYPE_CHECKING, Any, Literal
@@ -147,6 +147,12 @@ def folds(entry: Entry) -> str:
     if len(entry.folds) == entry.folds_there_are:
         return f", all {entry.folds_there_are} folds"
     return f", fold{'s' * (len(entry.folds) > 1)} {', '.join(map(str, entry.folds))} of {entry.folds_there_are}"
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names that not all have the same value of."""
+    names = dict.fromkeys(chain.from_iterable(settings))
+    return [name for name in names if any(each.get(name) != settings[0].get(name) for each in settings)]
 
 
 def words(name: str) -> str:

@@ -30,6 +30,9 @@ TOLERANCE = 1e-6
 # What an `add` makes before it is whole.
 UNFINISHED = ".adding"
 
+# Characters of a setting that are said: modules may be named by a long pattern.
+LONGEST_VALUE = 40
+
 _log = logging.getLogger(__name__)
 
 

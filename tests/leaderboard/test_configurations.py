@@ -119,6 +119,15 @@ def test_entries_of_a_method_say_what_tells_them_apart(tmp_path):
     assert "settings" in text and "placement=ffn,attention" in text
 
 
+def test_entries_of_another_revision_of_a_backbone_say_which(tmp_path):
+    board = tmp_path / "board"
+    for place, right in (("ab", 0.9), ("cd", 0.5)):
+        record = write_record(tmp_path / place, right=right)
+        edit(record, lambda r, place=place: r["run"]["backbone"].update(revision=place * 20))
+        leaderboard.add(record, board)
+    assert [entry.settings for entry in read_entries(board)] == ["revision=abababab", "revision=cdcdcdcd"]
+
+
 def test_seeds_of_a_worse_configuration_rank_behind(tmp_path):
     seeds(tmp_path, tmp_path / "board", [0.8, 0.82, 0.81], method="lora")
     seeds(tmp_path, tmp_path / "board", [0.5, 0.52, 0.51], method="bitfit")
