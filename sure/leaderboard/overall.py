@@ -13,14 +13,15 @@ the line would be noise.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import log10
 from statistics import mean
 
 from pydantic import BaseModel
 
-from sure.leaderboard.entries import PROBES, Entry, better_on_validation, groups
+from sure.leaderboard.entries import PROBES, Entry, better_on_validation, differing, groups
+from sure.leaderboard.submission import LONGEST_VALUE, shortened
 from sure.record import BackboneInfo
 
 # Largest shares of trainable parameters, head left out, by what they are called.
@@ -73,6 +74,20 @@ def overall(entries: Iterable[Entry]) -> list[Overall]:
             of_systems[backbone, method].append((rank, members, lines[backbone]))
     rows = [_of_system(tables) for tables in of_systems.values()]
     return sorted(rows, key=lambda row: (-row.tasks, row.mean_rank, row.backbone.name, row.method))
+
+
+def told_apart(backbones: Sequence[BackboneInfo]) -> list[str]:
+    """Their names, and of those that are called the same what differs: options, and the start of the revision."""
+    settings = [one.options | {"revision": one.revision[:8]} for one in backbones]
+    alike = defaultdict(list)
+    for one, each in zip(backbones, settings, strict=True):
+        alike[one.name].append(each)
+    differ = {name: differing(of_name) for name, of_name in alike.items()}
+    names = []
+    for one, each in zip(backbones, settings, strict=True):
+        said = [f"{name}={shortened(str(each[name]), LONGEST_VALUE)}" for name in differ[one.name] if name in each]
+        names.append(f"{one.name} ({', '.join(said)})" if said else one.name)
+    return names
 
 
 def tasks(entries: Iterable[Entry]) -> int:

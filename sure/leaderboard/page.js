@@ -38,7 +38,8 @@ const brief = (value) => (value >= 1e3 || (value && value < 1e-3) ? Number(value
 
 // Rows
 
-const same = (entry) => `${data.backbones[entry.backbone].name} ${data.methods[entry.method]}`;
+// What is one system: two backbones of one name may differ in their options.
+const same = (entry) => `${entry.backbone} ${entry.method}`;
 for (const table of data.tables) {
   const names = Object.keys(table.entries);
   table.rows = table.entries.path.map((_, place) => {
@@ -517,7 +518,8 @@ class Overview {
       });
     }
     const place = (system) => this.overall(system, "mean_rank") ?? Math.min(...[...system.of.values()].map((row) => row.rank));
-    systems.sort((one, other) => (other.of.size - one.of.size) || place(one) - place(other) || one.key.localeCompare(other.key));
+    const names = (system) => `${data.backbones[system.backbone].told} ${data.methods[system.method]}`;
+    systems.sort((one, other) => (other.of.size - one.of.size) || place(one) - place(other) || names(one).localeCompare(names(other)));
     systems.forEach((system, number) => { system.place = number; });
     return systems;
   }
@@ -536,8 +538,8 @@ class Overview {
     ] : [];
     return [
       { key: "method", label: "Method", head: true, core: 1, rank: 0, of: (system) => data.methods[system.method], cell: (system) => [
-        swatch(system.method), html("div", {}, name(data.methods[system.method]), narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[system.backbone].name)) : null)] },
-      { key: "backbone", label: "Backbone", rank: 4, of: (system) => data.backbones[system.backbone].name, cell: (system) => name(data.backbones[system.backbone].name) },
+        swatch(system.method), html("div", {}, name(data.methods[system.method]), narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[system.backbone].told)) : null)] },
+      { key: "backbone", label: "Backbone", rank: 4, of: (system) => data.backbones[system.backbone].told, cell: (system) => name(data.backbones[system.backbone].told) },
       { key: "trained", label: "Trained", below: "share without head", number: true, rank: 13, of: (system) => Math.max(...shares(system)), cell: range },
       ...tables.map((table, place) => ({
         key: table.id, label: table.short, below: table.metric_short, number: true, core: 2 + place, rank: 5 + place, first: table.lower ? 1 : -1, help: table.title, saved: table.title,
@@ -562,7 +564,7 @@ class Overview {
       const rows = Object.assign((system) => [...system.of.values()].map((row) => [row.table.heading, [
         html("a", { href: `#${encodeURIComponent(row.id)}` }, `rank ${rank(row)}`), ` · ${score(row.score)}${row.low === null ? "" : ` [${score(row.low)}, ${score(row.high)}]`} · ${percent(row.share_without_head)} trained`], false]),
         { names: [], saved: () => [] });
-      this.list = new Table(this.host, { name: "SURE leaderboard overview", caption: hidden("Score of each method on each task"), columns: this.columns(tables), details: rows, label: (system) => `${data.methods[system.method]} on ${data.backbones[system.backbone].name}`, id: (system) => system.key });
+      this.list = new Table(this.host, { name: "SURE leaderboard overview", caption: hidden("Score of each method on each task"), columns: this.columns(tables), details: rows, label: (system) => `${data.methods[system.method]} on ${data.backbones[system.backbone].told}`, id: (system) => system.key });
     }
     this.list.update(this.systems(kept));
   }

@@ -25,9 +25,10 @@ from sure.leaderboard.entries import (
     title,
     words,
 )
-from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, overall, tasks
+from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, overall, tasks, told_apart
 from sure.leaderboard.published import COLUMNS, HEADS_FOOTNOTE, Published, beside
 from sure.leaderboard.submission import file_name
+from sure.record import BackboneInfo
 
 # Told apart by whoever confuses red and green, on white and (second) on nearly black. As there are as many methods as
 # colours and shapes have no common divisor, neighbours differ in both, and the first 56 in one of them.
@@ -196,11 +197,12 @@ def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
         | {f"budget{number}": _short(row.at_budget[name]) for number, name in enumerate(BUDGETS)}
         for row in (overall(entries) if tasks(entries) > 1 else ())
     ]
+    told = told_apart([BackboneInfo.model_validate(one) for one in backbones.values])
     return {
         "methods": list(methods),
         "colours": len(COLOURS),
         "shapes": SHAPES,
-        "backbones": backbones.values,
+        "backbones": [one | {"told": text} for one, text in zip(backbones.values, told, strict=True)],
         "configs": configs.values,
         "settings": settings.values,
         "provenances": provenances.values,

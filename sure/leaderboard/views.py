@@ -25,7 +25,7 @@ from sure.leaderboard.entries import (
     score_words,
     title,
 )
-from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks
+from sure.leaderboard.overall import BUDGETS, OVERALL_FOOTNOTE, Overall, overall, tasks, told_apart
 from sure.record.allowance import parameters_of
 
 # Of a table without shots, in a filter.
@@ -220,7 +220,7 @@ def _overall_table(rows: list[Overall], markup: _Markup) -> str:
     cells = [
         [
             printable(row.method),
-            printable(row.backbone.name),
+            printable(backbone),
             str(row.tasks),
             f"{row.mean_rank:.2f}",
             *(
@@ -228,7 +228,7 @@ def _overall_table(rows: list[Overall], markup: _Markup) -> str:
                 for score in (row.superb_score, *row.at_budget.values(), row.area)
             ),
         ]
-        for row in rows
+        for row, backbone in zip(rows, told_apart([row.backbone for row in rows]), strict=True)
     ]
     cells = [[markup.escape(cell) for cell in row] for row in cells]
     sides = ["left"] * 2 + ["right"] * (len(headers) - 2)

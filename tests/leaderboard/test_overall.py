@@ -6,9 +6,11 @@ import pytest
 
 from sure import leaderboard
 from sure.leaderboard.comparison import Difference
-from sure.leaderboard.overall import overall
+from sure.leaderboard.overall import overall, told_apart
 from sure.leaderboard.page import page
-from sure.record import MethodInfo
+from sure.leaderboard.views import Filters, render
+from sure.record import BackboneInfo, MethodInfo
+from tests.leaderboard import boards
 from tests.leaderboard.test_leaderboard import entry, register, write_record
 
 
@@ -81,6 +83,23 @@ def test_a_table_counts_where_full_finetuning_is_better_than_the_probe():
     assert (alone[0].superb_score, alone[0].area, alone[0].at_budget["unlimited"]) == (None, None, None)
 
 
+def test_backbones_of_one_name_say_what_differs():
+    def backbone(name, revision, **options):
+        return BackboneInfo(name=name, family="whisper", revision=revision * 20, pretrained=True, options=options)
+
+    whisper = [backbone("whisper", "ab", window=seconds, layers=4) for seconds in (2, 4)]
+    others = [backbone("whisper", "cd", window=4, layers=4), backbone("wavlm", "ab"), backbone("wavlm", "ab")]
+    assert told_apart(whisper + others[1:]) == ["whisper (window=2)", "whisper (window=4)", "wavlm", "wavlm"]
+    # Earlier records have no options.
+    earlier = backbone("whisper", "ab")
+    assert told_apart([*whisper, others[0], earlier]) == [
+        "whisper (window=2, layers=4, revision=abababab)",
+        "whisper (window=4, layers=4, revision=abababab)",
+        "whisper (window=4, layers=4, revision=cdcdcdcd)",
+        "whisper (revision=abababab)",
+    ]
+
+
 def test_a_board_of_several_tasks_shows_them(tmp_path, monkeypatch):
     register(monkeypatch)
     board = tmp_path / "board"
@@ -95,3 +114,12 @@ def test_a_board_of_several_tasks_shows_them(tmp_path, monkeypatch):
     (full,) = (line.split() for line in text.splitlines() if line.startswith("full_finetuning"))
     assert full[2:6] == ["2", "1.00", "1000", "-"]
     assert '"mean_rank":1' in page([*second, *before])
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex"])
+def test_the_table_over_all_tasks_tells_backbones_of_one_name_apart(form):
+    backbones = [boards.BACKBONES[0].model_copy(update={"options": {"window": seconds}}) for seconds in (2, 4)]
+    text = render(boards.board(backbones=backbones), Filters(), form)
+    of_systems = text.partition("over all tasks" if form != "latex" else "Over all tasks")[2]
+    for seconds in (2, 4):
+        assert of_systems.count(f"wav2vec2-base (window={seconds})") == len(boards.SHARES)

@@ -8,6 +8,7 @@ import pytest
 
 from sure import leaderboard
 from sure.leaderboard import page
+from sure.leaderboard.overall import overall, told_apart
 from tests.leaderboard import boards
 from tests.leaderboard.browser import CHROMEDRIVER, CHROMIUM, chromium, emulate
 from tests.leaderboard.test_leaderboard import entry, register, write_record
@@ -218,6 +219,21 @@ def test_the_overview_has_the_entry_that_is_best_on_validation(shown, made):
     small = [one for one in of if one.cost.trainable_share_without_head <= 0.001]
     assert len(small) == 4
     assert all(f"{one.score.value:.3f}" in lora for one in small)
+
+
+def test_the_overview_tells_backbones_of_one_name_apart(driver, tmp_path, quiet):
+    backbones = [boards.BACKBONES[0].model_copy(update={"options": {"window": seconds}}) for seconds in (2, 4)]
+    entries = boards.board(backbones=backbones)
+    (tmp_path / "index.html").write_text(page.page(entries), encoding="utf-8")
+    emulate(driver, width=3000)
+    show(driver, tmp_path / "index.html")
+    shown = zip(*(column(driver, "#overview", name) for name in ("method", "backbone", "mean_rank")), strict=True)
+    systems = overall(entries)
+    names = told_apart([system.backbone for system in systems])
+    assert {name.rpartition(" ")[2] for name in names} == {"(window=2)", "(window=4)"}
+    assert sorted(shown) == sorted(
+        (system.method, name, f"{system.mean_rank:.2f}") for system, name in zip(systems, names, strict=True)
+    )
 
 
 def test_filters_hold_for_all_tables(shown, made):
