@@ -121,7 +121,8 @@ def _describe_composition(name: str, parts: dict[str, dict]) -> None:
         f"{example}=...; `sure methods {next(iter(parts))}` lists that method's."
     )
     if dimensions:
-        print(f"budget=1% chooses {' and '.join(dimensions)}, an equal share for each.")
+        sharing = "; each has what its smallest value costs, and an equal share of the rest" * (len(dimensions) > 1)
+        print(textwrap.fill(f"budget=1% chooses {' and '.join(dimensions)}{sharing}.", 119))
     _describe_presets(name)
 
 

@@ -444,12 +444,12 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
     """Options with the largest values of the method's dimensions that a budget allows."""
     allowed = parameters_of(budget, _size(backbone))
-    if not dimensions(name):
-        _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
-        return options
-    (found,) = fit(name, backbone, options, [budget])
+    (found,) = fit(name, backbone, options, [budget]) if dimensions(name) else [{}]
     if isinstance(found, fitting.OutOfReach):
         raise found
+    if not found:
+        _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
+        return options
     said = ", ".join(f"{option}={size}" for option, size in found.items())
     _log.info("%s: %s is the largest within %d parameters (%s).", name, said, allowed, budget)
     return options | found
@@ -460,14 +460,14 @@ def fit(
 ) -> list[dict[str, int] | fitting.OutOfReach]:
     """For each budget the largest values of the method's dimensions that it allows, or the error that there are none.
 
-    Several methods at once share what those of one size leave, and each has the largest value within its share. Counted
-    from the backbone's configuration alone. Raises `SureError` where the options choose a single method's dimension.
+    Several methods at once share what those of one size leave, as `fitting.shared` says. Counted from the backbone's
+    configuration alone. Raises `SureError` where the options choose every dimension that there is.
     """
     if issubclass(config_class(name), Composition):
         return _fit_parts(name, backbone, options, budgets)
     (chosen,) = dimensions(name)
     if chosen in options:
-        raise SureError(f"--method_options budget={budgets[0]}: it is for choosing {chosen}; leave one of them out.")
+        raise _nothing_to_choose(budgets[0], [chosen])
     sizes, count = _sizes(name, backbone, options)
     fitted: list[dict[str, int] | fitting.OutOfReach] = []
     for budget in budgets:
@@ -505,31 +505,28 @@ def _fit_parts(
     parts = parts_of(name, options)
     # A paper's size gives way to the budget, one that was asked for does not.
     free = {part: own for part in parts for own in dimensions(part) if f"{part}.{own}" not in options}
+    if not free:
+        if given := [dimension for dimension in dimensions(name) if dimension in options]:
+            raise _nothing_to_choose(budgets[0], given)
+        return [{} for _ in budgets]
     taken = sum(_trainable(part, backbone, own) for part, own in parts.items() if part not in free)
-    counted = functools.cache(
-        lambda part: _sizes(part, backbone, {own: of for own, of in parts[part].items() if own != free[part]})
-    )
-
-    def fitted(budget: str | float) -> dict[str, int] | fitting.OutOfReach:
+    counted = {
+        f"{part}.{chosen}": _sizes(part, backbone, {own: of for own, of in parts[part].items() if own != chosen})
+        for part, chosen in free.items()
+    }
+    fitted: list[dict[str, int] | fitting.OutOfReach] = []
+    for budget in budgets:
         allowed = parameters_of(budget, _size(backbone))
-        left, found = allowed - taken, {}
-        for turn, (part, chosen) in enumerate(free.items()):
-            share = left // (len(free) - turn)
-            if share < 1:
-                return fitting.OutOfReach(
-                    f"--method_options budget={budget}: {name} has {allowed - left:,} parameters besides those of "
-                    f"{part}.{chosen}; the budget is {allowed:,}."
-                )
-            sizes, count = counted(part)
-            try:
-                what = f"--method_options budget={budget}: {name} parts it, and {part}"
-                size = found[f"{part}.{chosen}"] = fitting.largest_within(share, sizes, count, what)
-            except fitting.OutOfReach as error:
-                return error
-            left -= count(size)
-        return found
+        try:
+            fitted.append(fitting.shared(allowed, counted, taken, f"--method_options budget={budget}: {name}"))
+        except fitting.OutOfReach as error:
+            fitted.append(error)
+    return fitted
 
-    return [fitted(budget) for budget in budgets]
+
+def _nothing_to_choose(budget: str | float, given: list[str]) -> SureError:
+    chosen = ", ".join(given)
+    return SureError(f"--method_options budget={budget}: it is for choosing {chosen}; leave one of them out.")
 
 
 def _trainable(name: str, backbone: Backbone, options: dict[str, Any]) -> int:

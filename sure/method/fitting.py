@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from sure.errors import SureError
 
@@ -24,11 +25,7 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
     is below the smallest or above the largest.
     """
     least, most = count(sizes[0]), count(sizes[-1])
-    if not least <= allowed <= most:
-        raise OutOfReach(
-            f"{what} has {least:,} ({sizes[0]}) to {most:,} ({sizes[-1]}) parameters on this backbone; the budget is "
-            f"{allowed:,}."
-        )
+    _refuse_beyond(allowed, (least, sizes[0]), (most, sizes[-1]), what)
     if most == allowed:
         return sizes[-1]
     low, high, under, over = 0, len(sizes) - 1, least, most
@@ -42,6 +39,31 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
             low, under = middle, found
         else:
             high, over = middle, found
+
+
+def shared(
+    allowed: int, parts: dict[str, tuple[Sequence[int], Callable[[int], int]]], besides: int, what: str
+) -> dict[str, int]:
+    """For each of several `parts`, of which `largest_within` would be asked alone, the largest size within its share.
+
+    `besides` are parameters that are there whatever the sizes. Each part has what its smallest size costs, and of what
+    then remains an equal share; what one cannot use the others have, until one size more of any would be too many.
+    Raises `OutOfReach` where the budget is below the smallest sizes of all or above the largest.
+    """
+    ends = {part: (count(sizes[0]), count(sizes[-1])) for part, (sizes, count) in parts.items()}
+    said = [", ".join(f"{part}={sizes[end]}" for part, (sizes, _) in parts.items()) for end in (0, -1)]
+    least, most = (besides + sum(costs) for costs in zip(*ends.values(), strict=True))
+    _refuse_beyond(allowed, (least, said[0]), (most, said[1]), what)
+    taken, left, found = {part: least for part, (least, _) in ends.items()}, allowed - least, {}
+    # Those that can use least come first, and leave the others more; what falls between sizes goes round once again.
+    narrow = sorted(parts, key=lambda part: ends[part][1] - ends[part][0])
+    turns = [(part, len(parts) - turn) for turn, part in enumerate(narrow)] + [(part, 1) for part in parts]
+    for part, sharing in turns:
+        sizes, count = parts[part]
+        found[part] = largest_within(min(taken[part] + left // sharing, ends[part][1]), sizes, count, what)
+        left -= count(found[part]) - taken[part]
+        taken[part] = count(found[part])
+    return {part: found[part] for part in parts}
 
 
 def interpolated(
@@ -72,6 +94,15 @@ def interpolated(
         return int(_through(points, sizes.index(size)))
 
     return counted
+
+
+def _refuse_beyond(allowed: int, smallest: tuple[int, Any], largest: tuple[int, Any], what: str) -> None:
+    (least, small), (most, large) = smallest, largest
+    if not least <= allowed <= most:
+        raise OutOfReach(
+            f"{what} has {least:,} ({small}) to {most:,} ({large}) parameters on this backbone; the budget is "
+            f"{allowed:,}."
+        )
 
 
 def _through(points: Sequence[tuple[int, int]], place: int) -> Fraction:

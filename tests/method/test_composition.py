@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 import torch
@@ -211,12 +212,39 @@ def test_a_budget_is_shared_by_the_parts_that_have_more_or_less():
             ("prefix_tuning", {"positions": config.parts["prefix_tuning"].positions}),
         )
     )
-    # One rank more is 832 parameters, one position 128.
-    assert 0 <= (8_000 - bitfit) // 2 - lora < 832
+    # One rank more is 832 parameters, one position 128, and each has one of them besides its share.
+    share = (8_000 - bitfit - 832 - 128) // 2
+    assert 0 <= 832 + share - lora < 832
     assert 0 <= 8_000 - bitfit - lora - prefix < 128
     assert applying.dimensions("bitfit+lora+prefix_tuning") == ("lora.r", "prefix_tuning.positions")
     asked = applying.configure("bitfit+lora+prefix_tuning", backbone, {"budget": 8_000, "lora.r": 1})
     assert asked.parts["lora"].r == 1
-    for budget, message in ((800, "has 880 parameters besides those of lora.r"), (1_200, "parts it, and lora has 832")):
-        with pytest.raises(SureError, match=message):
+    for budget in (800, 1_200, "99%"):
+        with pytest.raises(SureError, match=rf"budget={budget}: bitfit\+lora has 1,712 \(lora.r=1\) to [0-9,]+ \(lora"):
             applying.configure("bitfit+lora", backbone, {"budget": budget})
+
+
+# Sizes from below a paper's own to what is far above; some parts cost much at least, others soon have enough.
+@pytest.mark.parametrize("method", ["mam_adapter", "unipelt", "elp_adapters"])
+def test_what_papers_put_together_has_a_size_within_every_budget_between_its_ends(method):
+    backbone = load("wav2vec2:tiny")
+    with pytest.raises(SureError) as refused:
+        applying.configure(method, backbone, {"budget": 1})
+    ends = re.search(rf"{method} has ([0-9,]+) \(.*\) to ([0-9,]+) \(", str(refused.value))
+    least, most = (int(end.replace(",", "")) for end in ends.groups())
+    budgets = [least, (3 * least + most) // 4, (least + most) // 2, (least + 9 * most) // 10, most]
+    for budget, found in zip(budgets, applying.fit(method, backbone, {}, budgets), strict=True):
+        trainable = sum(weight.numel() for name, weight in alone(method, found).items() if "head" not in name)
+        assert 0.95 * budget < trainable <= budget
+
+
+def test_a_budget_has_nothing_to_choose_where_every_dimension_is_given():
+    backbone = load("wav2vec2:tiny")
+    with pytest.raises(SureError, match=r"budget=1%: it is for choosing lora.r; leave one of them out"):
+        applying.configure("bitfit+lora", backbone, {"budget": "1%", "lora.r": 4})
+
+
+def test_parts_of_one_size_keep_it_and_say_so(caplog):
+    config = applying.configure("elp_adapters", load("wav2vec2:tiny"), {"budget": "1%", "parts": "ln_tuning"})
+    assert list(config.parts) == ["ln_tuning"]
+    assert "elp_adapters has one size, whatever the budget (1%: " in caplog.text

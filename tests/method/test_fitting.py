@@ -7,7 +7,7 @@ from sure.budget import budget
 from sure.errors import SureError
 from sure.heads import ClassificationHead
 from sure.method import applying
-from sure.method.fitting import interpolated, largest_within
+from sure.method.fitting import OutOfReach, interpolated, largest_within, shared
 from sure.record.allowance import parameters_of
 
 
@@ -52,6 +52,39 @@ def test_what_grows_evenly_is_counted_a_few_times_and_what_does_not_size_by_size
     counted = interpolated(sizes, count, cost)
     assert [counted(size) for size in (1, 77, 134, 311, 400)] == [24 * cost(size) for size in (1, 77, 134, 311, 400)]
     assert len(seen) == asked
+
+
+# A part that costs much at least, one that soon has enough, and one that can use any rest.
+SHARING = {
+    "dear": (range(1, 11), lambda size: 1_000 + 10 * size),
+    "small": (range(1, 21), lambda size: size),
+    "large": (range(1, 1_001), lambda size: 7 * size),
+}
+
+
+def test_each_part_has_its_least_and_an_equal_share_of_the_rest():
+    # At least 1,010, 1 and 7; of 60 more each has 20, of which "small" uses 19, and "large" what that leaves too.
+    sizes = shared(100 + 1_018 + 60, SHARING, 100, "it")
+    assert sizes == {"dear": 3, "small": 20, "large": 4}
+
+
+def test_what_a_part_cannot_use_the_others_have():
+    assert shared(1_100 + 20 + 7_000, SHARING, 0, "it") == {"dear": 10, "small": 20, "large": 1_000}
+    assert shared(1_100 + 20 + 700, SHARING, 0, "it") == {"dear": 10, "small": 20, "large": 100}
+
+
+def test_no_budget_between_the_ends_is_exceeded_or_leaves_room_for_one_size_more():
+    least, most = 1_018, 1_100 + 20 + 7_000
+    for allowed in range(least, most + 1, 3):
+        sizes = shared(allowed, SHARING, 0, "it")
+        left = allowed - sum(count(sizes[part]) for part, (_, count) in SHARING.items())
+        assert left >= 0
+        for part, (own, count) in SHARING.items():
+            assert sizes[part] == own[-1] or left < count(sizes[part] + 1) - count(sizes[part])
+    for allowed in (least - 1, most + 1):
+        said = rf"it has 1,018 \(dear=1, small=1, large=1\) to 8,120 \(.*large=1000\) .* budget is {allowed:,}\."
+        with pytest.raises(OutOfReach, match=said):
+            shared(allowed, SHARING, 0, "it")
 
 
 def parameters(method, **options):
