@@ -5,7 +5,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
 
 from sure.errors import SureError
 
@@ -13,12 +12,15 @@ from sure.errors import SureError
 # keeps for a backward pass what further ones share.)
 FEW, _MORE = 2, 3
 
+# A value of a method's dimension: of most a whole number.
+Size = int | float | str
+
 
 class OutOfReach(SureError):
     """A method has no setting for a budget."""
 
 
-def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], int], what: str) -> int:
+def largest_within(allowed: int, sizes: Sequence[Size], count: Callable[[Size], int], what: str) -> Size:
     """Of `sizes`, which stand in the order of what they cost, the last that costs no more than `allowed`.
 
     `count` gives the trainable parameters of a size. Raises `OutOfReach`, naming the range of `what`, where the budget
@@ -42,8 +44,8 @@ def largest_within(allowed: int, sizes: Sequence[int], count: Callable[[int], in
 
 
 def shared(
-    allowed: int, parts: dict[str, tuple[Sequence[int], Callable[[int], int]]], besides: int, what: str
-) -> dict[str, int]:
+    allowed: int, parts: dict[str, tuple[Sequence[Size], Callable[[Size], int]]], besides: int, what: str
+) -> dict[str, Size]:
     """For each of several `parts`, of which `largest_within` would be asked alone, the largest size within its share.
 
     `besides` are parameters that are there whatever the sizes. Each part has what its smallest size costs, and of what
@@ -67,8 +69,8 @@ def shared(
 
 
 def interpolated(
-    sizes: Sequence[int], count: Callable[[int], int], of_few: Callable[[int], int]
-) -> Callable[[int], int]:
+    sizes: Sequence[Size], count: Callable[[Size], int], of_few: Callable[[Size], int]
+) -> Callable[[Size], int]:
     """`count`, which is asked of no further size once three have shown that it grows in a straight line, or four that
     it is a polynomial of the second degree.
 
@@ -80,23 +82,23 @@ def interpolated(
         return count
 
     @functools.cache
-    def known() -> list[tuple[int, int]] | None:
-        places = [0, last]
-        for test in (last // 2, last // 3):
-            if _through([(place, of_few(sizes[place])) for place in places], test) == of_few(sizes[test]):
-                return [(place, count(sizes[place])) for place in places]
-            places.append(test)
+    def known() -> list[tuple[Size, int]] | None:
+        seen = [sizes[0], sizes[-1]]
+        for test in (sizes[last // 2], sizes[last // 3]):
+            if _through([(size, of_few(size)) for size in seen], test) == of_few(test):
+                return [(size, count(size)) for size in seen]
+            seen.append(test)
         return None
 
-    def counted(size: int) -> int:
+    def counted(size: Size) -> int:
         if size in (sizes[0], sizes[-1]) or (points := known()) is None:
             return count(size)
-        return int(_through(points, sizes.index(size)))
+        return int(_through(points, size))
 
     return counted
 
 
-def _refuse_beyond(allowed: int, smallest: tuple[int, Any], largest: tuple[int, Any], what: str) -> None:
+def _refuse_beyond(allowed: int, smallest: tuple[int, Size], largest: tuple[int, Size], what: str) -> None:
     (least, small), (most, large) = smallest, largest
     if not least <= allowed <= most:
         raise OutOfReach(
@@ -105,11 +107,12 @@ def _refuse_beyond(allowed: int, smallest: tuple[int, Any], largest: tuple[int, 
         )
 
 
-def _through(points: Sequence[tuple[int, int]], place: int) -> Fraction:
+def _through(points: Sequence[tuple[float, int]], place: float) -> Fraction:
     """The polynomial through points, by Lagrange."""
+    places = [Fraction(at) for at, _ in points]
     return sum(
-        value * math.prod(Fraction(place - other, at - other) for other, _ in points if other != at)
-        for at, value in points
+        value * math.prod((Fraction(place) - other) / (at - other) for other in places if other != at)
+        for at, (_, value) in zip(places, points, strict=True)
     )
 
 
