@@ -2,15 +2,12 @@
 
 import functools
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
-from peft.tuners.frod import model as frod
-from peft.tuners.frod.layer import FrodLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -25,13 +22,11 @@ from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
 from sure.method import applying
 from sure.method.fitting import OutOfReach
+from sure.method.weightless import starts_from_values, undecomposed, without_weights
 from sure.model import ModelWithHead, SpeechModel
 
 # Utterance length at which multiply-accumulates are counted; attention makes them grow a little faster than length.
 MACS_SECONDS = 10
-
-# Methods of PEFT's that start from the values of weights; here those are random.
-FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
 
 # Methods of PEFT's that ask for values as they train, and for which memory is not estimated.
 _ASK_FOR_VALUES = {"frod", "shira", "vblora", "waveft"}
@@ -125,7 +120,7 @@ class Budgets:
     ) -> list[Budget | OutOfReach]:
         """A method's budget with its largest setting within each of the sizes `allowed`, or the error that none is.
 
-        Without any, or where the method has one size, as it is.
+        Without any, or where no budget sizes the method, as it is.
         """
         options = dict(options or {})
         if not (allowed and applying.dimensions(method)):
@@ -161,14 +156,14 @@ class Budgets:
         )
 
     def _counts(self, method: str, options: dict[str, Any], layers: int | None) -> tuple[int, ...]:
-        with _without_weights(method), _undecomposed():
+        with without_weights(method):
             twin = loading.twin(self._backbone, layers)
             model = applying.apply(self._with_head(twin), applying.configure(method, twin, options))
         counted = parameters_and_bytes(model)
         if method in _ASK_FOR_VALUES:
             return (*counted, _inference_flops(model), 0, 0, 0)
         # Where only shapes matter, values need not be computed.
-        if method in FROM_VALUES:
+        if starts_from_values(method):
             model.to("meta")
         forward = _train_forward(model.get_base_model(), MACS_SECONDS)
         longer = forward
@@ -180,7 +175,7 @@ class Budgets:
     def _measured(self, method: str, options: dict[str, Any]) -> int | None:
         """Peak memory of the second step of AdamW on the GPU, which has its moments; None where it does not fit."""
         try:
-            with _GPU, _undecomposed():
+            with _GPU, undecomposed():
                 twin = loading.twin(self._backbone)
                 model = applying.apply(self._with_head(twin), applying.configure(method, twin, options)).to(_GPU)
             seconds = math.ceil(_heard(self._batch.seconds, twin))
@@ -231,7 +226,7 @@ def budget(
 
 def count(method: str, backbone: str, options: dict[str, Any] | None = None, labels: int | None = None) -> int:
     """Trainable parameters of a method, with the head that tells so many labels apart, or without any."""
-    with _without_weights(method):
+    with without_weights(method):
         model = _adapted(method, backbone, lambda width: ClassificationHead(width, labels or 1), options)
     trainable, of_head = _trainable(model)
     return trainable - of_head if labels is None else trainable
@@ -442,26 +437,6 @@ def _train_forward(model: SpeechModel, seconds: int) -> _Forward:
     model.config.apply_spec_augment = False
     with _AsOnGPUs():
         return _forward(model, seconds)
-
-
-def _without_weights(method: str) -> AbstractContextManager:
-    """Where models without weights are made for a method: on the meta device, if it can start there."""
-    return torch.device("cpu") if method in FROM_VALUES else loading.WithoutValues()
-
-
-@contextmanager
-def _undecomposed() -> Iterator[None]:
-    """Without PEFT's decomposition of all weights for FRoD, which takes a minute: of random ones any basis will do.
-
-    In that of unit vectors a weight is what it is, without solving for it.
-    """
-    decompose, solve = frod._projection_from_weights, FrodLayer._calculate_frod_u_and_lambda
-    frod._projection_from_weights = lambda matrices, _: torch.eye(matrices[0].shape[1], dtype=matrices[0].dtype)
-    FrodLayer._calculate_frod_u_and_lambda = lambda self, basis, weight: (weight.float(), weight.float().norm(dim=0))
-    try:
-        yield
-    finally:
-        frod._projection_from_weights, FrodLayer._calculate_frod_u_and_lambda = decompose, solve
 
 
 def _adapted(

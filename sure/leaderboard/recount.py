@@ -160,8 +160,8 @@ def _on_meta_device(said: dict[str, Any]) -> _Counted:
     import torch
 
     from sure.backbone import loading
-    from sure.budget import FROM_VALUES, parameters_and_bytes
-    from sure.method import applying
+    from sure.budget import parameters_and_bytes
+    from sure.method import applying, weightless
 
     if not sized and "/" not in name and name not in (*loading.SHIPPED, *loading.ALIASES):
         raise _Unknown(f"{name} is neither built in nor on the hub")
@@ -173,7 +173,7 @@ def _on_meta_device(said: dict[str, Any]) -> _Counted:
         if plugin["name"] not in registry.names(plugin["kind"]):
             raise _Unknown(f"the plug-in {plugin['kind']} {plugin['name']} is not there")
     config = _config(method, applying)
-    if any(part in FROM_VALUES for part in (method["name"], *applying.parts_of(method["name"]))):
+    if any(part in weightless.FROM_VALUES for part in applying.parts_of(method["name"])):
         raise _Unknown(f"{method['name']} starts from the values of weights")
     try:
         task = make_task(said["task"], said["task_options"])
