@@ -238,7 +238,7 @@ def _print_table(rows: list[dict[str, Any]], sized: bool) -> None:
 
     columns: dict[str, Callable[[dict[str, Any]], str]] = {"method": lambda row: row["method"]}
     if sized:
-        columns["budget"] = lambda row: row["budget"] or "one size"
+        columns["budget"] = lambda row: row["budget"] or _own_size(row["method"])
         columns["setting"] = lambda row: row["setting"] or ""
     left = len(columns)
     columns["trainable"] = lambda row: f"{row['trainable_parameters']:,}"
@@ -268,6 +268,13 @@ def _print_table(rows: list[dict[str, Any]], sized: bool) -> None:
     )
 
 
+def _own_size(method: str) -> str:
+    """What stands in place of a budget, where a method has none to choose its size."""
+    from sure.method.of_peft import CHANGED_BY
+
+    return "default" if method in CHANGED_BY else "one size"
+
+
 def _megabytes(size: int | None) -> str:
     return "not known" if size is None else f"{size / 1e6:,.0f}"
 
@@ -282,7 +289,7 @@ def _plot(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     points = [
         {
             "method": row["method"],
-            "budget": row["budget"] or ("one size" if sized else "default"),
+            "budget": row["budget"] or (_own_size(row["method"]) if sized else "default"),
             # A logarithm has no zero.
             "parameters": max(1, row["without_head"]),
             "gigabytes": None if row["training_bytes_estimated"] is None else row["training_bytes_estimated"] / 1e9,

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backbone", nargs="+", help="as for `sure train`")
     parser.add_argument("--method", nargs="+", help="or all, every method of SURE (default)")
     parser.add_argument(
-        "--budget", nargs="+", metavar="SIZE", help="as for `sure budget`; a method of one size keeps it and runs once"
+        "--budget", nargs="+", metavar="SIZE", help="as for `sure budget`; a method that no budget sizes runs once"
     )
     parser.add_argument("--learning_rate", nargs="+", metavar="RATE", help="of several the best on validation")
     parser.add_argument("--seed", nargs="+", help="the first is that of the comparison")
@@ -281,9 +281,9 @@ def _dry_run(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None
         "machine, with nothing else to do, multiplies matrices."
     )
     sized = {question.settings["method"] for question in study.questions if _has_budget(question)}
-    one_size = sorted({question.settings["method"] for question in study.questions} - sized)
-    if sized and one_size:
-        print(f"One size, whatever the budget: {', '.join(one_size)}.")
+    kept = sorted({question.settings["method"] for question in study.questions} - sized)
+    if sized and kept:
+        print(f"As they are, whatever the budget: {', '.join(kept)}.")
     for note in notes:
         print(note)
 

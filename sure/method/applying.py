@@ -23,10 +23,11 @@ from transformers import TrainerCallback
 from sure import registry
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting, targeting
+from sure.method import TYPE_PREFIX, MethodConfig, Published, bare_type, fitting, of_peft, targeting
 from sure.method.composition import PLUS, ComposedTuner, Composition, refuse_part
 from sure.method.linear import LINEAR_ROLES
 from sure.method.placement import PlacedConfig
+from sure.method.weightless import without_weights
 from sure.model import SpeechModel
 from sure.record.allowance import parameters_of
 
@@ -46,21 +47,14 @@ _ROLES = {
     "beft": ("value",),
 }
 
-# Of PEFT's, the option of which they have more or less. The others keep their size under a budget.
-_DIMENSIONS = dict.fromkeys(("deft", "delora", "glora", "hira", "hra", "loha", "lokr", "lora", "miss", "vera"), "r") | {
-    "fourierft": "n_frequency"
-}
 # Of PEFT's, those that compute what no weight of the backbone can hold; ours say so themselves.
 _NOT_MERGED = {"lily"}
 
 # Of options that may tell one layer from another, part of their names.
-_OF_ONE_LAYER = ("layer", "modules", "pattern", "parameters", "top")
+_OF_ONE_LAYER = ("layer", "modules", "pattern", "parameters", "stride", "top", "tying")
 
 # Layers that mean the same of two as of more: the last, the one before it, all, or all but the last.
 _FROM_THE_END = re.compile("(0-)?-[12]")
-
-# PEFT's HRA starts symmetrically only with an even number of reflections; of AdaLoRA's ranks a third falls away.
-_STEPS = {"hra": 2, "adalora": 3}
 
 _log = logging.getLogger("sure")
 
@@ -147,10 +141,13 @@ def roles_of(name: str, preset: str | None = None) -> tuple[str, ...]:
 
 
 def dimensions(name: str) -> tuple[str, ...]:
-    """The option of which a method has more or less, for a budget, of several methods theirs; none of one size."""
+    """The option of which a method has more or less, for a budget, of several methods theirs.
+
+    None of a method of one size, and of those whose size no option alone says (`of_peft.CHANGED_BY`).
+    """
     if issubclass(config_class(name), Composition):
         return tuple(f"{part}.{own}" for part in parts_of(name) for own in dimensions(part))
-    own = _DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
+    own = of_peft.DIMENSIONS.get(name, getattr(config_class(name), "dimension", None))
     return (own,) if own else ()
 
 
@@ -442,13 +439,21 @@ def _preset(name: str, chosen: type[peft.PeftConfig], options: dict[str, Any]) -
 
 
 def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str | float) -> dict[str, Any]:
-    """Options with the largest values of the method's dimensions that a budget allows."""
+    """Options with the largest values of the method's dimensions that a budget allows.
+
+    A method without any keeps its size, beyond the budget too, with a warning; as one of several it is counted, and
+    what it leaves is the others'.
+    """
     allowed = parameters_of(budget, _size(backbone))
     (found,) = fit(name, backbone, options, [budget]) if dimensions(name) else [{}]
     if isinstance(found, fitting.OutOfReach):
         raise found
     if not found:
-        _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
+        if changing := of_peft.CHANGED_BY.get(name):
+            said = "%s keeps its size, whatever the budget (%s: %d); %s change it."
+            _log.warning(said, name, budget, allowed, ", ".join(changing))
+        else:
+            _log.warning("%s has one size, whatever the budget (%s: %d).", name, budget, allowed)
         return options
     said = ", ".join(f"{option}={size}" for option, size in found.items())
     _log.info("%s: %s is the largest within %d parameters (%s).", name, said, allowed, budget)
@@ -457,7 +462,7 @@ def _fitted(name: str, backbone: Backbone, options: dict[str, Any], budget: str 
 
 def fit(
     name: str, backbone: Backbone, options: dict[str, Any], budgets: Sequence[str | float]
-) -> list[dict[str, int] | fitting.OutOfReach]:
+) -> list[dict[str, fitting.Size] | fitting.OutOfReach]:
     """For each budget the largest values of the method's dimensions that it allows, or the error that there are none.
 
     Several methods at once share what those of one size leave, as `fitting.shared` says. Counted from the backbone's
@@ -469,7 +474,7 @@ def fit(
     if chosen in options:
         raise _nothing_to_choose(budgets[0], [chosen])
     sizes, count = _sizes(name, backbone, options)
-    fitted: list[dict[str, int] | fitting.OutOfReach] = []
+    fitted: list[dict[str, fitting.Size] | fitting.OutOfReach] = []
     for budget in budgets:
         allowed = parameters_of(budget, _size(backbone))
         try:
@@ -480,19 +485,21 @@ def fit(
     return fitted
 
 
-def _sizes(name: str, backbone: Backbone, options: dict[str, Any]) -> tuple[Sequence[int], Callable[[int], int]]:
+def _sizes(
+    name: str, backbone: Backbone, options: dict[str, Any]
+) -> tuple[Sequence[fitting.Size], Callable[[fitting.Size], int]]:
     """The values of a method's one dimension, and what counts its trainable parameters with each of them."""
     (chosen,) = dimensions(name)
     with loading.WithoutValues():
         config = configure(name, backbone, options)
-    step = _STEPS.get(name, 1)
-    sizes = config.sizes(backbone.width) if isinstance(config, MethodConfig) else range(step, backbone.width + 1, step)
+    ours = isinstance(config, MethodConfig)
+    sizes = config.sizes(backbone.width) if ours else of_peft.sizes(name, config, backbone)
 
     @functools.cache
-    def counted(size: int, layers: int | None) -> int:
+    def counted(size: fitting.Size, layers: int | None) -> int:
         return _trainable_of(name, backbone, options | {chosen: size}, layers)
 
-    def count(size: int) -> int:
+    def count(size: fitting.Size) -> int:
         return of_every_layer(backbone, options, lambda layers: (counted(size, layers),))[0]
 
     few = min(fitting.FEW, backbone.config.num_hidden_layers) if _layers_alike(backbone, options) else None
@@ -501,7 +508,7 @@ def _sizes(name: str, backbone: Backbone, options: dict[str, Any]) -> tuple[Sequ
 
 def _fit_parts(
     name: str, backbone: Backbone, options: dict[str, Any], budgets: Sequence[str | float]
-) -> list[dict[str, int] | fitting.OutOfReach]:
+) -> list[dict[str, fitting.Size] | fitting.OutOfReach]:
     parts = parts_of(name, options)
     # A paper's size gives way to the budget, one that was asked for does not.
     free = {part: own for part in parts for own in dimensions(part) if f"{part}.{own}" not in options}
@@ -514,7 +521,7 @@ def _fit_parts(
         f"{part}.{chosen}": _sizes(part, backbone, {own: of for own, of in parts[part].items() if own != chosen})
         for part, chosen in free.items()
     }
-    fitted: list[dict[str, int] | fitting.OutOfReach] = []
+    fitted: list[dict[str, fitting.Size] | fitting.OutOfReach] = []
     for budget in budgets:
         allowed = parameters_of(budget, _size(backbone))
         try:
@@ -537,7 +544,7 @@ def _trainable(name: str, backbone: Backbone, options: dict[str, Any]) -> int:
 
 def _trainable_of(name: str, backbone: Backbone, options: dict[str, Any], layers: int | None) -> int:
     """The same on a twin with so many layers."""
-    with loading.WithoutValues():
+    with without_weights(name):
         twin = loading.twin(backbone, layers)
         config = configure(name, twin, options)
         config.modules_to_save = [module for module in config.modules_to_save or [] if module != "head"]

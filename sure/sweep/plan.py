@@ -227,7 +227,7 @@ def _resolve(raw: dict[str, Any]) -> Study:
     ):
         given = select | {name: value for entry in (task, backbone, method) for name, value in entry.items()}
         fixed, compared = _parted(settings | given)
-        # Where a method has one size, or was given one, there is one question whatever the budgets.
+        # Where no budget sizes a method, or it was given a size, there is one question whatever the budgets.
         own = {option.partition("=")[0] for option in fixed.get("method_options", [])}
         sized = applying.dimensions(method["method"])
         for budget in budgets if sized and not own & {*sized, "budget"} else [None]:

@@ -1,14 +1,17 @@
 """The largest setting within a budget: counted, not estimated."""
 
 import pytest
+import torch
 
+from sure import registry
 from sure.backbone.loading import load
-from sure.budget import budget
+from sure.budget import budget, count
 from sure.errors import SureError
 from sure.heads import ClassificationHead
-from sure.method import applying
+from sure.method import applying, of_peft
 from sure.method.fitting import OutOfReach, interpolated, largest_within, shared
 from sure.record.allowance import parameters_of
+from tests.factories.encoders import FITTING
 
 
 @pytest.mark.parametrize(
@@ -77,10 +80,10 @@ def test_no_budget_between_the_ends_is_exceeded_or_leaves_room_for_one_size_more
     least, most = 1_018, 1_100 + 20 + 7_000
     for allowed in range(least, most + 1, 3):
         sizes = shared(allowed, SHARING, 0, "it")
-        left = allowed - sum(count(sizes[part]) for part, (_, count) in SHARING.items())
+        left = allowed - sum(cost(sizes[part]) for part, (_, cost) in SHARING.items())
         assert left >= 0
-        for part, (own, count) in SHARING.items():
-            assert sizes[part] == own[-1] or left < count(sizes[part] + 1) - count(sizes[part])
+        for part, (own, cost) in SHARING.items():
+            assert sizes[part] == own[-1] or left < cost(sizes[part] + 1) - cost(sizes[part])
     for allowed in (least - 1, most + 1):
         said = rf"it has 1,018 \(dear=1, small=1, large=1\) to 8,120 \(.*large=1000\) .* budget is {allowed:,}\."
         with pytest.raises(OutOfReach, match=said):
@@ -113,6 +116,61 @@ def test_one_more_would_be_too_many(method, dimension, step):
     # Who counts asks the same `configure`, whatever the method.
     if method == "lora":
         assert parameters(method, budget="10%") == fitting
+
+
+# Of PEFT's, those that have one size, and one whose size its weights decide too.
+UNSIZED = {"adamss", "beft", "ia3", "ln_tuning"}
+
+
+@pytest.mark.parametrize("method", sorted(set(registry.from_peft()) - UNSIZED))
+def test_each_of_peft_s_with_more_or_less_of_something_is_as_large_as_a_budget_allows(method):
+    backbone = load("wav2vec2:tiny")
+    (dimension,) = applying.dimensions(method)
+    options = {option: value for option, value in FITTING.get(method, {}).items() if option != dimension}
+    sizes = of_peft.sizes(method, applying.configure(method, backbone, options), backbone)
+
+    def parameters_with(place):
+        return count(method, "wav2vec2:tiny", options | {dimension: sizes[place]})
+
+    least, most = parameters_with(0), parameters_with(-1)
+    (found,) = applying.fit(method, backbone, options, [(3 * least + most) // 4])
+    place = sizes.index(found[dimension])
+    assert least <= parameters_with(place) <= (3 * least + most) // 4 < parameters_with(place + 1)
+
+
+def test_of_peft_s_that_have_no_dimension_all_are_known():
+    assert {method for method in registry.from_peft() if not applying.dimensions(method)} == UNSIZED
+
+
+@pytest.mark.parametrize("method", ["fourierft", "pvera", "tinylora", "unilora", "vblora", "vera", "waveft"])
+def test_what_a_method_has_by_default_is_within_a_budget_of_its_cost(method):
+    options = {"vector_length": 16} if method == "vblora" else {}
+    (dimension,) = applying.dimensions(method)
+    cost = count(method, "wav2vec2:tiny", options)
+    (found,) = applying.fit(method, load("wav2vec2:tiny"), options, [cost])
+    assert found == {dimension: getattr(applying.config_class(method)(), dimension)}
+
+
+def test_sizes_are_of_what_is_adapted():
+    """Frequencies are at most as many as entries of the smallest map."""
+    backbone = load("wav2vec2:tiny")
+    for roles, entries in (("ffn_in", 128 * 512), ("query,ffn_in", 128 * 128)):
+        config = applying.configure("fourierft", backbone, {"roles": roles})
+        assert of_peft.sizes("fourierft", config, backbone)[-1] == entries
+
+
+def test_counting_what_starts_from_random_weights_leaves_random_numbers_as_they_were():
+    backbone = load("wav2vec2:tiny")
+    before = torch.get_rng_state()
+    applying.fit("boft", backbone, {}, ["10%"])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_method_that_several_options_size_keeps_its_own_and_names_them(caplog):
+    config = applying.configure("adamss", load("wav2vec2:tiny"), {"budget": "0.1%"})
+    assert config.subspace_rank == 1
+    said = "adamss keeps its size, whatever the budget (0.1%: 984); r, num_subspaces, subspace_rank change it."
+    assert said in caplog.text
 
 
 def test_a_method_of_one_size_keeps_it_and_says_so(caplog):
