@@ -236,7 +236,7 @@ class _Postnet(SpeechT5SpeechDecoderPostnet):
 
 
 class _Attention(SpeechT5Attention):
-    """Self-attention through `transformers`' interface, where prefix-tuning finds it; cross-attention as it was."""
+    """Attention through `transformers`' interface, where prefix-tuning finds it."""
 
     config: PreTrainedConfig
     is_causal = False
@@ -254,21 +254,40 @@ class _Attention(SpeechT5Attention):
 
         It takes nothing else: an argument under a new name, left unread, would change what is said and no more.
         """
-        if key_value_states is not None:
-            return super().forward(
-                hidden_states, key_value_states, cache, attention_mask, position_bias, output_attentions
-            )
-        batch, frames, _ = hidden_states.shape
-        query, key, value = (
-            projection(hidden_states).view(batch, frames, self.num_heads, self.head_dim).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        if cache is not None:
-            key, value = cache.self_attention_cache.update(key, value, self.layer_idx)
+        query = self._heads(self.q_proj(hidden_states))
+        if key_value_states is None:
+            key, value = self._heads(self.k_proj(hidden_states)), self._heads(self.v_proj(hidden_states))
+            if cache is not None:
+                key, value = cache.self_attention_cache.update(key, value, self.layer_idx)
+        else:
+            key, value = self._of_the_text(key_value_states, cache)
         bias = None
         if position_bias is not None:
             bias = torch.einsum("bhqd,qkd->bhqk", query * self.scaling, position_bias)
         attended = attend(
             self, query, key, value, attention_mask, dropout=self.dropout, scaling=self.scaling, position_bias=bias
         )
-        return self.out_proj(attended), None
+        # Self-attention's weights are asked for too, and read by nobody.
+        asked = output_attentions and key_value_states is not None
+        return self.out_proj(attended), self._weights(query, key, attention_mask) if asked else None
+
+    def _heads(self, states: Tensor) -> Tensor:
+        """(batch, frames, width) to (batch, heads, frames, width of a head)."""
+        return states.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+
+    def _of_the_text(self, encoded: Tensor, cache: EncoderDecoderCache | None) -> tuple[Tensor, Tensor]:
+        """Keys and values of the encoder's states, made once where there is a cache."""
+        if cache is not None and cache.is_updated.get(self.layer_idx):
+            layer = cache.cross_attention_cache.layers[self.layer_idx]
+            return layer.keys, layer.values
+        key, value = self._heads(self.k_proj(encoded)), self._heads(self.v_proj(encoded))
+        if cache is not None:
+            key, value = cache.cross_attention_cache.update(key, value, self.layer_idx)
+            cache.is_updated[self.layer_idx] = True
+        return key, value
+
+    def _weights(self, query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+        """What the guided attention loss reads: how a frame's attention is shared among the text alone, so that a
+        prefix is no way around it."""
+        scores = query * self.scaling @ key.transpose(-2, -1)
+        return (scores if mask is None else scores + mask).softmax(dim=-1)

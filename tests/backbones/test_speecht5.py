@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from transformers import SpeechT5FeatureExtractor, SpeechT5ForTextToSpeech
-from transformers.models.speecht5.modeling_speecht5 import SpeechT5SpeechDecoderPrenet
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.models.speecht5.modeling_speecht5 import SpeechT5Attention, SpeechT5SpeechDecoderPrenet
 
 from sure.backbone import loading
 from sure.errors import SureError
@@ -63,6 +64,47 @@ def test_in_a_batch_spectrograms_are_predicted_as_alone(backbone, no_chance):
             one |= {name: one[name][:, :tokens] for name in ("input_ids", "attention_mask")}
             alone = backbone.model(**one).spectrogram[0]
             torch.testing.assert_close(together[index, :frames], alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_attention_to_the_text_is_the_librarys_and_so_are_its_weights(backbone, cached):
+    attention = backbone.model.speecht5.decoder.wrapped_decoder.layers[1].encoder_attn
+    encoded = torch.randn(2, 7, 64)
+    mask = torch.zeros(2, 1, 5, 7)
+    mask[1, :, :, 4:] = torch.finfo(torch.float).min
+    # With a cache the text is read once, and what is given later is not looked at.
+    steps = [(torch.randn(2, 5, 64), text) for text in (encoded, torch.zeros_like(encoded) if cached else encoded)]
+    said = []
+    for forward in (type(attention).forward, SpeechT5Attention.forward):
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if cached else None
+        with evaluation(attention):
+            said.append([forward(attention, states, text, cache, mask, None, True) for states, text in steps])
+    torch.testing.assert_close(*said, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"roles": "cross_attention"}, {"roles": "attention,cross_attention", "mixing": "averaged"}]
+)
+def test_a_prefix_before_the_text_learns_and_is_heard_frame_by_frame_as_at_once(options, no_chance):
+    backbone, model = adapted_model("speecht5", "prefix_tuning", {"positions": 3} | options)
+    model(**inputs(backbone), **targets(backbone)).loss.backward()
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert sum("encoder_attn" in name for name in trainable) == 2
+    assert all(parameter.grad.abs().sum() > 0 for parameter in trainable.values())
+    frames = []
+    postnet = backbone.model.speech_decoder_postnet
+    postnet.feat_out.register_forward_hook(lambda _, __, output: frames.append(output))
+    batch = inputs(backbone, TEXTS[:1])
+    with evaluation(model):
+        backbone.model(**batch)
+        said = torch.stack(frames, dim=1)
+        labels = said.view(1, -1, backbone.config.num_mel_bins)
+        heard = {"labels": labels, "decoder_attention_mask": torch.ones(labels.shape[:2], dtype=torch.long)}
+        backbone.model(**batch, **heard)
+        torch.testing.assert_close(frames[-1], said, atol=1e-5, rtol=1e-4)
+        with model.disable_adapter():
+            backbone.model(**batch, **heard)
+        assert not torch.allclose(frames[-1], said, atol=1e-3)
 
 
 def test_targets_are_the_feature_extractors_cut_to_whole_steps(backbone):
