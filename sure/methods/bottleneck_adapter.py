@@ -46,8 +46,8 @@ class BottleneckAdapter(BottleneckConfig):
             {"insertion": "parallel", "bottleneck_dimension": 32, "activation": "gelu", "initialisation": "torch"},
         ),
         "peft_ser": Preset(
-            "PEFT-SER (Feng and Narayanan 2023, 2306.05350) as its code has it: beside the feed-forward block, whose "
-            "input is added once more",
+            "PEFT-SER (Feng and Narayanan 2023, 2306.05350): beside the feed-forward block, whose input it reads and "
+            "adds once more; its code's adapter reads and adds the state before the normalisation ahead of that block",
             _ONCE
             | {"insertion": "parallel", "residual": True, "scale": 0.1}
             | {"bottleneck_dimension": 128, "initialisation": "lora"},
@@ -75,8 +75,8 @@ class BottleneckAdapter(BottleneckConfig):
             _TWICE | {"insertion": "parallel", "bottleneck_dimension": 64, "activation": "gelu", "train_norms": True},
         ),
         "ipet": Preset(
-            "the adapter of IPET (Kim et al. 2022, 2211.02227) beside the feed-forward block, without its prompts; in "
-            "layers that normalise first it reads the normalised state, theirs the state before",
+            "the adapter of IPET (Kim et al. 2022, 2211.02227) beside the feed-forward block, without its prompts; it "
+            "reads the normalised state, theirs the state before that normalisation",
             _ONCE
             | {"insertion": "parallel", "scale": 0.1, "dropout": 0.1}
             | {"bottleneck_dimension": 64, "initialisation": "lora"},

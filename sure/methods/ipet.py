@@ -9,9 +9,13 @@ from sure.method.composition import Composition
 class Ipet(Composition):
     """As for wav2vec 2.0 on VoxCeleb1: 64 prompts, bottleneck 128.
 
-    The release's code for wav2vec 2.0 also adds the adapter's input to what the feed-forward block gives, which moves
-    the frozen model before anything is learned; here, as in its code for AST and in the paper's figure, nothing of it
-    is added.
+    Departures:
+
+    - The adapter reads what the feed-forward block reads, which is normalised; the release's reads the state before
+      that normalisation, in AST, which normalises first, and in wav2vec 2.0, which normalises last, alike.
+    - The release's code for wav2vec 2.0 also adds the adapter's input to what the feed-forward block gives, which moves
+      the frozen model before anything is learned; here, as in its code for AST and in the paper's figure, nothing of it
+      is added.
     """
 
     made_of: ClassVar = {

@@ -49,7 +49,8 @@ class Lora(peft.LoraConfig):
         ),
         "peng": Preset(
             "LoRaAdapter of Peng et al. 2023 (2210.16032), as in the first author's code: query and key, rank 32, "
-            "scale 1; without the biases of its maps",
+            "scale 1; without the biases of its maps and without the normalisations, which train there (ln_tuning "
+            "beside it)",
             {"roles": ["query", "key"], "r": 32, "lora_alpha": 32},
         ),
         "peft_ser": Preset(

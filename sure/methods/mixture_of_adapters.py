@@ -41,8 +41,13 @@ class MixtureOfAdapters(BottleneckConfig):
     """
 
     presets: ClassVar[dict[str, Preset]] = {
-        "soft": Preset("Cappellazzo et al. 2024 (2402.00828), Soft-MoA", {}),
-        "dense": Preset("Cappellazzo et al. 2024 (2402.00828), Dense-MoA", {"routing": "dense"}),
+        # Without train_norms=before, which layers that normalise last refuse: none of theirs lies before attention.
+        "soft": Preset(
+            "Cappellazzo et al. 2024 (2402.00828), Soft-MoA, but for the normalisation before attention, which trains "
+            "in the release and, in layers that normalise first, with train_norms=before",
+            {},
+        ),
+        "dense": Preset("the same, Dense-MoA", {"routing": "dense"}),
         "adapter_mix": Preset(
             "AdapterMix, Mehrish et al. 2023 (2305.18028), in sizes of its release, which has it in the decoder alone "
             "(roles=decoder_ffn)",

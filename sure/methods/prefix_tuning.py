@@ -44,8 +44,9 @@ class PrefixTuning(MethodConfig):
             {"positions": 12, "dropout": 0.0, "initialisation": "uniform"},
         ),
         "peng": Preset(
-            "PrefixAdapter of Peng et al. 2023 (2210.16032), as in the first author's code, but for WavLM's position "
-            "bias, which that computes and leaves out of both attentions",
+            "PrefixAdapter of Peng et al. 2023 (2210.16032), as in the first author's code, but for the "
+            "normalisations, which train there (ln_tuning beside it), and for WavLM's position bias, which that "
+            "computes and leaves out of both attentions",
             {"positions": 50, "dropout": 0.0, "mixing": "averaged"},
         ),
         "mam": Preset(

@@ -166,6 +166,20 @@ def test_adapters_of_2312_03694_have_the_parameters_of_its_table():
         assert count(method, "wav2vec2:base", options) == expected
 
 
+@pytest.mark.parametrize(("preset", "expected"), [("soft", 922_104), ("dense", 922_188)])
+def test_mixtures_of_2402_00828_have_its_parameters_with_the_norms_that_its_release_trains(preset, expected):
+    backbone = "audio_spectrogram_transformer:base"
+    assert count("mixture_of_adapters", backbone, {"preset": preset, "train_norms": "before"}) == expected
+    # In layers that normalise last as well, where none is known to lie before attention.
+    assert count("mixture_of_adapters", "wav2vec2:base", {"preset": preset}) == expected - 12 * 2 * 768
+
+
+def test_with_ln_tuning_beside_it_lora_of_2210_16032_trains_what_its_code_does_but_for_biases():
+    options = {"lora.preset": "peng"}
+    # 12 layers, two maps to 32 channels and back, and two normalisations
+    assert count("lora+ln_tuning", "wavlm:base", options) == 12 * (2 * 2 * 768 * 32 + 2 * 2 * 768)
+
+
 @pytest.mark.parametrize(
     ("options", "numbers"),
     [
