@@ -1,4 +1,7 @@
-"""BitFit (Ben Zaken et al. 2022): every bias of the backbone trains, nothing else."""
+"""BitFit (Ben Zaken et al. 2022): every bias of the backbone trains, nothing else.
+
+Biases of recurrent layers, which AMCRN has, stay frozen.
+"""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from sure.method import AdapterLayer, MethodConfig, Published, register
 
 @dataclass
 class BitFit(MethodConfig):
-    """All biases: projections, normalisations and convolutions alike."""
+    """Biases of projections, normalisations and convolutions alike."""
 
     roles: ClassVar[tuple[str, ...]] = ("backbone",)
     published: ClassVar[tuple[Published, ...]] = (

@@ -62,6 +62,15 @@ def test_statistics_are_gathered_with_the_weights_that_train_and_saved_with_them
         assert again(**inputs).logits.equal(expected)
 
 
+def test_bitfit_leaves_biases_of_recurrent_layers_as_they_are_and_trains_all_others():
+    backbone = load("amcrn:tiny")
+    biases = {name for name, _ in backbone.model.named_parameters() if "bias" in name.rpartition(".")[2]}
+    targets = applying.configure("bitfit", backbone).target_modules
+    left = biases - {f"{name.removeprefix('backbone.')}.bias" for name in targets}
+    assert {name.rpartition(".")[2] for name in left} == {"bias_ih_l0", "bias_hh_l0"}
+    assert len(targets) == len(biases) - len(left)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_statistics_of_a_batch_leave_its_padding_out(name):
     clips = waveforms(0.5, 0.9)
