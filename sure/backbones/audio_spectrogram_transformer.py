@@ -5,6 +5,7 @@ class and a distillation token and then the patches, all times of a frequency be
 time. All are heard, those of the silence too, and a head takes the mean over all, or over the two tokens.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -96,8 +97,9 @@ class AudioSpectrogramTransformer(Backbone):
     def _cut(self, seconds: float) -> None:
         """Of the table of positions the middle columns, as many as a window of so many seconds has patches."""
         config, embeddings = self.config, self.model.embeddings
-        length, longest = round(seconds * _FRAMES_PER_SECOND), config.max_length
-        if not config.patch_size <= length <= longest:
+        frames, longest = seconds * _FRAMES_PER_SECOND, config.max_length
+        # What is no number or has no end cannot be rounded.
+        if not (math.isfinite(frames) and config.patch_size <= round(frames) <= longest):
             raise SureError(
                 f"--backbone_options window={seconds:g}: {self.name} hears from "
                 f"{config.patch_size / _FRAMES_PER_SECOND:g} to {longest / _FRAMES_PER_SECOND:g} seconds."
@@ -105,7 +107,7 @@ class AudioSpectrogramTransformer(Backbone):
         table = embeddings.position_embeddings
         tokens, patches = table[:, :_TOKENS], table[:, _TOKENS:]
         frequencies, times = embeddings.get_shape(config)
-        config.max_length = length
+        config.max_length = length = round(frames)
         _, kept = embeddings.get_shape(config)
         first = times // 2 - kept // 2
         patches = patches.unflatten(1, (frequencies, times))[:, :, first : first + kept].flatten(1, 2)

@@ -161,12 +161,14 @@ class Whisper(SpeechToText):
 
     def _cut(self, encoder: nn.Module, seconds: float) -> None:
         """The first positions of the table, as many as so many seconds have frames."""
-        positions, longest = math.ceil(seconds * _FRAMES_PER_SECOND), self.config.max_source_positions
-        if not 1 <= positions <= longest:
+        frames, longest = seconds * _FRAMES_PER_SECOND, self.config.max_source_positions
+        # Before they are rounded, which what is no number or has no end cannot be.
+        if not 0 < frames <= longest:
             raise SureError(
                 f"--backbone_options window={seconds:g}: {self.name} hears from {1 / _FRAMES_PER_SECOND:g} to "
                 f"{longest / _FRAMES_PER_SECOND:g} seconds."
             )
+        positions = math.ceil(frames)
         encoder.embed_positions = nn.Embedding.from_pretrained(encoder.embed_positions.weight[:positions].detach())
         encoder.max_source_positions = self.config.max_source_positions = positions
         if self.processor is not None:

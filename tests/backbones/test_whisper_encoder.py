@@ -1,5 +1,7 @@
 """Whisper's encoder under a task's head: what it hears, a window of choice, and runs on every kind of task."""
 
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -66,7 +68,10 @@ class TestWindow:
         louder = np.concatenate([clip[:24_000], 9 * clip[24_000:]])
         torch.testing.assert_close(hidden_states(backbone, [clip])[0], hidden_states(backbone, [louder])[0])
 
-    @pytest.mark.parametrize(("window", "found"), [(0, "0"), (-1, "-1"), (5.1, "5.1"), (30, "30")])
+    @pytest.mark.parametrize(
+        ("window", "found"),
+        [(0, "0"), (-1, "-1"), (5.1, "5.1"), (30, "30"), (math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")],
+    )
     def test_a_window_that_it_has_not_is_refused(self, window, found):
         with pytest.raises(
             SureError, match=rf"^--backbone_options window={found}: whisper:tiny hears from 0.02 to 5 sec"
