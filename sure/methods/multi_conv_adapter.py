@@ -42,10 +42,15 @@ class MultiConvAdapter(BottleneckConfig):
         metadata={"help": "In frames; each convolves its part of the channels."},
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.kernel_sizes:
+            raise SureError("--method_options kernel_sizes=[]: multi_conv_adapter convolves with one kernel at least.")
+
     def bottleneck(self, width: int) -> int:
         """As for every bottleneck; unless given, what the kernels share equally."""
         parts = len(self.kernel_sizes)
-        return self.bottleneck_dimension or parts * max(1, round(width / self.reduction / max(1, parts)))
+        return self.bottleneck_dimension or parts * max(1, round(width / self.reduction / parts))
 
     def sizes(self, width: int) -> Sequence[int]:
         parts = len(self.kernel_sizes)
@@ -56,7 +61,7 @@ class _MultiConvAdapter(PlacedAdapter):
     def __init__(self, width: int, config: MultiConvAdapter) -> None:
         super().__init__(width, config)
         channels, parts = config.bottleneck(width), len(config.kernel_sizes)
-        if not parts or channels % parts:
+        if channels % parts:
             raise SureError(
                 f"multi_conv_adapter: {parts} kernels share {channels} channels (bottleneck_dimension) equally; choose "
                 "a number of channels that they divide."

@@ -187,6 +187,12 @@ def test_a_budget_out_of_reach_and_one_beside_what_it_chooses_are_named():
         applying.configure("lora", backbone, {"budget": "1%", "r": 4})
 
 
+@pytest.mark.parametrize("more", [{}, {"budget": "1%"}])
+def test_no_kernels_at_all_are_named_whether_or_not_a_budget_is_given(more):
+    with pytest.raises(SureError, match=r"kernel_sizes=\[\]: multi_conv_adapter convolves with one kernel at least"):
+        applying.configure("multi_conv_adapter", load("wav2vec2:tiny"), {"kernel_sizes": []} | more)
+
+
 def test_the_size_of_a_preset_gives_way_to_a_budget_and_all_else_of_it_stays():
     backbone = load("wav2vec2:tiny")
     config = applying.configure("bottleneck_adapter", backbone, {"preset": "houlsby", "budget": "10%"})
