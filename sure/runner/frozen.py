@@ -290,8 +290,19 @@ def _identity(backbone: Backbone) -> Iterator[Any]:
     yield from (backbone.family(), backbone.revision, backbone.head, backbone.options_given())
     config = {name: value for name, value in backbone.config.to_dict().items() if not name.endswith("name_or_path")}
     yield json.dumps(config, sort_keys=True, default=str)
-    # A family may be a plug-in, and a processor has settings of its own: what it makes of a noise tells.
-    yield hashlib.sha256(Path(inspect.getfile(type(backbone))).read_bytes()).hexdigest()
+    yield _code(type(backbone))
+    # A processor has settings of its own: what it makes of a noise tells.
     noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     for name, tensor in sorted(backbone.inputs([noise]).items()):
         yield [name, hashlib.sha256(np.ascontiguousarray(tensor.numpy()).data).hexdigest()]
+
+
+def _code(family: type[Backbone]) -> list[str]:
+    """The SHA-256 of each file with code of a family: its own, those it inherits from, and what all families share.
+
+    A family may be a plug-in, and so may what it inherits from.
+    """
+    classes = [ancestor for ancestor in family.__mro__ if issubclass(ancestor, Backbone)]
+    files = {Path(inspect.getfile(ancestor)) for ancestor in classes}
+    files |= set(Path(inspect.getfile(Backbone)).parent.glob("*.py"))
+    return sorted({hashlib.sha256(file.read_bytes()).hexdigest() for file in files})

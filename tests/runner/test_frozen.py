@@ -1,6 +1,7 @@
 """With what is frozen read from the cache, a model gives what it gives without."""
 
 import copy
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,24 @@ def test_runs_share_outputs_and_compute_anew_what_is_damaged(tmp_path, caplog):
     assert "waveform" in heard[0]
     assert "Outputs of the frozen cnn would take 0.0 GB, more than --cache_frozen allows" in caplog.text
     assert cached("lora", cache_frozen=0)[0] is None
+
+
+def test_outputs_are_computed_anew_where_code_that_a_family_inherits_has_changed(tmp_path, monkeypatch):
+    (tmp_path / "inherited.py").write_text("from sure.backbones.wav2vec2 import Wav2Vec2\nclass Base(Wav2Vec2): pass\n")
+    (tmp_path / "inheriting.py").write_text("from inherited import Base\nclass Family(Base): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    inheriting = importlib.import_module("inheriting")
+
+    def seconds():
+        backbone, model = adapted("wav2vec2:tiny", "lora")
+        backbone.__class__ = inheriting.Family
+        return cache_frozen(model, utterances(), [], *arguments(tmp_path)).seconds
+
+    assert seconds() > 0
+    assert seconds() == 0
+    with (tmp_path / "inherited.py").open("a") as file:
+        file.write("# Changed.\n")
+    assert seconds() > 0
 
 
 def test_what_changes_from_epoch_to_epoch_is_heard_and_evaluations_are_cached(tmp_path, caplog):
