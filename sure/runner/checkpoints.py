@@ -1,8 +1,10 @@
-"""Checkpoints in the output folder of a run, read without torch: the newest that is whole, and what it says."""
+"""Checkpoints in the output folder of a run, without torch: the newest that is whole, and what it says."""
 
 import json
 from pathlib import Path
 from typing import Any
+
+from sure.files import write_atomically
 
 
 def newest_checkpoint(output_dir: Path) -> Path | None:
@@ -19,8 +21,25 @@ def stopped_early(checkpoint: Path) -> Path | None:
         if early_stopping is not None:
             patience = early_stopping["args"]["early_stopping_patience"]
             if early_stopping["attributes"]["early_stopping_patience_counter"] >= patience:
-                return checkpoint.parent / Path(state["best_model_checkpoint"]).name
+                return _best(checkpoint, state)
     return None
+
+
+def locate_best(checkpoint: Path) -> None:
+    """Have the trainer's state in a checkpoint name the best one where that lies now, beside it.
+
+    It is stored as the trainer got to it then: from another folder or another machine it is somewhere else.
+    """
+    state = trainer_state(checkpoint)
+    if state and state.get("best_model_checkpoint"):
+        best = str(_best(checkpoint, state))
+        if best != state["best_model_checkpoint"]:
+            state["best_model_checkpoint"] = best
+            write_atomically(checkpoint / "trainer_state.json", json.dumps(state, indent=2) + "\n")
+
+
+def _best(checkpoint: Path, state: dict[str, Any]) -> Path:
+    return checkpoint.parent / Path(state["best_model_checkpoint"]).name
 
 
 def trainer_state(checkpoint: Path) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ from sure.record.provenance import device_name, now, provenance
 from sure.record.samples import write_samples
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
-from sure.runner.checkpoints import newest_checkpoint, stopped_early
+from sure.runner.checkpoints import locate_best, newest_checkpoint, stopped_early
 from sure.runner.folder import as_json, complete_or_prepared, failure_recorded, refuse_other_plugins
 from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, Pause, Paused, callbacks, refuse_unusable, steps
@@ -287,6 +287,9 @@ def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path, until: float |
         trainer.train()
         return
     _log.warning("Resuming from %s.", checkpoint)
+    with trainer.args.main_process_first(local=False):
+        if trainer.args.should_save:
+            locate_best(checkpoint)
     best = stopped_early(checkpoint)
     if best is None:
         trainer.train(resume_from_checkpoint=str(checkpoint))

@@ -1,13 +1,11 @@
 """What of a cell's folder goes to another machine, and in which order: nothing half there is to be taken for whole."""
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from sure.files import write_atomically
 from sure.record import RESULT
-from sure.runner.checkpoints import trainer_state
+from sure.runner.checkpoints import locate_best, trainer_state
 from sure.sweep.state import CELL
 
 CHECKPOINT, TRAINER_STATE = "checkpoint-", "trainer_state.json"
@@ -53,6 +51,5 @@ def turn(name: str) -> int:
 def settle(folder: Path, name: str) -> None:
     """Have a trainer's state that was carried name the best checkpoint where it lies now."""
     path = folder / name
-    if path.name == TRAINER_STATE and (state := trainer_state(path.parent)) and state.get("best_model_checkpoint"):
-        state["best_model_checkpoint"] = str(folder / Path(state["best_model_checkpoint"]).name)
-        write_atomically(path, json.dumps(state, indent=2) + "\n")
+    if path.name == TRAINER_STATE:
+        locate_best(path.parent)

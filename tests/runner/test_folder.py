@@ -4,6 +4,7 @@ import json
 import resource
 
 import pytest
+from safetensors.torch import load_file
 
 from sure.errors import SureError
 from sure.files import locked
@@ -91,3 +92,15 @@ def test_what_is_named_like_a_checkpoint_and_has_no_step_is_not_resumed_from(com
     copy.mkdir(parents=True)
     (copy / "trainer_state.json").write_text(json.dumps({"global_step": 1}))
     assert main(command).cost.steps == 2
+
+
+def test_moved_after_its_last_step_a_run_still_tests_its_best_checkpoint(command, tmp_path):
+    main([*command, "--save_total_limit", "2"])
+    state = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())
+    assert state["best_model_checkpoint"] == str(tmp_path / "out" / "checkpoint-1")
+    best = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    (tmp_path / "out" / "result.json").unlink()
+    (tmp_path / "out").rename(tmp_path / "moved")
+    main([*command, "--save_total_limit", "2", "--output_dir", str(tmp_path / "moved")])
+    tested = load_file(tmp_path / "moved" / "adapter_model.safetensors")
+    assert all(tested[name].equal(best[name]) for name in best)
