@@ -164,7 +164,13 @@ class TrainerArguments(TrainingArguments):
     save_steps: float | None = field(
         default=None, metadata={"help": "Steps between checkpoints; eval_steps by default."}
     )
-    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep besides the best one."})
+    save_total_limit: int | None = field(
+        default=2,
+        metadata={
+            "help": "Checkpoints to keep, the best and the newest among them. Of 1 only the best is left when training "
+            "ends: interrupted before its record, a run trains again from there."
+        },
+    )
     load_best_model_at_end: bool = field(
         default=True, metadata={"help": "Test the checkpoint of the best validation score."}
     )

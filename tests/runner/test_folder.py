@@ -95,12 +95,26 @@ def test_what_is_named_like_a_checkpoint_and_has_no_step_is_not_resumed_from(com
 
 
 def test_moved_after_its_last_step_a_run_still_tests_its_best_checkpoint(command, tmp_path):
-    main([*command, "--save_total_limit", "2"])
+    main(command)
     state = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())
     assert state["best_model_checkpoint"] == str(tmp_path / "out" / "checkpoint-1")
     best = load_file(tmp_path / "out" / "adapter_model.safetensors")
     (tmp_path / "out" / "result.json").unlink()
     (tmp_path / "out").rename(tmp_path / "moved")
-    main([*command, "--save_total_limit", "2", "--output_dir", str(tmp_path / "moved")])
+    main([*command, "--output_dir", str(tmp_path / "moved")])
     tested = load_file(tmp_path / "moved" / "adapter_model.safetensors")
     assert all(tested[name].equal(best[name]) for name in best)
+
+
+def test_killed_while_test_is_scored_nothing_is_trained_again(command, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(BenchmarkTrainer, "predict_rows", killed)
+        with pytest.raises(KeyboardInterrupt):
+            main(command)
+    monkeypatch.setattr(BenchmarkTrainer, "training_step", lambda *_: pytest.fail("trained again"))
+    result = main(command)
+    assert result.status == "complete"
+    assert result.cost.steps == 2

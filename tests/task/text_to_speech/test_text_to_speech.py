@@ -79,8 +79,7 @@ def command(corpus, backbone):
 @pytest.fixture(scope="module")
 def run(command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    # Two, because of one the trainer leaves only the best, which has not seen a later epoch's score.
-    main(command(folder, "--save_total_limit", "2"))
+    main(command(folder))
     return folder
 
 
@@ -200,7 +199,7 @@ class TestSpeaking:
         assert len(low) != len(high) or np.abs(low - high).max() > 1e-3
 
     def test_what_to_do_next_is_a_command_that_speaks(self, run, command, tmp_path, monkeypatch, capsys):
-        command_line(["train", *command(run, "--save_total_limit", "2")])
+        command_line(["train", *command(run)])
         words = shlex.split(capsys.readouterr().out.partition("Next:\n  sure ")[2].partition("\n")[0])
         monkeypatch.chdir(tmp_path)
         command_line(words)
