@@ -41,6 +41,8 @@ _UNFIT = {
     "eval_use_gather_object": "outputs are tensors, and go from process to process as such",
     "bf16_full_eval": "what is tested is what was trained; --bf16 True takes less memory in both",
     "fp16_full_eval": "what is tested is what was trained; --fp16 True takes less memory in both",
+    "save_only_model": "a run resumes by itself, for which checkpoints hold the optimiser and the schedule",
+    "ignore_data_skip": "a run that resumes goes on with the batches that an uninterrupted one would have",
     "use_liger_kernel": "it is for layers of language models",
     "neftune_noise_alpha": "it adds noise to token embeddings, of which a speech model has none",
 }

@@ -78,6 +78,8 @@ def test_processes_that_do_not_train_together_are_refused(environment, message, 
         ("--dataloader_drop_last True", "--dataloader_drop_last: it would leave utterances out"),
         ("--auto_find_batch_size True", "--auto_find_batch_size: a record states the batch size"),
         ("--bf16_full_eval True", "--bf16_full_eval: what is tested is what was trained"),
+        ("--save_only_model True", "--save_only_model: a run resumes by itself"),
+        ("--ignore_data_skip True", "--ignore_data_skip: a run that resumes goes on with the batches"),
         ("--method lora2", "Unknown method 'lora2'"),
     ],
 )
