@@ -23,17 +23,10 @@ _Kind = TypeVar("_Kind", Run, Result)
 _TORCH_CANNOT_WRITE = ("inline_container.cc", "iostream error", "PytorchStreamWriter")
 
 
-def complete_or_prepared(
-    output_dir: Path, run: RunArguments, args: TrainerArguments, chosen: dict[str, Any]
-) -> Result | None:
-    """The record of this very run if it is complete; otherwise a folder in which this run can start or go on."""
+def completed(output_dir: Path, run: RunArguments, args: TrainerArguments, chosen: dict[str, Any]) -> Result | None:
+    """The record of this very run if it is complete; None where it can start or go on, with `--restart` afresh."""
     with args.main_process_first(local=False):
-        if run.restart and args.should_save:
-            for path in (*output_dir.glob("checkpoint-*"), output_dir / "runs"):
-                shutil.rmtree(path, ignore_errors=True)
-            for name in (RESULT, RUN):
-                (output_dir / name).unlink(missing_ok=True)
-        if not (output_dir / RUN).exists():
+        if run.restart or not (output_dir / RUN).exists():
             return None
         before = _there(Run, output_dir / RUN).arguments
         # A setting that there was not when that run began was as it is by default.
@@ -49,6 +42,16 @@ def complete_or_prepared(
             if result.status == "complete":
                 return result
     return None
+
+
+def discard(output_dir: Path, args: TrainerArguments) -> None:
+    """Delete what a folder holds of an earlier run, once another one can start there."""
+    with args.main_process_first(local=False):
+        if args.should_save:
+            for path in (*output_dir.glob("checkpoint-*"), output_dir / "runs"):
+                shutil.rmtree(path, ignore_errors=True)
+            for name in (RESULT, RUN):
+                (output_dir / name).unlink(missing_ok=True)
 
 
 def refuse_other_plugins(output_dir: Path, record: Run) -> None:

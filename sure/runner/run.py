@@ -49,7 +49,7 @@ from sure.record.samples import write_samples
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
 from sure.runner.checkpoints import locate_best, newest_checkpoint, stopped_early
-from sure.runner.folder import as_json, complete_or_prepared, failure_recorded, refuse_other_plugins
+from sure.runner.folder import as_json, completed, discard, failure_recorded, refuse_other_plugins
 from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, Pause, Paused, callbacks, refuse_unusable, steps
 from sure.task import Task
@@ -157,7 +157,7 @@ def _train(
     started, output_dir = now(), Path(args.output_dir)
     splits, fingerprint = shared.decoded(run) if shared else _decoded(run, task, splits)
     chosen = settings(run, args) | {"data_fingerprint": fingerprint}
-    done = complete_or_prepared(output_dir, run, args, chosen)
+    done = completed(output_dir, run, args, chosen)
     if done:
         _log.warning("%s is complete; --restart True trains again.", output_dir / RESULT)
         return done
@@ -206,6 +206,9 @@ def _train(
             *(("metric", name) for name in task.metrics),
         ),
     )
+    # Only now, for whatever a user can mistake has been found above.
+    if run.restart:
+        discard(output_dir, args)
     refuse_other_plugins(output_dir, record)
     if args.should_save:
         with writing(output_dir / RUN):

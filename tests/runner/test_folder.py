@@ -87,6 +87,15 @@ def test_a_broken_record_is_named_and_discarded_where_that_is_asked_for(command,
     assert main([*command, "--restart", "True"]).status == "complete"
 
 
+def test_a_mistake_in_what_is_to_replace_a_run_leaves_it_as_it_was(command, tmp_path):
+    done = main(command)
+    held = sorted(path.name for path in (tmp_path / "out").iterdir())
+    with pytest.raises(SureError, match="Unknown option of lora: 'rr'"):
+        main([*command, "--restart", "True", "--method_options", "rr=4"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == held
+    assert main(command) == done
+
+
 def test_what_is_named_like_a_checkpoint_and_has_no_step_is_not_resumed_from(command, tmp_path):
     copy = tmp_path / "out" / "checkpoint-copy"
     copy.mkdir(parents=True)
