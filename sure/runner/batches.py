@@ -1,5 +1,6 @@
 """From decoded splits to batches: rows, length buckets, padding to the longest utterance of the batch."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.utils.data import Subset
 from transformers.trainer_pt_utils import BatchRebalanceSampler, get_length_grouped_indices
 
 from sure.audio import SAMPLE_RATE
@@ -60,6 +62,16 @@ class Utterances(torch.utils.data.Dataset):
     def contents(self) -> list[list]:
         """What is heard of each, whatever its file is called."""
         return [[row["sha256"], row.get("start"), row.get("end")] for row in self.rows]
+
+    def parts(self, number: int) -> "Iterator[Utterances]":
+        """So many at a time, in their order, as they are before any change."""
+        for first in range(0, len(self), number):
+            places, part = range(first, min(first + number, len(self))), copy.copy(self)
+            part.rows, part._audio = self.rows[first : first + number], self._audio.select(places)
+            part.change = None
+            if self.frozen is not None:
+                part.frozen = Subset(self.frozen, places)
+            yield part
 
     def waveform(self, index: int) -> np.ndarray:
         """The utterance before any change."""

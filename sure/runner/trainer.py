@@ -291,10 +291,16 @@ class BenchmarkTrainer(Trainer):
         """
         if utterances is self.eval_dataset and (rows := self._rows_of_checkpoint()) is not None:
             return rows
+        most = self.task.predicted_at_a_time
+        parts = utterances.parts(most) if most else [utterances]
+        return _sorted([row for part in parts for row in self._predicted(part, keep)])
+
+    def _predicted(self, utterances: Utterances, keep: bool) -> list[dict[str, Any]]:
+        """Of `predict_rows`; the outputs are gone when it returns."""
         outputs = self.outputs_of(utterances)
         if keep and self.args.should_save:
             self.task.keep(outputs, utterances.rows, Path(self.args.output_dir))
-        return _sorted(self.task.predict(outputs, utterances.rows))
+        return self.task.predict(outputs, utterances.rows)
 
     def restore(self, checkpoint: Path) -> None:
         """Take over step, epoch and cost from a checkpoint after which there is nothing left to train."""

@@ -65,6 +65,10 @@ class Task(ABC):
     # Columns of an utterance that make its reference, which a test split may be without: it is predicted, not scored.
     reference_columns: ClassVar[tuple[str, ...]] = ()
 
+    # How many utterances of a split that is tested go to `predict` and `keep` at a time, where their outputs would take
+    # much memory; None: all.
+    predicted_at_a_time: ClassVar[int | None] = None
+
     # Evaluations without a better score after which training stops, unless the command line says so; 0: never.
     patience: ClassVar[int] = 5
 

@@ -9,6 +9,7 @@ from sure import synth
 from sure.record import Result, read_predictions
 from sure.runner.run import main
 from sure.runner.trainer import BenchmarkTrainer
+from sure.task.text_to_speech import TextToSpeechTask
 from tests.factories import processes
 from tests.factories.corpora import short_sentences
 from tests.factories.encoders import save_backbone
@@ -79,12 +80,18 @@ def test_killed_and_run_again_it_ends_as_if_it_had_not_been(words, tmp_path, cap
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
 
 
+def a_sentence_at_a_time(words):
+    """Runs as the command does; what is said is predicted in parts of fewer than there are processes."""
+    TextToSpeechTask.predicted_at_a_time = 1
+    main(words)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["asr", "sv", "tts"], indirect=True)
 def test_two_processes_score_every_utterance_or_trial_once(words, tmp_path):
     # A last batch is filled up, to so many for each process: what is said twice takes as long as what counts.
     words = [*words, "--per_device_eval_batch_size", "2", "--output_dir", str(tmp_path)]
-    together = processes.start_together(2, main, words)
+    together = processes.start_together(2, a_sentence_at_a_time, words)
     for process in together:
         process.join()
     assert [process.exitcode for process in together] == [0, 0]

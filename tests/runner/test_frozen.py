@@ -156,6 +156,18 @@ def test_outputs_are_computed_anew_where_code_that_a_family_inherits_has_changed
     assert seconds() > 0
 
 
+def test_parts_of_a_split_bring_the_outputs_of_their_utterances(tmp_path):
+    _, model = adapted("wav2vec2:tiny", "lora")
+    heard = utterances()
+    cache_frozen(model, heard, [], *arguments(tmp_path))
+    parts = list(heard.parts(3))
+    assert [len(part) for part in parts] == [3, 1]
+    rows = [part[index] for part in parts for index in range(len(part))]
+    for row, whole in zip(rows, heard[[0, 1, 2, 3]], strict=True):
+        assert row["id"] == whole["id"]
+        assert torch.equal(row["frozen"].output, whole["frozen"].output)
+
+
 def test_what_changes_from_epoch_to_epoch_is_heard_and_evaluations_are_cached(tmp_path, caplog):
     _, model = adapted("wav2vec2:tiny", "linear_probe")
     training = utterances()

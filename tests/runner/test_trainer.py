@@ -91,3 +91,19 @@ def test_outputs_of_all_batches_are_in_one_block(trainer):
             owner = owner.base
         blocks.add(owner.untyped_storage().data_ptr())
     assert len(blocks) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_batch_seconds": 0.7}], ids=["utterances", "seconds"])
+def test_what_is_predicted_in_parts_is_what_it_is_at_once(settings, trainer, tmp_path, monkeypatch):
+    one = trainer("wav2vec2:tiny", per_device_eval_batch_size=2, **settings)
+    utterances, task, predicted, kept = one.train_dataset, one.task, [], []
+    expected = one.predict_rows(utterances, keep=False)
+    predict = task.predict
+    monkeypatch.setattr(task, "predict", lambda outputs, rows: predicted.append(len(outputs)) or predict(outputs, rows))
+    monkeypatch.setattr(task, "keep", lambda outputs, rows, folder: kept.extend(row["id"] for row in rows))
+    monkeypatch.setattr(type(task), "predicted_at_a_time", 3)
+    rows = one.predict_rows(utterances, keep=True)
+    assert predicted == [3, 3, 2]
+    assert sorted(kept) == [row["id"] for row in rows] == [row["id"] for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)

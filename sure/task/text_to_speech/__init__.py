@@ -43,6 +43,8 @@ class TextToSpeechTask(Task):
     whole_utterances: ClassVar[bool] = True
     for_new_speakers: ClassVar[bool] = False
     speaks: ClassVar[bool] = True
+    # A waveform of ten seconds takes 640 kB.
+    predicted_at_a_time: ClassVar[int | None] = 256
     hub_task: ClassVar[str] = "text-to-speech"
 
     vocoder: str = field(
