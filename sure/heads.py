@@ -52,26 +52,35 @@ class ClassificationHead(nn.Module):
 
     def items(self, labels: Tensor) -> Tensor:
         """The sum of the weights of the labels, which the loss is divided by; of several columns that of all."""
-        first = torch.tensor([0, *self.labels[:-1]], device=labels.device).cumsum(dim=0)
-        return self.label_weights.to(labels.device)[labels.reshape(len(labels), -1) + first].sum()
+        return self._weights(labels).sum()
 
     def forward(
         self, hidden_states: Tensor, padding: Padding, labels: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
         """Gives the cross-entropy, of several columns the sum of theirs, and logits of shape (batch, labels).
 
-        `labels` has shape (batch,), or of several columns (batch, columns).
+        `labels` has shape (batch,), or of several columns (batch, columns). Weighted sums of columns are all divided by
+        the same, `items` / columns, so that losses of parts of a batch, weighted by `items`, make that of the whole.
         """
         logits = self.classifier(padding.mean(self.projector(hidden_states)))
         if labels is None:
             return None, logits
+        weights = self._weights(labels).sum(dim=0)
         columns = zip(
             logits.split(self.labels, dim=-1),
             labels.reshape(len(labels), -1).unbind(dim=-1),
             self.label_weights.split(self.labels),
+            # All 1 where labels have no weights, or are of one column.
+            weights / weights.mean(),
             strict=True,
         )
-        return sum(nn.functional.cross_entropy(part, own, weight=weight) for part, own, weight in columns), logits
+        losses = [share * nn.functional.cross_entropy(part, own, weight=weight) for part, own, weight, share in columns]
+        return sum(losses), logits
+
+    def _weights(self, labels: Tensor) -> Tensor:
+        """How much each label counts: (batch,) or (batch, columns) -> (batch, columns)."""
+        first = torch.tensor([0, *self.labels[:-1]], device=labels.device).cumsum(dim=0)
+        return self.label_weights.to(labels.device)[labels.reshape(len(labels), -1) + first]
 
 
 class CTCHead(nn.Module):

@@ -155,7 +155,7 @@ def test_a_run_in_parts_ends_as_the_whole_one_and_resumes(words, tmp_path, monke
     assert resumed.run.arguments["max_batch_seconds"] == 1.2
 
 
-@pytest.mark.parametrize("head", ["weighted labels", "columns of labels", "texts"])
+@pytest.mark.parametrize("head", ["weighted labels", "columns of labels", "weighted columns of labels", "texts"])
 def test_means_over_parts_weighted_by_their_items_are_the_mean_over_the_whole(head):
     torch.manual_seed(0)
     states = torch.randn(5, 9, 8)
@@ -165,7 +165,9 @@ def test_means_over_parts_weighted_by_their_items_are_the_mean_over_the_whole(he
         head, labels = ClassificationHead(8, 3), torch.tensor([0, 0, 1, 2, 0])
         head.label_weights.copy_(torch.tensor([0.5, 1.0, 3.0]))
     else:
+        weights = [0.5, 4.0, 3.0, 0.2, 1.0] if "weighted" in head else [1.0] * 5
         head, labels = ClassificationHead(8, 2, 3), torch.tensor([[0, 2], [1, 1], [1, 0], [0, 0], [1, 2]])
+        head.label_weights.copy_(torch.tensor(weights))
     parts = [slice(0, 1), slice(1, 3), slice(3, 5)]
     items = torch.stack([head.items(labels[part]) for part in parts]).float()
     losses = torch.stack([head(states[part], Padding(), labels=labels[part])[0] for part in parts])

@@ -162,12 +162,13 @@ def test_the_loss_is_the_sum_over_the_columns_each_weighted_by_itself(corpus):
     labels = task.targets(rows)["labels"]
     assert labels.tolist() == [[0, 0, 0], [0, 0, 0], [0, 2, 1]]
     loss, logits = head(torch.randn(3, 4, 8), Padding(), labels=labels)
-    expected = sum(
-        torch.nn.functional.cross_entropy(
-            logits[:, first:end], labels[:, place], class_weights(labels[:, place], count)
-        )
-        for place, (first, end, count) in enumerate([(0, 2, 2), (2, 5, 3), (5, 7, 2)])
-    )
+    summed, weights = 0.0, 0.0
+    for place, (first, end, count) in enumerate([(0, 2, 2), (2, 5, 3), (5, 7, 2)]):
+        own = class_weights(labels[:, place], count)
+        summed += torch.nn.functional.cross_entropy(logits[:, first:end], labels[:, place], own, reduction="sum")
+        weights += own[labels[:, place]].sum()
+    # Divided by the weights of all columns, as of a batch in parts.
+    expected = summed / weights * 3
     torch.testing.assert_close(loss, expected)
 
 
