@@ -192,7 +192,8 @@ class Packed:
 class BenchmarkTrainer(Trainer):
     """Trains an adapted model on one task; scores every evaluation with the task's own metrics.
 
-    The loss of a step is that of all its utterances, however they are divided into batches and among processes.
+    The loss of a step is that of all its utterances, however they are divided into batches and among processes, but for
+    what of text-to-speech losses is a mean over anything but frames, which parts are weighted by.
     """
 
     # By what `get_batch_samples` counts.
