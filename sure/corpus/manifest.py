@@ -60,7 +60,13 @@ def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
         if split is not None and split not in list(SPLITS):
             raise SureError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}.")
         file = manifest.parent / str(path)
-        if not file.is_file():
+        try:
+            there = file.is_file()
+        except OSError as error:
+            # Such as a text in the place of the path, which is too long for one.
+            column = "path" if "path" in row else "file_name"
+            raise SureError(f"{where}: {column} {str(path)[:60]!r} cannot be looked up ({error.strerror}).") from None
+        if not there:
             raise SureError(f"{where}: no such file: {file}.")
         start, end = (_seconds(row.get(column), column, where) for column in ("start", "end"))
         times = "" if start is None and end is None else f"[{start or 0:.12g}-{'' if end is None else f'{end:.12g}'}]"
@@ -192,11 +198,18 @@ def _lines(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise SureError(f"{manifest}, line {number}: not JSON ({getattr(error, 'msg', error)}).") from None
         if not isinstance(row, dict):
             raise SureError(f"{manifest}, line {number}: expected a JSON object.")
+        for name, value in row.items():
+            try:
+                f"{name}{value}".encode()
+            except UnicodeEncodeError:
+                raise SureError(
+                    f"{manifest}, line {number}: {name!r} is {value!r}, with half of a character (a surrogate alone)."
+                ) from None
         yield number, row
 
 
 def _seconds(value: Any, column: str, where: str) -> float | None:
     try:
         return None if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SureError(f"{where}: {column} {value!r} is not a number of seconds.") from None

@@ -313,6 +313,9 @@ def test_an_utterance_without_split_among_others_with_one_is_named(tmp_path):
         ("path,label\na.wav,yes, or so\n", r"line 2: 1 more values than columns.*such as one with a comma"),
         ("path,label,split\na.wav,yes,learn\n", r"line 2: split 'learn' is none of train, validation, test, dev"),
         ("path,label\n\nmissing.wav,yes\n", r"manifest\.csv, line 3: no such file: .*missing\.wav"),
+        # As where the columns of paths and texts change places.
+        (f"path,label\na.wav,yes\n{'so and ' * 100},b.wav\n", r"line 3: path 'so and so.{51}' cannot be .*too long"),
+        (f"file_name,label\n{'so ' * 100},b.wav\n", r"line 2: file_name 'so so.*too long"),
         ("path,label,start\na.wav,yes,soon\n", r"line 2: start 'soon' is not a number of seconds"),
         ("path,label,end\na.wav,yes,1:30\n", r"line 2: end '1:30' is not a number of seconds"),
         # They would swallow what is between them.
@@ -335,6 +338,10 @@ def test_a_mistake_in_a_csv_manifest_is_named_with_its_line(text, message, tmp_p
         ('{"path": 7, "label": "yes"}', r"manifest\.jsonl, line 3: no such file: .*7"),
         ('{"path": "a.wav", "label": "yes", "split": ["train"]}', r"line 3: split \['train'\] is none of"),
         ('{"path": "a.wav", "label": "yes", "start": [1]}', r"line 3: start \[1\] is not a number"),
+        ('{"path": "a.wav", "label": "yes", "start": 1%s}' % ("0" * 400), r"line 3: start 10+ is not a number"),
+        (r'{"path": "a.wav", "label": "\ud800"}', r"line 3: 'label' is '\\ud800', with half of a character"),
+        (r'{"path": "\udc00.wav", "label": "yes"}', r"line 3: 'path' is '\\udc00\.wav', with half of a"),
+        (r'{"path": "a.wav", "label": "yes", "x\ud800": 1}', r"line 3: 'x\\ud800' is 1, with half of a"),
     ],
 )
 def test_a_mistake_in_a_jsonl_manifest_is_named_with_its_line(line, message, tmp_path):
