@@ -6,13 +6,13 @@ the released video clips into `dia<dialogue>_utt<utterance>.wav`.
 Split: the release's csv files. Main characters speak in all splits.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sure.audio import SUFFIXES
+from sure.corpus import tables
 from sure.corpus.folders import listed, subfolders
 from sure.errors import SureError
 from sure.task import learned
@@ -52,17 +52,12 @@ class MELD(ClassificationTask):
     def _rows(self, split: str, file: Path, folder: Path) -> Iterator[dict[str, Any]]:
         audio = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
         missing = []
-        with file.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                try:
-                    clip = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
-                    speaker, label = row["Speaker"], row["Emotion"]
-                except KeyError as error:
-                    raise SureError(f"{file}: no column {error}; expected MELD's own columns.") from None
-                if clip in audio:
-                    identity = {"id": f"{split}/{clip}", "path": str(audio[clip]), "speaker": speaker}
-                    yield identity | {"label": label, "split": split}
-                elif (split, clip) not in _GAPS:
-                    missing.append(clip)
+        for _, row in tables.rows(file, ("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion")):
+            clip = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
+            if clip in audio:
+                identity = {"id": f"{split}/{clip}", "path": str(audio[clip]), "speaker": row["Speaker"]}
+                yield identity | {"label": row["Emotion"], "split": split}
+            elif (split, clip) not in _GAPS:
+                missing.append(clip)
         if missing:
             raise SureError(f"{folder}: {len(missing)} utterances of {file.name} have no audio: {listed(missing)}.")

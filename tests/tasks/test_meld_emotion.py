@@ -116,7 +116,20 @@ def test_a_missing_folder_is_named_with_its_other_names(corpus):
 def test_a_table_with_other_columns_is_named_with_the_one_that_is_missing(corpus):
     table = corpus / "train_sent_emo.csv"
     table.write_text(table.read_text(encoding="utf-8").replace("Emotion", "Gefühl"), encoding="utf-8")
-    with pytest.raises(SureError, match=r"train_sent_emo\.csv: no column 'Emotion'; expected MELD's own columns"):
+    with pytest.raises(SureError, match=r"train_sent_emo\.csv: no column 'Emotion'; expected Dialogue_ID, U.*, found"):
+        load(corpus)
+
+
+def test_a_table_in_another_encoding_a_quotation_mark_not_closed_and_a_short_line_are_named(corpus):
+    table = corpus / "train_sent_emo.csv"
+    table.write_bytes((HEADER + line(0, 0, text="It\u2019s")).encode("cp1252"))
+    with pytest.raises(SureError, match=r"train_sent_emo\.csv: not a text file in UTF-8 \(byte \d+\)"):
+        load(corpus)
+    write(corpus, "train", line(0, 0), '1,"It is', *["\na"] * 70_000)
+    with pytest.raises(SureError, match=r"train_sent_emo\.csv, line 3: field larger .* quotation mark not closed\?"):
+        load(corpus)
+    write(corpus, "train", line(0, 0), "1,It is,Ross,joy\n")
+    with pytest.raises(SureError, match=r"train_sent_emo\.csv, line 3: ends before its Dialogue_ID"):
         load(corpus)
 
 

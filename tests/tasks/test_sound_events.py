@@ -82,3 +82,9 @@ def test_a_missing_table_file_or_column_and_a_fold_out_of_range_are_named(esc50)
     table.unlink()
     with pytest.raises(SureError, match=r"meta/esc50\.csv: no such file \(found in .*: audio, meta\)"):
         make_task("esc50", {}).load(esc50)
+
+
+def test_a_quotation_mark_that_is_not_closed_is_named_with_its_line(esc50):
+    write(esc50 / "meta" / "esc50.csv", "filename,fold,category", '"1-100032-A-0.wav,1,dog', *["a,1,dog"] * 20_000)
+    with pytest.raises(SureError, match=r"esc50\.csv, line 2: field larger than .* Is a quotation mark not closed\?"):
+        make_task("esc50", {}).load(esc50)
