@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sure import audio, registry
+from sure.corpus.folders import is_hidden
 from sure.errors import SureError
 from sure.task.trained import TrainedModel
 
@@ -71,7 +72,13 @@ def speak(
 def _audio_files(recording: Path) -> list[Path]:
     if not recording.is_dir():
         return [recording]
-    found = sorted(path for path in recording.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+    found = sorted(
+        path
+        for path in recording.rglob("*")
+        if path.suffix.lower() in audio.SUFFIXES
+        # The folder itself may lie in a hidden one.
+        and not any(is_hidden(Path(name)) for name in path.relative_to(recording).parts)
+    )
     if not found:
         raise SureError(f"{recording}: no audio files ({', '.join(sorted(audio.SUFFIXES))}) in this folder.")
     return found

@@ -15,6 +15,7 @@ import pytest
 
 from sure import cli, registry, synth
 from sure.backbone import ROLES
+from tests.factories.corpora import touch
 from tests.factories.encoders import save_backbone
 
 SURE = Path(sys.executable).with_name("sure")
@@ -477,7 +478,10 @@ def test_predict_says_what_an_adapter_folder_lacks(refused, tmp_path):
 
 
 def test_predict_says_that_a_folder_has_no_audio(refused, tmp_path):
+    # Nor do those count that macOS leaves.
+    touch(tmp_path, "._a.wav", "__MACOSX/a.wav", ".cache/a/b.wav")
     assert f"{tmp_path}: no audio files (.flac, .mp3, .ogg, .wav)" in refused("predict", "--adapter", "x", tmp_path)
+    assert "no audio files" not in refused("predict", "--adapter", "x", tmp_path / ".cache")
 
 
 @pytest.mark.parametrize(("words", "named"), [((), ("train", "leaderboard")), (("leaderboard",), ("show", "validate"))])
