@@ -68,6 +68,7 @@ def check(task: Task, data_dir: Path, **decoding: Any) -> Report:
         errors=errors,
         warnings=[
             *(_shared_speakers(splits) if task.for_new_speakers else []),
+            *_divided_files(splits, digests),
             *_identical_audio(splits, digests),
             *_rare_labels(splits, task.label_columns),
         ],
@@ -112,6 +113,26 @@ def _shared_speakers(splits: DatasetDict) -> list[str]:
         "does on new speakers."
         for one, other in combinations(speakers, 2)
         if (shared := speakers[one] & speakers[other])
+    ]
+
+
+def _divided_files(splits: DatasetDict, digests: dict[str, list[str]]) -> list[str]:
+    """Files with segments in two splits; where these are the same, `_identical_audio` says so."""
+    segments = {name: defaultdict(dict) for name in digests}
+    for name, files in digests.items():
+        for row, digest in zip(splits[name], files, strict=True):
+            segments[name][digest][row.get("start"), row.get("end")] = row["id"]
+    return [
+        f"Segments of {len(divided)} files are in {one} and in {other}, such as {divided[0]}: scores do not tell how a "
+        "method does on new recordings."
+        for one, other in combinations(segments, 2)
+        if (
+            divided := [
+                f"{next(iter(here.values()))} and {next(iter(there.values()))}"
+                for digest, here in segments[one].items()
+                if (there := segments[other].get(digest)) and here.keys().isdisjoint(there)
+            ]
+        )
     ]
 
 

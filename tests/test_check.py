@@ -93,13 +93,27 @@ def test_the_same_audio_in_two_splits_or_twice_in_one_is_a_warning(corpus):
     ]
 
 
-def test_pieces_of_one_file_are_not_the_same_audio(corpus):
+def cut(corpus, number, split):
+    """Make a recording of train and another one halves of the first."""
     edit(corpus, "path,label,split,speaker", "path,label,split,speaker,start,end")
     edit(corpus, "0.wav,angry,train,train-0", "0.wav,angry,train,train-0,0,0.5")
-    edit(corpus, "6.wav,angry,test,test-3", "0.wav,angry,test,test-3,0.5,1")
+    edit(corpus, f"{number}.wav,angry,{split}", f"0.wav,angry,{split}")
+    edit(corpus, f"0.wav,angry,{split},{split}-{number // 2}", f"0.wav,angry,{split},{split}-{number // 2},0.5,1")
+
+
+def test_segments_of_one_file_are_not_the_same_audio(corpus):
+    cut(corpus, 2, "train")
     found = report(corpus)
     assert found.warnings == []
     assert found.splits["train"].shortest == 0.5
+
+
+def test_segments_of_one_file_in_two_splits_are_a_warning(corpus):
+    cut(corpus, 6, "test")
+    assert report(corpus).warnings == [
+        "Segments of 1 files are in train and in test, such as 0.wav[0-0.5] and 0.wav[0.5-1]: scores do not tell how a "
+        "method does on new recordings."
+    ]
 
 
 def test_a_label_that_only_the_training_split_has_is_a_warning(corpus):
