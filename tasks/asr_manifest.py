@@ -5,8 +5,9 @@ parted by commas, semicolons or tabs; paths are relative to the manifest, start 
 `path`. Texts of the test split may all be empty, where somebody else keeps them: it is predicted then, not scored.
 
 Split, where the manifest gives none: with at least three speakers, they are sorted, the last tenth (at least one) is
-the test split, the tenth before it validation, the rest train. Without, the SHA-256 of each id decides: eight tenths
-train, one validation, one test; or, of few, its order.
+the test split, the tenth before it validation, the rest train. Without, files of which rows are segments are split so,
+in the order of their SHA-256; where rows are whole files, the SHA-256 of each id decides: eight tenths train, one
+validation, one test; or, of few, its order.
 """
 
 from collections.abc import Iterator

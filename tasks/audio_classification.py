@@ -8,9 +8,10 @@ them: it is predicted then, and not scored.
 
 Split, where neither folders nor manifest give one: with at least three speakers, they are sorted, the last tenth (at
 least one) is the test split, the tenth before it validation, the rest train; other speakers are chosen where that would
-leave a label out. Without speakers, the SHA-256 of each id decides: eight tenths train, one validation, one test; its
-order does, label by label, where that would leave a label out. A label of fewer than three speakers, or utterances,
-cannot be in every split: train has it.
+leave a label out. Without speakers, files of which rows are segments are split so, in the order of their SHA-256; where
+rows are whole files, the SHA-256 of each id decides: eight tenths train, one validation, one test; its order does,
+label by label, where that would leave a label out. A label of fewer than three speakers, files or utterances cannot be
+in every split: train has it.
 """
 
 from collections.abc import Iterator

@@ -69,7 +69,7 @@ def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
         if not there:
             raise SureError(f"{where}: no such file: {file}.")
         start, end = (_seconds(row.get(column), column, where) for column in ("start", "end"))
-        times = "" if start is None and end is None else f"[{start or 0:.12g}-{'' if end is None else f'{end:.12g}'}]"
+        times = _times(start, end)
         speaker = None if row.get("speaker") is None else str(row["speaker"])
         # The same wherever the corpus lies, also for absolute paths into it.
         name = Path(os.path.relpath(file, manifest.parent)).as_posix()
@@ -87,6 +87,9 @@ def with_splits(rows: list[dict[str, Any]], label: str | None = None) -> list[di
     last of those with most labels that the split lacks, until it has a tenth and all that it can have. What is left in
     train has every label.
 
+    Otherwise, where rows are segments of files (`start`, `end`), no file is in two splits: files are split as speakers
+    are, but sorted by the SHA-256 of their names, which are paths relative to the manifest.
+
     Otherwise the SHA-256 of each id decides: eight tenths train, one validation, one test. Where that leaves a label of
     three utterances or more out of a split, they are sorted by their SHA-256: the first tenth (at least one) is the
     test split, the next validation, the rest train. Where it leaves one of fewer out of train, train has them all.
@@ -100,55 +103,87 @@ def with_splits(rows: list[dict[str, Any]], label: str | None = None) -> list[di
         return rows
     speakers = {row["speaker"] for row in rows}
     by_speaker = len(speakers) >= 3 and None not in speakers
-    units = _labels_by(rows, "speaker" if by_speaker else "id", label)
-    splits = _split_speakers(units) if by_speaker else _split_utterances(units)
+    by_file = not by_speaker and any(_file(row) != row["id"] for row in rows)
+    names = [row["speaker"] if by_speaker else _file(row) for row in rows]
+    units = _labels_by(names, rows, label)
+    if by_file:
+        units = {name: units[name] for name in sorted(units, key=_digest)}
+    splits = _split_groups(units) if by_speaker or by_file else _split_utterances(units)
     if len(set(splits.values())) < 3:
+        unit, given = "speakers" if by_speaker else "utterances", "the folders train/, validation/ and test/"
+        if by_file:
+            unit, given = "files (all segments of a file are in one split)", "'speaker', with three speakers or more"
         raise SureError(
             f"No utterance has a split ({len(rows)} found, such as {rows[0]['path']}), and they are too few to be "
-            f"split, which takes three {'speakers' if by_speaker else 'utterances'} of a label. Add some, or say which "
-            "is which: a column 'split' in the manifest, or the folders train/, validation/ and test/."
+            f"split, which takes three {unit} of a label. Add some, or say which is which: a column 'split' in the "
+            f"manifest, or {given}."
         )
-    return [row | {"split": splits[row["speaker" if by_speaker else "id"]]} for row in rows]
+    return [row | {"split": splits[name]} for name, row in zip(names, rows, strict=True)]
 
 
-def _labels_by(rows: list[dict[str, Any]], unit: str, label: str | None) -> dict[str, set[str | None]]:
-    """By speaker or utterance its labels, sorted."""
+def _times(start: float | None, end: float | None) -> str:
+    """What an id has after the file's name."""
+    return "" if start is None and end is None else f"[{start or 0:.12g}-{'' if end is None else f'{end:.12g}'}]"
+
+
+def _file(row: dict[str, Any]) -> str:
+    """The file's name in an id; of an utterance that is a whole file its id."""
+    return row["id"].removesuffix(_times(row.get("start"), row.get("end")))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _labels_by(names: list[str], rows: list[dict[str, Any]], label: str | None) -> dict[str, set[str | None]]:
+    """By the name of its speaker, file or utterance the labels of each, sorted."""
     labels: dict[str, set[str | None]] = defaultdict(set)
-    for row in rows:
-        labels[row[unit]].add(row[label] if label else None)
+    for name, row in zip(names, rows, strict=True):
+        labels[name].add(row[label] if label else None)
     return dict(sorted(labels.items()))
 
 
-def _split_speakers(labels: dict[str, set[str | None]]) -> dict[str, str]:
-    speakers = list(labels)
-    tenth = max(1, len(speakers) // _TENTHS)
-    in_order = dict.fromkeys(speakers, "train")
-    in_order |= dict.fromkeys(speakers[-2 * tenth :], "validation") | dict.fromkeys(speakers[-tenth:], "test")
-    has = Counter(label for spoken in labels.values() for label in spoken)
-    where = {(split, label) for speaker, split in in_order.items() for label in labels[speaker]}
+def _split_groups(labels: dict[str, set[str | None]]) -> dict[str, str]:
+    """Of speakers or files, in their order."""
+    groups = list(labels)
+    tenth = max(1, len(groups) // _TENTHS)
+    in_order = dict.fromkeys(groups, "train")
+    in_order |= dict.fromkeys(groups[-2 * tenth :], "validation") | dict.fromkeys(groups[-tenth:], "test")
+    has = Counter(label for own in labels.values() for label in own)
+    where = {(split, label) for group, split in in_order.items() for label in labels[group]}
     if all(("train", label) in where and (has[label] < 3 or _everywhere(label, where)) for label in has):
         return in_order
     chosen: dict[str, str] = {}
     # What of a label must be left for the splits that come after.
     for split, left in (("test", 2), ("validation", 1)):
         members, lacks = 0, set(has)
+        candidates = [group for group in reversed(groups) if group not in chosen]
+        # Who cannot be spared once cannot be later, when fewer are left.
         while candidates := [
-            speaker
-            for speaker in reversed(speakers)
-            if speaker not in chosen and all(has[label] > left for label in labels[speaker])
+            group for group in candidates if group not in chosen and _spared(labels[group], has, left)
         ]:
-            best = max(candidates, key=lambda speaker: len(labels[speaker] & lacks))
-            if members >= tenth and not labels[best] & lacks:
+            best = max(candidates, key=lambda group: len(labels[group] & lacks))
+            if not labels[best] & lacks:
                 break
             chosen[best] = split
             members += 1
             lacks -= labels[best]
             has.subtract(labels[best])
-    return dict.fromkeys(speakers, "train") | chosen
+        for group in candidates:
+            if members < tenth and _spared(labels[group], has, left):
+                chosen[group] = split
+                members += 1
+                has.subtract(labels[group])
+    return dict.fromkeys(groups, "train") | chosen
+
+
+def _spared(own: set[str | None], has: Counter[str | None], left: int) -> bool:
+    """Whether of each of these labels more than `left` are there."""
+    return all(has[label] > left for label in own)
 
 
 def _split_utterances(labels: dict[str, set[str | None]]) -> dict[str, str]:
-    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in labels}
+    digests = {name: _digest(name) for name in labels}
     splits = {name: {0: "test", 1: "validation"}.get(int(digests[name], 16) % _TENTHS, "train") for name in labels}
     where = {(splits[name], label) for name in labels for label in labels[name]}
     for label in set().union(*labels.values()):

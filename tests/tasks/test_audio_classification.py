@@ -243,6 +243,54 @@ def test_what_cannot_be_split_is_told_what_it_takes(tmp_path):
     refused(spoken(tmp_path / "speakers", a="x", b="y", c="z"), rf"which takes three speakers of a label\. {remedy}")
 
 
+def segments(folder, files, each=3, speaker=None):
+    """A manifest without splits of so many files, in each of them so many segments, whose labels take turns."""
+    touch(folder, *(f"{file}.wav" for file in range(files)))
+    return jsonl(
+        folder,
+        *(
+            {"path": f"{file}.wav", "label": "yes" if take % 2 else "no", "start": take, "end": take + 1}
+            | {"speaker": speaker and speaker(take)}
+            for file in range(files)
+            for take in range(each)
+        ),
+    )
+
+
+@pytest.mark.parametrize(("files", "held_out"), [(3, 1), (10, 1), (25, 2)])
+def test_segments_of_a_file_are_in_one_split(files, held_out, tmp_path):
+    splits = load(segments(tmp_path / "here", files))
+    found = {name: {path.rpartition("/")[2] for path in split["path"]} for name, split in splits.items()}
+    assert sum(map(len, found.values())) == len(set().union(*found.values())) == files
+    assert len(found["validation"]) == len(found["test"]) == held_out
+    assert sum(map(len, splits.values())) == 3 * files
+    assert ids(load((tmp_path / "here").rename(tmp_path / "there"))) == ids(splits)
+    # Two speakers are too few to be split by.
+    assert ids(load(segments(tmp_path / "two", files, speaker=lambda take: take % 2 + 1))) == ids(splits)
+
+
+def test_of_segments_and_whole_files_no_label_is_left_out_of_a_split(tmp_path):
+    rows = [{"path": f"{number}.wav", "label": "rare" if number < 3 else "usual"} for number in range(12)]
+    rows += [{"path": "7.wav", "label": "usual", "start": 1}, {"path": "7.wav", "label": "rare", "end": 1}]
+    touch(tmp_path, *(row["path"] for row in rows))
+    splits = load(jsonl(tmp_path, *rows))
+    assert all(set(split["label"]) == {"rare", "usual"} for split in splits.values())
+    assert any({"7.wav", "7.wav[0-1]", "7.wav[1-]"} <= set(split["id"]) for split in splits.values())
+
+
+def test_segments_of_too_few_files_are_not_split_and_speakers_do_it(tmp_path):
+    message = (
+        r"three files \(all segments of a file are in one split\) of a label\. .* a column 'split' .*, or 'speaker'"
+    )
+    refused(segments(tmp_path, 2, each=12), message)
+    splits = load(segments(tmp_path, 2, each=12, speaker=lambda take: f"{take // 4}"))
+    assert {name: set(split["speaker"]) for name, split in splits.items()} == {
+        "train": {"0"},
+        "validation": {"1"},
+        "test": {"2"},
+    }
+
+
 @pytest.mark.parametrize(
     "text",
     [
