@@ -370,6 +370,18 @@ def _refuse_same_names(questions: list[Question]) -> None:
     for name, count in Counter(question.name for question in questions).items():
         if count > 1:
             raise SureError(f"{count} questions have the same name, {name}: name each task, backbone and method once.")
+    # An entry's own setting stands in its question's name, and a compared one in its cells' names: they can be alike.
+    known: dict[str, str] = {}
+    for question in questions:
+        for values, seed in itertools.product(question.candidates, question.seeds):
+            name = question.cell(Path("out"), values, seed).name
+            what = ", ".join([question.name, *(f"{of} {value!r}" for of, value in values.items())])
+            if name in known:
+                raise SureError(
+                    f"{known[name]} and {what} would have the same folder, {name}: name each task, backbone and method "
+                    "once, with values that their first six digits tell apart."
+                )
+            known[name] = what
 
 
 def _short(name: str) -> str:

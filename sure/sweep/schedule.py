@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sure.errors import SureError
 from sure.record import Selection, Tried
 from sure.sweep.plan import Cell, Question, Step, Study
 from sure.sweep.state import Reached, State
@@ -50,7 +51,10 @@ class Comparison(NamedTuple):
 
 
 def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Comparison:
-    """The comparison of a question's values as its cells have it now."""
+    """The comparison of a question's values as its cells have it now.
+
+    Raises `SureError` where one of them has its record without having been compared: nothing would make it so.
+    """
     if len(question.candidates) == 1:
         return Comparison([], question.candidates, question.candidates, question.candidates[0])
 
@@ -65,7 +69,7 @@ def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: i
             state = state_of(cell(values))
             reached = state.at(1.0)
             if reached is None and not state.failed(attempts):
-                return Comparison([Step(cell=cell(values), until=1.0)], candidates, candidates)
+                return Comparison([_step(cell(values), state, 1.0)], candidates, candidates)
             results.append((values, reached))
     else:
         candidates, turns = question.candidates, rounds(question)
@@ -77,7 +81,7 @@ def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: i
             if reached := states[index].at(until):
                 scored.append((index, reached))
             elif not states[index].failed(attempts):
-                pending.append(Step(cell=cell(candidates[index]), until=until))
+                pending.append(_step(cell(candidates[index]), states[index], until))
         if pending:
             return Comparison(pending, candidates, [candidates[index] for index in left])
         left = [index for index, _ in sorted(scored, key=lambda one: _rank(question, *one))[:keep]]
@@ -133,6 +137,15 @@ def _steps(question: Question, output_dir: Path, state_of: StateOf, attempts: in
         state = state_of(cell)
         if not state.finished and not state.failed(attempts):
             yield Step(cell=cell, selection=comparison.trace)
+
+
+def _step(cell: Cell, state: State, until: float) -> Step:
+    if state.finished:
+        raise SureError(
+            f"{cell.folder} has a record of a run that was not compared after {until:g} of its steps: another run has "
+            "written there. Delete that folder."
+        )
+    return Step(cell=cell, until=until)
 
 
 def _rank(question: Question, index: int, reached: Reached) -> tuple[float, int]:

@@ -104,6 +104,11 @@ def test_a_corpus_for_each_task_or_one_for_all():
         ({"select": "optuna"}, "select: optuna needs a range"),
         ({"settings": {"save_strategy": "best"}}, "to choose among values, runs pause"),
         ({"method": ["lora", "lora"]}, "2 questions have the same name"),
+        (
+            {"method": ["bitfit", {"method": "bitfit", "learning_rate": 2e-3}]},
+            "bitfit, learning_rate 0.002 and .*bitfit--learning_rate=0.002 would have the same folder",
+        ),
+        ({"learning_rate": [1.0000001e-3, 1e-3]}, "learning_rate 0.0010000001 and .* would have the same folder"),
     ],
 )
 def test_mistakes_are_named(change, message):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sure.errors import SureError
 from sure.sweep import plan, progress, schedule
 from sure.sweep.local import Place, cells_within, places
 from sure.sweep.state import Attempt, Reached, State
@@ -86,6 +87,14 @@ def test_every_step_of_one_comparison_may_be_done_at_once():
 def test_a_round_that_ends_at_the_same_checkpoint_is_not_run_again():
     done = answered(question(1, 2, 3), Folders(), lambda rate, _: rate, checkpoints=2)
     assert done == [(1, 0.25, 1), (2, 0.25, 1), (3, 0.25, 1), (3, None, 1), (3, None, 2)]
+
+
+@pytest.mark.parametrize("more", [{}, {"by": "optuna", "ranges": {"weight_decay": [1, 2]}, "tries": 2}])
+def test_a_record_of_a_run_that_was_not_compared_is_an_error_and_not_waited_for(more, monkeypatch):
+    monkeypatch.setattr(schedule, "_suggested", lambda *_: {"weight_decay": 1})
+    one = question(*(() if more else (1, 2)), **more)
+    with pytest.raises(SureError, match="not compared after"):
+        schedule.next_steps(plan.Study(questions=[one]), OUT, lambda _: State(finished=True), ATTEMPTS)
 
 
 def test_what_it_costs():
@@ -181,8 +190,6 @@ def test_tries_out_of_a_range_follow_from_those_before():
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch):
-    from sure.errors import SureError
-
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     one = question(by="optuna", ranges={"learning_rate": plan.Range(low=1, high=2)}, tries=2)
     with pytest.raises(SureError, match=r'pip install "sure-bench\[tune\]"'):
