@@ -132,6 +132,9 @@ def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, 
     with remote.worked_on(where) as (output_dir, changed):
         with _place(resolved, output_dir, state_of, arguments) as run:
             resolved.write(output_dir)
+            _try_again(resolved, output_dir, state_of, arguments.attempts)
+            if not (arguments.ray or arguments.slurm):
+                _read_corpora(resolved, output_dir, state_of, arguments.attempts)
             _sweep(resolved, output_dir, run, arguments.attempts, state_of, where, changed)
 
 
@@ -161,6 +164,29 @@ def _place(study: Any, output_dir: Path, state_of: Any, arguments: argparse.Name
 
         places = local.places(*_room(study, output_dir, state_of, arguments))
         yield lambda study, output_dir, *more: local.run(study, output_dir, places, *more)
+
+
+def _try_again(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None:
+    """What did not apply when the sweep was last started is found out once more, which takes no training."""
+    from sure.sweep import running, schedule
+
+    for question in study.questions:
+        for cell in schedule.refused(question, output_dir, state_of, attempts):
+            running.try_again(cell)
+
+
+def _read_corpora(study: Any, output_dir: Path, state_of: Any, attempts: int) -> None:
+    """Raises `SureError` for a corpus that is not there, which every one of its cells would say otherwise."""
+    from sure.runner.arguments import parse
+    from sure.sweep.schedule import next_steps
+
+    read = set()
+    for step in next_steps(study, output_dir, state_of, attempts):
+        run, _ = parse(step.cell.command(), "sure train")
+        corpus = run.task, *run.task_options, run.data_dir
+        if corpus not in read:
+            run.make_task().load(Path(run.data_dir))
+            read.add(corpus)
 
 
 def _largest(study: Any, output_dir: Path, state_of: Any, attempts: int) -> int | None:

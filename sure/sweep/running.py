@@ -79,6 +79,16 @@ def discard(cell: Cell) -> None:
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 
+def try_again(cell: Cell) -> None:
+    """Have a cell that does not apply attempted once more, unless somebody is at it."""
+    with suppress(InUse), locked(cell.folder, cell.folder, wait=False):
+        state = State.read(cell.folder)
+        for attempt in state.attempts:
+            if attempt.outcome == "does not apply":
+                attempt.counts = attempt.final = False
+        state.write(cell.folder)
+
+
 def smaller_batch(args: TrainerArguments) -> list[str]:
     """The words that halve a batch, or divide it by what it is a multiple of, and make up for it by accumulation.
 
@@ -151,7 +161,7 @@ def _note(error: Exception, attempt: Attempt, folder: Path) -> None:
         attempt.outcome, attempt.error = "failed", Result.read(folder / RESULT).error
         attempt.final = attempt.error.startswith(_FINAL)
     elif isinstance(error, SureError):
-        # Nothing was trained yet: what was asked for cannot be had.
+        # Nothing was trained yet: what was asked for cannot be had, at least until somebody starts the sweep anew.
         attempt.outcome, attempt.error, attempt.final = "does not apply", str(error), True
     else:
         attempt.outcome, attempt.error = "failed", f"{type(error).__name__}: {error}"

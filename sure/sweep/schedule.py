@@ -110,6 +110,19 @@ def cells(question: Question, output_dir: Path, state_of: StateOf, attempts: int
         yield from ((cell, False) for cell in records(question, output_dir, comparison.chosen)[1:])
 
 
+def refused(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> list[Cell]:
+    """Cells that do not apply, of which another attempt may say otherwise: a path or a disk may have been put right.
+
+    Once a chosen value has a record, its comparison stays as it was.
+    """
+    known = [cell for cell, _ in cells(question, output_dir, state_of, attempts)]
+    comparison = compare(question, output_dir, state_of, attempts)
+    if comparison.chosen is not None:
+        chosen = records(question, output_dir, comparison.chosen)
+        known = chosen if any(state_of(cell).finished for cell in chosen) else known
+    return [cell for cell in known if (state := state_of(cell)).does_not_apply and state.failed(attempts)]
+
+
 def count(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> int:
     """Cells that it will have had in the end, as far as is known."""
     comparison = compare(question, output_dir, state_of, attempts)

@@ -107,14 +107,16 @@ def test_a_dry_run_says_what_it_will_take_and_what_does_not_apply(words, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_mistakes_show_no_traceback(words, capsys):
+def test_mistakes_show_no_traceback(words, tmp_path, capsys):
     for more, message in (
         (["--method", "lorra"], "Unknown method 'lorra'"),
         (["--num_train_epoch", "3"], "Unknown flag --num_train_epoch; did you mean --num_train_epochs"),
         (["--data_dir", "nowhere", "--dry_run"], "nowhere: no such folder"),
+        (["--data_dir", "nowhere"], "nowhere: no such folder"),
         (["--cells_per_device", "0"], "'0' is not a whole number above 0"),
     ):
         with pytest.raises(SystemExit) as ended:
             cli.main(["sweep", *words, *more])
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "cells").exists()

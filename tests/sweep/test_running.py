@@ -105,6 +105,20 @@ def test_what_cannot_be_had_is_said_and_the_others_go_on(resolved, tmp_path):
     assert len(outcomes) == 2 and all(row.ended for row in rows)
 
 
+def test_what_did_not_apply_is_found_out_once_more_when_the_sweep_is_started_anew(resolved, tmp_path):
+    (step,) = schedule.next_steps(resolved(data_dir="nowhere"), tmp_path, States(), 3)
+    assert running.run(step, 3) == "does not apply"
+    study = resolved()
+    assert swept(study, tmp_path) == []
+    for _ in range(4):
+        (refused,) = schedule.refused(study.questions[0], tmp_path, States(), 3)
+        running.try_again(refused)
+        assert running.run(step, 3) == "does not apply"
+    running.try_again(refused)
+    assert [outcome for _, outcome in swept(study, tmp_path)] == ["finished"]
+    assert schedule.refused(study.questions[0], tmp_path, States(), 3) == []
+
+
 def test_a_loss_that_is_no_number_is_not_tried_again(resolved, tmp_path):
     study = resolved(settings={"num_train_epochs": 3, "report_to": "none", "logging_steps": 1, "max_grad_norm": 0})
     study = plan.Study(questions=[study.questions[0].model_copy(update={"candidates": [{"learning_rate": 1e30}]})])

@@ -153,6 +153,20 @@ def test_a_survivor_that_fails_later_leaves_the_next_best():
     assert done[-2:] == [(2, None, 1), (2, None, 2)]
 
 
+def test_what_does_not_apply_is_tried_anew_until_its_comparison_has_a_record():
+    folders, one = Folders(), question(1, 2)
+    study = plan.Study(questions=[one])
+    first, second = schedule.next_steps(study, OUT, folders, ATTEMPTS)
+    folders[first.cell.name] = State(attempts=[attempt("does not apply", "no", counts=True, final=True)])
+    assert schedule.refused(one, OUT, folders, ATTEMPTS) == [first.cell]
+    folders.do(second, score=0.5)
+    assert schedule.refused(one, OUT, folders, ATTEMPTS) == [first.cell]
+    _, other = schedule.next_steps(study, OUT, folders, ATTEMPTS)
+    folders.do(schedule.next_steps(study, OUT, folders, ATTEMPTS)[0])
+    folders[other.cell.name] = folders[first.cell.name]
+    assert schedule.refused(one, OUT, folders, ATTEMPTS) == [other.cell]
+
+
 def test_a_process_that_was_killed_with_progress_does_not_count():
     state = State(attempts=[attempt("killed", "SIGKILL", counts=False)] * 5)
     assert state.failed(3) is None
