@@ -122,8 +122,8 @@ class Paused(Exception):
 class Pause(TrainerCallback):
     """Stops at the first checkpoint from a share of all steps on, in the middle of the schedule of all of them.
 
-    By an exception: at its own end the trainer would delete the newest checkpoint where another is better and
-    `--save_total_limit` is 1.
+    With `--eval_delay`, at the first that was evaluated: whoever asks for the pause compares scores. By an exception: at
+    its own end the trainer would delete the newest checkpoint where another is better and `--save_total_limit` is 1.
     """
 
     def __init__(self, share: float) -> None:
@@ -139,7 +139,7 @@ class Pause(TrainerCallback):
         self._stop(state)
 
     def _stop(self, state: TrainerState) -> None:
-        if state.global_step >= self.share * state.max_steps:
+        if state.global_step >= self.share * state.max_steps and state.best_metric is not None:
             raise Paused
 
 

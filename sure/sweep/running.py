@@ -124,6 +124,8 @@ def _attempt(step: Step, attempts: int, shared: Shared | None) -> Outcome:
             arguments = _arguments(step.cell, state)
             done = train(*arguments, until=step.until, selection=step.selection, shared=shared, locked_already=True)
             if isinstance(done, Progress):
+                if done.validation is None:
+                    raise SureError("nothing was evaluated, so there is nothing to compare: lower --eval_delay.")
                 attempt.outcome = "paused"
                 reached = Reached(until=step.until, failures=state.failures, **done._asdict())
                 state.reached.append(reached)

@@ -95,6 +95,19 @@ def test_out_of_memory_half_the_batch_is_tried_and_the_record_says_so(resolved, 
     assert running.smaller_batch(args) == ["--max_batch_seconds", "1.5"]
 
 
+def test_values_are_compared_where_they_are_evaluated_first_and_not_at_all_where_nothing_is(resolved, tmp_path):
+    settings = {"num_train_epochs": 4, "report_to": "none", "early_stopping_patience": 0, "use_cpu": True}
+    study = resolved(learning_rate=[1e-2, 1e-6], settings=settings | {"eval_delay": 3})
+    first, _ = schedule.next_steps(study, tmp_path, States(), 3)
+    assert first.until == 0.5 and running.run(first, 3) == "paused"
+    (reached,) = State.read(first.cell.folder).reached
+    assert reached.epochs == 3 and reached.validation is not None
+    study = resolved(learning_rate=[1e-2, 1e-6], settings=settings | {"num_train_epochs": 1, "eval_delay": 2})
+    first, _ = schedule.next_steps(study, tmp_path / "never", States(), 3)
+    assert running.run(first, 3) == "does not apply"
+    assert "lower --eval_delay" in State.read(first.cell.folder).attempts[0].error
+
+
 def test_what_cannot_be_had_is_said_and_the_others_go_on(resolved, tmp_path):
     study = resolved(method=[{"method": "lora", "method_options": ["r=zero"]}, "linear_probe"], learning_rate=[1e30])
     state_of = States()
