@@ -92,18 +92,21 @@ def try_again(cell: Cell) -> None:
 def smaller_batch(args: TrainerArguments) -> list[str]:
     """The words that halve a batch, or divide it by what it is a multiple of, and make up for it by accumulation.
 
-    None where it is one utterance. Where seconds bound what is in memory, they are halved.
+    Batches of evaluations, on which no score depends, are halved too: nothing says which of both was too large. No
+    words where all are one utterance. Where seconds bound what is in memory, they are halved.
     """
     if args.max_batch_seconds:
         return ["--max_batch_seconds", str(args.max_batch_seconds / 2)]
+    words = []
     batch = args.per_device_train_batch_size
-    factor = next((factor for factor in range(2, batch + 1) if batch % factor == 0), None)
-    if factor is None:
-        return []
-    return [
-        *("--per_device_train_batch_size", str(batch // factor)),
-        *("--gradient_accumulation_steps", str(args.gradient_accumulation_steps * factor)),
-    ]
+    if factor := next((factor for factor in range(2, batch + 1) if batch % factor == 0), None):
+        words += [
+            *("--per_device_train_batch_size", str(batch // factor)),
+            *("--gradient_accumulation_steps", str(args.gradient_accumulation_steps * factor)),
+        ]
+    if args.per_device_eval_batch_size > 1:
+        words += ["--per_device_eval_batch_size", str(args.per_device_eval_batch_size // 2)]
+    return words
 
 
 def _attempt(step: Step, attempts: int, shared: Shared | None) -> Outcome:

@@ -88,11 +88,27 @@ def test_out_of_memory_half_the_batch_is_tried_and_the_record_says_so(resolved, 
     assert (arguments["per_device_train_batch_size"], arguments["gradient_accumulation_steps"]) == (1, 2)
     assert arguments["global_batch_size"] == 2
     _, args = parse([*study.questions[0].cell(tmp_path, {}, 1).command(), "--per_device_train_batch_size", "15"], "x")
-    assert running.smaller_batch(args)[1::2] == ["5", "3"]
+    args.per_device_eval_batch_size = 3
+    assert running.smaller_batch(args)[1::2] == ["5", "3", "1"]
     args.per_device_train_batch_size = 1
+    assert running.smaller_batch(args) == ["--per_device_eval_batch_size", "1"]
+    args.per_device_eval_batch_size = 1
     assert running.smaller_batch(args) == []
     args.max_batch_seconds = 3.0
     assert running.smaller_batch(args) == ["--max_batch_seconds", "1.5"]
+
+
+def test_an_evaluation_that_is_out_of_memory_is_tried_with_half_its_batch(resolved, tmp_path, monkeypatch):
+    step = BenchmarkTrainer.prediction_step
+
+    def scarce(self, model, inputs, *more, **others):
+        if len(inputs["labels"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(self, model, inputs, *more, **others)
+
+    monkeypatch.setattr(BenchmarkTrainer, "prediction_step", scarce)
+    few = {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 2, "num_train_epochs": 1, "use_cpu": True}
+    assert [outcome for _, outcome in swept(resolved(settings=few), tmp_path)] == ["failed", "finished"]
 
 
 def test_values_are_compared_where_they_are_evaluated_first_and_not_at_all_where_nothing_is(resolved, tmp_path):
