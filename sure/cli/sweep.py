@@ -9,7 +9,7 @@ from typing import Any
 
 from sure.cli.shared import positive
 from sure.errors import SureError
-from sure.files import is_url
+from sure.files import is_url, refuse_urls
 
 _DESCRIPTION = """\
 From one run to an answer: tasks x backbones x methods x budgets, each with its learning rate chosen on validation with
@@ -114,11 +114,12 @@ def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, 
     source = str(study or "sure sweep")
     raw |= {name: values for name in _LISTS if (values := getattr(arguments, name)) is not None}
     if settings:
-        raw["settings"] = (raw.get("settings") or {}) | settings
+        raw["settings"] = plan.mapping(raw.get("settings"), f"{source}: settings") | settings
     select = {"by": arguments.select, "eta": arguments.eta, "tries": arguments.tries}
     if given := {name: value for name, value in select.items() if value is not None}:
-        before = raw.get("select") or {}
-        raw["select"] = ({"by": before} if isinstance(before, str) else before) | given
+        before = raw.get("select")
+        before = {"by": before} if isinstance(before, str) else plan.mapping(before, f"{source}: select")
+        raw["select"] = before | given
     where = str(arguments.output_dir or raw.get("output_dir") or f"out/{study.stem if study else 'sweep'}")
     raw.pop("output_dir", None)
     if arguments.slurm and is_url(where):
@@ -384,6 +385,7 @@ def _report(argv: list[str]) -> None:
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where it is written (DIR/report)")
     parser.add_argument("--attempts", type=positive, default=3, help="as for `sure sweep`")
     arguments = parser.parse_args(argv)
+    refuse_urls({"--output": arguments.output})
     with remote.looked_at(arguments.output_dir) as (output_dir, put):
         folder = arguments.output or output_dir / _REPORT
         found = report.report(output_dir, folder, States(), arguments.attempts)

@@ -203,8 +203,8 @@ def resolve(raw: dict[str, Any], source: str) -> Study:
 def _resolve(raw: dict[str, Any]) -> Study:
     if raw.get("task") is None:
         raise SureError("task is missing: name one or several (`sure tasks`).")
-    settings, select = _mapping(raw.get("settings"), "settings"), raw.get("select", "halving")
-    select = {"by": select} if isinstance(select, str) else dict(_mapping(select, "select"))
+    settings, select = mapping(raw.get("settings"), "settings"), raw.get("select", "halving")
+    select = {"by": select} if isinstance(select, str) else dict(mapping(select, "select"))
     by = select.setdefault("by", "halving")
     if by not in ("grid", "halving", "optuna"):
         raise registry.unknown("way to select:", str(by), ["grid", "halving", "optuna"])
@@ -216,19 +216,21 @@ def _resolve(raw: dict[str, Any]) -> Study:
     seeds = [_whole(seed, "seed", 0) for seed in _list(raw.get("seed", TrainerArguments.seed))]
     if len(set(seeds)) < len(seeds) or not seeds:
         raise SureError(f"seed: {seeds} are not different seeds.")
-    methods = raw.get("method", "all")
-    methods = registry.names("method") if methods in ("all", ["all"]) else methods
+    methods = raw.get("method")
+    methods = registry.names("method") if methods in (None, "all", ["all"]) else methods
+    backbones = RunArguments.backbone if raw.get("backbone") is None else raw["backbone"]
     budgets = [str(budget) for budget in _list(raw.get("budget"))] or [None]
     questions = []
     for task, backbone, method in itertools.product(
         _with_data(_entries(raw["task"], "task"), raw.get("data_dir")),
-        _entries(raw.get("backbone", RunArguments.backbone), "backbone"),
+        _entries(backbones, "backbone"),
         _entries(methods, "method"),
     ):
         given = select | {name: value for entry in (task, backbone, method) for name, value in entry.items()}
         fixed, compared = _parted(settings | given)
         # Where no budget sizes a method, or it was given a size, there is one question whatever the budgets.
         own = {option.partition("=")[0] for option in fixed.get("method_options", [])}
+        own |= {name.removeprefix("method_options.") for name in compared if name.startswith("method_options.")}
         sized = applying.dimensions(method["method"])
         for budget in budgets if sized and not own & {*sized, "budget"} else [None]:
             with_budget = _with(fixed, "method_options.budget", budget) if budget else fixed
@@ -298,6 +300,8 @@ def _entries(value: Any, axis: str) -> list[dict[str, Any]]:
         if not isinstance(entry, dict) or not isinstance(entry.get(axis), str):
             raise SureError(f"{axis}: {entry!r} is neither a name nor a mapping of settings with `{axis}: NAME`.")
         entries.append(entry)
+    if not entries:
+        raise SureError(f"{axis}: an empty list names none.")
     return entries
 
 
@@ -326,6 +330,8 @@ def _parted(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             low, high = _typed(value["from"]), _typed(value["to"])
             if not all(isinstance(bound, int | float) for bound in (low, high)) or not low < high:
                 raise SureError(f"{name}: from {low} to {high} is no range.")
+            if value.get("log") and low <= 0:
+                raise SureError(f"{name}: from {low} to {high} is no range with `log`, which begins above 0.")
             compared[name] = Range(low=low, high=high, log=bool(value.get("log", False)))
         elif isinstance(value, list) and name not in _LISTS:
             values = [_typed(one) for one in value]
@@ -423,7 +429,7 @@ def _list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
-def _mapping(value: Any, key: str) -> dict[str, Any]:
+def mapping(value: Any, key: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
         raise SureError(f"{key}: {value!r} is no mapping of names to values.")
     return dict(value or {})

@@ -120,3 +120,24 @@ def test_mistakes_show_no_traceback(words, tmp_path, capsys):
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out" / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("settings: [bf16]", ["--num_train_epochs", "3"], "study.yaml: settings: ['bf16'] is no mapping"),
+        ("select: [halving]", ["--select", "grid"], "study.yaml: select: ['halving'] is no mapping"),
+    ],
+)
+def test_a_study_that_flags_cannot_be_added_to_is_named(text, more, message, tmp_path, capsys):
+    (tmp_path / "study.yaml").write_text(f"task: emodb_emotion\n{text}\n")
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", str(tmp_path / "study.yaml"), *more])
+    assert message in capsys.readouterr().err
+
+
+def test_a_report_is_not_written_to_a_url(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "report", str(tmp_path), "--output", "s3://bucket/report"])
+    assert "--output: s3://bucket/report is a URL" in capsys.readouterr().err

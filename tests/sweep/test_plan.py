@@ -67,11 +67,19 @@ def test_options_of_a_method_are_compared_too(tmp_path):
     assert cell.name.endswith("--r=4--seed=1")
 
 
+def test_a_method_whose_size_is_compared_has_no_budget_beside_it():
+    study = plan.resolve(STUDY | {"method": {"method": "lora", "method_options.r": [2, 4]}}, "study.yaml")
+    assert len(study.questions) == 1 and "method_options" not in study.questions[0].settings
+
+
 def test_all_methods_are_those_of_sure():
     from sure import registry
 
     study = plan.resolve(STUDY | {"method": "all", "budget": None}, "study.yaml")
     assert [question.settings["method"] for question in study.questions] == registry.names("method")
+    # A key without a value is as none.
+    empty = plan.resolve(STUDY | {"method": None, "backbone": None, "budget": None}, "study.yaml")
+    assert len(empty.questions) == len(study.questions)
 
 
 def test_a_corpus_for_each_task_or_one_for_all():
@@ -102,6 +110,9 @@ def test_a_corpus_for_each_task_or_one_for_all():
         ({"select": {"eta": 1}}, "select: eta: 1 is no whole number from 2 on"),
         ({"learning_rate": {"from": 1e-4, "to": 1e-2}}, "a range needs `select: optuna`"),
         ({"select": "optuna"}, "select: optuna needs a range"),
+        ({"learning_rate": {"from": 0, "to": 1e-2, "log": True}, "select": "optuna"}, "no range with `log`"),
+        ({"method": []}, "method: an empty list names none"),
+        ({"backbone": []}, "backbone: an empty list names none"),
         ({"settings": {"save_strategy": "best"}}, "to choose among values, runs pause"),
         ({"method": ["lora", "lora"]}, "2 questions have the same name"),
         (
