@@ -25,7 +25,7 @@ from sure.method.fitting import OutOfReach
 from sure.record import RESULT, Result
 from sure.runner import frozen
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options
-from sure.sweep.plan import Question, options_of
+from sure.sweep.plan import Question
 from sure.sweep.schedule import StateOf, cells, work
 from sure.task import Task, TaskWithHead, evenly_spread, task_with_options
 
@@ -57,25 +57,34 @@ class Estimates:
         self._output_dir, self._state_of, self._attempts = output_dir, state_of, attempts
         self._corpus = functools.cache(_corpus)
         self._counting = functools.cache(self._budgets)
+        # Learning rates change nothing of it.
+        self._counted = functools.cache(_counted)
 
     def of(self, question: Question) -> Estimate:
-        """Of one cell. Raises `SureError` where the corpus cannot be read."""
-        run, args = parse(question.cell(Path("out"), question.some_values, question.seeds[0]).command(), "sure train")
+        """Of one cell, the largest of those that are compared. Raises `SureError` where the corpus cannot be read."""
+        each = [self._of_values(question, values) for values in question.candidates or [question.some_values]]
+        seconds = self._measured(question)
+        return Estimate(
+            trainable_parameters=_largest([one.trainable_parameters for one in each]),
+            training_bytes=_largest([one.training_bytes for one in each]),
+            seconds=_largest([one.seconds for one in each]) if seconds is None else seconds,
+            measured=seconds is not None,
+            impossible=next((one.impossible for one in each if one.impossible), None),
+        )
+
+    def _of_values(self, question: Question, values: dict[str, Any]) -> Estimate:
+        run, args = parse(question.cell(Path("out"), values, question.seeds[0]).command(), "sure train")
         task, lengths = self._corpus(run.task, tuple(run.task_options), run.data_dir)
         length = lengths.cut(run.max_seconds)
         try:
-            budget = self._budget(question, run, args, length)
+            budget = self._budget(run, args, length)
         except SureError as error:
             return Estimate(impossible=str(error))
-        seconds = self._measured(question)
-        if seconds is None and budget is not None:
-            passes = _passes(question, task, run, args, length, budget.trainable_share)
-            seconds, measured = budget.macs_per_second * length.mean * passes / (_REACHED * _speed()), False
-        else:
-            measured = seconds is not None
         if budget is None:
-            return Estimate(seconds=seconds, measured=measured)
-        return Estimate(budget.trainable_parameters, budget.training_bytes, seconds, measured)
+            return Estimate()
+        passes = _passes(question, task, run, args, length, budget.trainable_share)
+        seconds = budget.macs_per_second * length.mean * passes / (_REACHED * _speed())
+        return Estimate(budget.trainable_parameters, budget.training_bytes, seconds)
 
     def beyond(self, question: Question, estimated: int | None) -> float:
         """Of cells that ended, by how much they took more memory than `estimated`, in bytes; 1 where none has."""
@@ -86,9 +95,7 @@ class Estimates:
         ]
         return max(taken, default=1.0)
 
-    def _budget(self, question: Question, run: Any, args: TrainerArguments, length: "_Lengths") -> Budget | None:
-        options = options_of(question)["method"]
-        allowed = [options.pop("budget")] if "budget" in options else []
+    def _budget(self, run: RunArguments, args: TrainerArguments, length: "_Lengths") -> Budget | None:
         batch = Batch(args.per_device_train_batch_size, math.ceil(length.longest))
         if args.max_batch_seconds:
             batch = batch.within(args.max_batch_seconds)
@@ -97,7 +104,7 @@ class Estimates:
         )
         if counting is None:
             return None
-        (found,) = counting.of(run.method, options, allowed)
+        found = self._counted(counting, run.method, tuple(run.method_options))
         if isinstance(found, OutOfReach):
             raise found
         return found
@@ -149,6 +156,17 @@ def _corpus(name: str, options: tuple[str, ...], data_dir: str) -> tuple[Any, _L
     seconds = [_seconds(rows[index]) for index in evenly_spread(len(rows), _LOOKED_AT)]
     lengths = statistics.mean(seconds), max(seconds)
     return task, _Lengths(sizes["train"], sizes.get("validation", 0), sum(sizes.values()), *lengths)
+
+
+def _counted(counting: Budgets, method: str, options: tuple[str, ...]) -> Budget | OutOfReach:
+    given = parse_options(list(options), "--method_options")
+    allowed = [given.pop("budget")] if "budget" in given else []
+    (found,) = counting.of(method, given, allowed)
+    return found
+
+
+def _largest(numbers: list[Any]) -> Any:
+    return max((number for number in numbers if number is not None), default=None)
 
 
 def _seconds(row: dict[str, Any]) -> float:

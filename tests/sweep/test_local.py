@@ -10,6 +10,7 @@ import pytest
 from sure import cli
 from sure.record import RESULT, Result
 from sure.sweep import plan, schedule
+from sure.sweep.estimate import Estimates
 from sure.sweep.state import LOG, State, States
 from tests.factories import processes
 from tests.factories.corpora import noise_with_labels
@@ -105,6 +106,19 @@ def test_a_dry_run_says_what_it_will_take_and_what_does_not_apply(words, tmp_pat
     assert "15 cells" in said
     assert "Does not apply: audio_classification--wav2vec2_tiny--lora--budget=0.1%" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_an_estimate_is_that_of_the_largest_cell_and_says_which_values_cannot_be_had(words, tmp_path):
+    def estimated(**changes):
+        raw = plan.read(tmp_path / "study.yaml") | {"method": "lora", "learning_rate": None} | changes
+        return Estimates(tmp_path / "out", States(), 3).of(plan.resolve(raw, "study.yaml").questions[0])
+
+    alone = [estimated(method={"method": "lora", "method_options.r": r}) for r in (2, 4)]
+    both = estimated(select={"method_options.r": [2, 4]})
+    assert alone[0].trainable_parameters < both.trainable_parameters == alone[1].trainable_parameters
+    assert both.training_bytes == alone[1].training_bytes and both.impossible is None
+    wrong = estimated(select={"method_options.r": [4, "zero"]})
+    assert "r=zero" in wrong.impossible and wrong.training_bytes == both.training_bytes
 
 
 def test_mistakes_show_no_traceback(words, tmp_path, capsys):
