@@ -122,8 +122,8 @@ class Paused(Exception):
 class Pause(TrainerCallback):
     """Stops at the first checkpoint from a share of all steps on, in the middle of the schedule of all of them.
 
-    With `--eval_delay`, at the first that was evaluated: whoever asks for the pause compares scores. By an exception: at
-    its own end the trainer would delete the newest checkpoint where another is better and `--save_total_limit` is 1.
+    With `--eval_delay`, at the first that was evaluated: whoever asks for the pause compares scores. By an exception:
+    at its own end the trainer would delete the newest checkpoint where another is better and `--save_total_limit` is 1.
     """
 
     def __init__(self, share: float) -> None:
