@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from sure.cli.shared import not_negative, positive, positive_number, seed
+from sure.files import writing
+
 _PRETRAIN = """\
 A small model on speech that eSpeak NG makes up, with no download. The same command goes on where it was interrupted.
 
@@ -30,13 +33,19 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--model", choices=("encoder", "text_to_speech"), default="encoder", help="what to make (default: encoder)"
     )
     pretraining.add_argument("--output_dir", type=Path, required=True, help="folder of the model to be")
-    pretraining.add_argument("--steps", type=int, default=8000, help="0 leaves random weights (default: 8000)")
-    pretraining.add_argument("--hours", type=float, default=8.0, help="of speech, 0.12 GB of disk each (default: 8)")
-    pretraining.add_argument("--batch_size", type=int, default=16, help="utterances in a step (default: 16)")
-    pretraining.add_argument("--seed", type=int, default=0, help="of speech, weights and batches (default: 0)")
+    pretraining.add_argument("--steps", type=not_negative, default=8000, help="0 leaves random weights (default: 8000)")
+    pretraining.add_argument(
+        "--hours", type=positive_number, default=8.0, help="of speech, 0.12 GB of disk each (default: 8)"
+    )
+    pretraining.add_argument("--batch_size", type=positive, default=16, help="utterances in a step (default: 16)")
+    pretraining.add_argument("--seed", type=seed, default=0, help="of speech, weights and batches (default: 0)")
     pretraining.add_argument("--bf16", action="store_true", help="faster on GPUs, and on CPUs with AMX or AVX512-BF16")
-    pretraining.add_argument("--save_steps", type=int, default=200, help="steps between checkpoints (default: 200)")
-    pretraining.add_argument("--workers", type=int, default=1, help="processes that prepare speech (default: 1)")
+    pretraining.add_argument(
+        "--save_steps", type=positive, default=200, help="steps between checkpoints (default: 200)"
+    )
+    pretraining.add_argument(
+        "--workers", type=not_negative, default=1, help="processes that prepare speech (default: 1)"
+    )
     pretraining.set_defaults(run=_pretrain)
 
 
@@ -54,5 +63,6 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         bf16=arguments.bf16,
     )
-    pretrain(arguments.output_dir, settings, arguments.save_steps, arguments.workers)
+    with writing(f"--output_dir {arguments.output_dir}"):
+        pretrain(arguments.output_dir, settings, arguments.save_steps, arguments.workers)
     print(f"{arguments.output_dir} is ready: sure train --backbone {arguments.output_dir} ...")

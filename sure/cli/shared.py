@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+import math
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 from sure.errors import SureError
 
@@ -44,4 +46,24 @@ def subcommands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
 def positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def seed(text: str) -> int:
+    """In the range that `sure train` has, and scikit-learn."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
     return int(text)

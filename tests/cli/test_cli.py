@@ -209,6 +209,15 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_right_ones(words, 
         ("backbones some/where", "--backbone some/where: neither built in (sure-mini"),
         ("budget --labels 0", "argument --labels: '0' is not a whole number above 0"),
         ("predict --adapter x --batch_size -3 a.wav", "argument --batch_size: '-3' is not a whole number above 0"),
+        ("data synth esd --output_dir x --seed -1", "argument --seed: '-1' is not a whole number from 0 to 4294967295"),
+        ("pretrain --output_dir x --seed 4294967296", "--seed: '4294967296' is not a whole number from 0 to"),
+        ("pretrain --output_dir x --steps -5", "argument --steps: '-5' is not a whole number from 0 on"),
+        ("pretrain --output_dir x --workers -1", "argument --workers: '-1' is not a whole number from 0 on"),
+        ("pretrain --output_dir x --batch_size 0", "argument --batch_size: '0' is not a whole number above 0"),
+        ("pretrain --output_dir x --save_steps 0", "argument --save_steps: '0' is not a whole number above 0"),
+        ("pretrain --output_dir x --hours nan", "argument --hours: 'nan' is not a number above 0"),
+        ("pretrain --output_dir x --hours inf", "argument --hours: 'inf' is not a number above 0"),
+        ("pretrain --output_dir x --hours many", "argument --hours: 'many' is not a number above 0"),
         ("predict --adapter x", "the following arguments are required: RECORDING"),
         ("budget --backbone tiny --nothing", "unrecognized arguments: --nothing"),
         ("trane", "invalid choice: 'trane' (choose from"),
@@ -274,6 +283,17 @@ def test_a_mistake_is_told_with_what_would_be_right(words, message, refused, tmp
     monkeypatch.chdir(tmp_path)
     assert message in refused(*words.split())
     assert not list(tmp_path.iterdir()), "a refused command left something behind"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["data synth esd", "pretrain --steps 0", "pretrain --model text_to_speech --steps 0"],
+)
+def test_a_folder_that_cannot_be_made_is_named(words, refused, tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "x"
+    said = refused(*words.split(), "--output_dir", folder)
+    assert said == f"sure: error: --output_dir {folder}: cannot be written (Not a directory).\n"
 
 
 @pytest.mark.parametrize(
@@ -456,6 +476,13 @@ def test_the_budget_is_of_the_backbone_s_options(sure, refused):
     assert "--backbone_options window=long: Input should be a valid number" in said
     said = refused("budget", "--backbone", "tiny", "--backbone_options", "window=1")
     assert "--backbone_options window: wav2vec2 has no options." in said
+
+
+def test_help_names_every_synthetic_corpus(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["data", "synth", "--help"])
+    named = capsys.readouterr().out.partition("  corpus ")[2].partition("options:")[0]
+    assert re.findall(r"\w+", named.replace(" or ", " ")) == sorted(synth.CORPORA)
 
 
 def test_a_corpus_is_spoken_from_the_seed_asked_for(sure, tmp_path, monkeypatch):
