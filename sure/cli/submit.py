@@ -52,4 +52,4 @@ def _submit(arguments: argparse.Namespace) -> None:
         print(f"{folder}: {standing(checks.verified)}")
         for what in checks.unchecked:
             print(f"  not checked: {what}")
-    print(f"Commit what is new in {arguments.board / 'submissions'} and open a pull request.")
+    print(f"Run `sure leaderboard build --board {arguments.board}`, commit what is new there and open a pull request.")

@@ -43,6 +43,8 @@ from sure.record import RESULT, Result
 # it is verified, what could not be checked, what its submitter discloses, and which entries it is better than.
 SCHEMA_VERSION = 5
 
+_PAGE = "index.html"
+
 logger = logging.getLogger(__name__)
 
 
@@ -149,7 +151,7 @@ def check_again(board: Path, task: str) -> list[Path]:
 
 
 def validate(board: Path = BOARD, references: Sequence[Path] = ()) -> int:
-    """Check every submission and the files built from them; gives the number of submissions.
+    """Check every submission and the files built from them, pages if there are any; gives the number of submissions.
 
     Scores of hidden references are made again with the files that have these. Raises one `SureError` that lists every
     problem, each with its file; warns where an earlier SURE built the board.
@@ -179,6 +181,9 @@ def _not_as_built(board: Path, references: Sequence[Path], *, sound: bool) -> It
         built = _built(entries, board)
     for name, text in built.items():
         path = Path(board) / name
+        # Git ignores it, as it does pages of entries: a fresh clone has none.
+        if name == _PAGE and not path.exists():
+            continue
         if not path.is_file() or path.read_bytes() != text.encode():
             yield f"{path} is not what the submissions make: run `sure leaderboard build --board {board}`."
     if sound:
@@ -211,7 +216,7 @@ def _built(entries: list[Entry], board: Path) -> dict[str, str]:
 
     files = {"leaderboard.json": leaderboard_json(entries), "schema.json": schema()}
     files |= {f"{file_name(task)}.svg": svg for task, svg in page.plots(entries).items()}
-    return files | {"index.html": page.page(entries, published(board))}
+    return files | {_PAGE: page.page(entries, published(board))}
 
 
 def show(board: Path = BOARD, filters: Filters | None = None, form: str = "table") -> str:
