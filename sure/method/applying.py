@@ -105,7 +105,7 @@ def parts_of(name: str, options: dict[str, Any] | None = None) -> dict[str, dict
     options = _preset(name, chosen, options)
     parts = {part: dict(own) for part, own in (chosen.made_of or {one: {} for one in name.split(PLUS)}).items()}
     if (wanted := options.pop("parts", None)) is not None:
-        wanted = _listed("parts", wanted)
+        wanted = _names("parts", wanted)
         for part in wanted:
             if part not in parts:
                 raise registry.unknown(f"part of {name}:", part, list(parts))
@@ -234,7 +234,7 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
         raise SureError(f"{registry.file('method', name)}: not known to PEFT; end it with `register(Config, Layer)`.")
     # What it adapts may follow from its options.
     given = roles
-    roles = tuple(_default_roles(name, config) if roles is None else _listed("roles", roles))
+    roles = tuple(_default_roles(name, config) if roles is None else _names("roles", roles))
     if isinstance(config, PlacedConfig):
         config.placement = list(roles)
     if config.target_modules is None:
@@ -259,12 +259,18 @@ def configure(name: str, backbone: Backbone, options: dict[str, Any] | None = No
     return config
 
 
+def _names(option: str, value: Any) -> list[str]:
+    """Of parts, one at least. Raises `SureError` where there is none."""
+    found = _listed(option, value)
+    if not any(found):
+        raise SureError(f"--method_options {option}: names nothing.")
+    return found
+
+
 def _listed(option: str, value: Any, kind: Any = list[str]) -> list[Any]:
     """A list that is one or that one value stands for; in a text a comma parts several."""
     if not isinstance(value, list | tuple):
         value = value.split(",") if isinstance(value, str) else [value]
-    if not [one for one in value if one != ""]:
-        raise SureError(f"--method_options {option}={value or ''}: names nothing.")
     return registry.checked(f"--method_options {option}", list(value), kind)
 
 

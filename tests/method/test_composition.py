@@ -174,7 +174,7 @@ def test_what_one_part_cannot_merge_none_does():
         ("lora+bitfit", {"r": 3}, r"Unknown option of lora\+bitfit: 'r'.* lora.NAME, bitfit.NAME"),
         ("lora+bitfit", {"lora.rank": 3}, "Unknown option of lora: 'rank'"),
         ("lora+bitfit", {"lora.bias": "all"}, "put bitfit beside it"),
-        ("lora+bitfit", {"parts": []}, "--method_options parts=: names nothing"),
+        ("lora+bitfit", {"parts": []}, "--method_options parts: names nothing"),
         ("lora+bitfit", {"parts": 5}, "Unknown part of lora.bitfit: '5'"),
         ("lora+bitfit", {"parts": "lora,nope"}, "Unknown part of .*'nope'"),
     ],

@@ -263,7 +263,7 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("weighted_sum_probe", {"roles": "layer"}, "A probe keeps the whole backbone as it is"),
         ("lora", {"r": 0}, "--method_options of lora: `r` should be a positive integer"),
         ("lora", {"lora_dropout": 2}, "--method_options of lora: dropout probability has to be between 0 and 1"),
-        ("lora", {"roles": []}, "--method_options roles=: names nothing"),
+        ("lora", {"roles": []}, "--method_options roles: names nothing"),
         ("lora", {"roles": {"query": 1}}, "roles=.*Input should be a valid string"),
         ("lora", {"target_modules": 5}, "target_modules=5: no module of"),
         ("lora", {"r": "many"}, "--method_options r=many: Input should be a valid integer"),
