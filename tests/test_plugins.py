@@ -335,6 +335,7 @@ def test_what_is_shown_trains_predicts_and_enters_a_board(sure, shown, digits, t
     record = json.loads((out / "result.json").read_text())
     assert record["status"] == "complete"
     assert not record["run"]["backbone"]["pretrained"]
+    assert record["scores"]["test"]["label_error_rate"]["method"] == "Wilson"
     assert record["run"]["plugins"] == [
         {"kind": kind, "name": Path(file).stem, "sha256": hashlib.sha256(SHOWN[file].encode()).hexdigest()}
         for kind, file in (("task", TASK), ("method", METHOD), ("backbone", BACKBONE), ("metric", METRIC))
