@@ -1,5 +1,6 @@
 """In what a record contradicts itself, or says what no run can: without its predictions, and without counting anew."""
 
+import functools
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -74,6 +75,8 @@ def _of_arguments(run: Run) -> Iterator[str]:
                 yield f"run.arguments.{name}: {option}={_short(value)}; the run's is {_short(options[option])}."
 
 
+# Runs of a board have the same options again and again, and YAML takes its time.
+@functools.lru_cache(maxsize=1024, typed=True)
 def _is_written(text: str, value: float | str) -> bool:
     """Whether a command line may say a value so."""
     try:
