@@ -79,8 +79,11 @@ class ClassificationHead(nn.Module):
 
     def _weights(self, labels: Tensor) -> Tensor:
         """How much each label counts: (batch,) or (batch, columns) -> (batch, columns)."""
-        first = torch.tensor([0, *self.labels[:-1]], device=labels.device).cumsum(dim=0)
-        return self.label_weights.to(labels.device)[labels.reshape(len(labels), -1) + first]
+        places = labels.reshape(len(labels), -1)
+        if len(self.labels) > 1:
+            # Of one column there is nothing to add, and on a GPU nothing to wait for.
+            places = places + torch.tensor([0, *self.labels[:-1]], device=labels.device).cumsum(dim=0)
+        return self.label_weights.to(labels.device)[places]
 
 
 class CTCHead(nn.Module):
