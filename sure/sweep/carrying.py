@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sure.record import RESULT
-from sure.runner.checkpoints import locate_best, trainer_state
+from sure.runner.checkpoints import trainer_state
 from sure.sweep.state import CELL
 
 CHECKPOINT, TRAINER_STATE = "checkpoint-", "trainer_state.json"
@@ -46,10 +46,3 @@ def stamp_of(path: Path) -> Stamp:
 def turn(name: str) -> int:
     """Of a file, with which of the others it is carried."""
     return next((number for number, last in enumerate(LAST, 1) if name.endswith(last)), 0)
-
-
-def settle(folder: Path, name: str) -> None:
-    """Have a trainer's state that was carried name the best checkpoint where it lies now."""
-    path = folder / name
-    if path.name == TRAINER_STATE:
-        locate_best(path.parent)

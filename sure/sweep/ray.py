@@ -22,7 +22,7 @@ from sure.errors import SureError
 from sure.files import InUse, locked
 from sure.record import RESULT
 from sure.sweep import running
-from sure.sweep.carrying import CHECKPOINT, Stamp, settle, stamps
+from sure.sweep.carrying import CHECKPOINT, Stamp, stamps
 from sure.sweep.local import discard_lost, startable
 from sure.sweep.plan import Cell, Step, Study
 from sure.sweep.schedule import StateOf, next_steps
@@ -252,7 +252,6 @@ class _Worker:
                 part.unlink()
                 return
             part.replace(path)
-            settle(folder, name)
             self._there[name] = stamp
         kept = {name.partition("/")[0] for name in there}
         for checkpoint in folder.glob(f"{CHECKPOINT}*"):
@@ -299,8 +298,6 @@ class _Process:
 
     def run(self, step: str, attempts: int) -> str:
         asked = Step.model_validate_json(step)
-        for name in stamps(self._folder):
-            settle(self._folder, name)
         settings = asked.cell.settings | {"output_dir": str(self._folder)}
         cell = asked.cell.model_copy(update={"settings": settings})
         return running.run(asked.model_copy(update={"cell": cell}), attempts, self._shared)

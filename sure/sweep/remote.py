@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from sure.errors import SureError
 from sure.files import default_folder, is_url, locked
 from sure.record import RESULT
-from sure.sweep.carrying import CHECKPOINT, TRAINER_STATE, Stamp, settle, stamp_of, stamps, turn
+from sure.sweep.carrying import CHECKPOINT, TRAINER_STATE, Stamp, stamp_of, stamps, turn
 from sure.sweep.plan import CELLS, STUDY
 from sure.sweep.running import newest_step
 from sure.sweep.state import CELL, State
@@ -167,8 +167,6 @@ class Mirror:
                     different.append(cell)
             for cell in self._further_there(different, there):
                 self._get_cell(cell, _cells(there)[cell])
-                for name in stamps(self.folder / cell):
-                    settle(self.folder / cell, name)
                 self._there |= self._stamps_of(cell)
 
     def fetch_what_is_read(self) -> None:
