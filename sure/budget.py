@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_fl
 
 from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
-from sure.method import applying
+from sure.method import applying, by_name
 from sure.method.fitting import OutOfReach
 from sure.method.weightless import starts_from_values, undecomposed, without_weights
 from sure.model import ModelWithHead, SpeechModel
@@ -123,7 +123,7 @@ class Budgets:
         Without any, or where no budget sizes the method, as it is.
         """
         options = dict(options or {})
-        if not (allowed and applying.dimensions(method)):
+        if not (allowed and by_name.dimensions(method)):
             return [self._budget(method, options)]
         fitted = applying.fit(method, self._backbone, options, allowed)
         return [found if isinstance(found, OutOfReach) else self._budget(method, options | found) for found in fitted]
@@ -135,7 +135,7 @@ class Budgets:
         with loading.WithoutValues():
             config = applying.configure(method, self._backbone, options)
         # What replaces the backbone, such as the transformation module, stays as small as it is.
-        merged = min(counts.flops, self._flops_without_method) if applying.can_be_merged(method) else counts.flops
+        merged = min(counts.flops, self._flops_without_method) if by_name.can_be_merged(method) else counts.flops
         memory = {}
         if method not in _ASK_FOR_VALUES:
             memory = {
@@ -152,7 +152,7 @@ class Budgets:
             merged_macs_per_second=_macs_per_second(merged, self._backbone),
             **memory,
             measured_bytes=self._measured(method, options) if torch.cuda.is_available() else None,
-            setting=applying.setting(method, config),
+            setting=by_name.setting(method, config),
         )
 
     def _counts(self, method: str, options: dict[str, Any], layers: int | None) -> tuple[int, ...]:

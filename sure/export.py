@@ -27,7 +27,7 @@ from sure import registry
 from sure.backbone import loading
 from sure.errors import SureError
 from sure.files import write_atomically, writing
-from sure.method import applying
+from sure.method import by_name, saved
 from sure.record import DECISIVE, RESULT, RUN, Result, Run
 from sure.record.card import ADAPTER, CARD, card, on_hub, usage, with_interval
 from sure.record.method_comparison import experiment_name, method_comparison
@@ -124,7 +124,7 @@ def export(
     result = _complete(folder)
     if benchmark and result.run.data.synthetic:
         raise SureError(f"--benchmark {benchmark.dataset}: the speech of this run is synthetic, not that benchmark's.")
-    if merge and not applying.can_be_merged(result.run.method.name):
+    if merge and not by_name.can_be_merged(result.run.method.name):
         raise SureError(
             f"--merge: {result.run.method.name} computes what no weight of the backbone can hold, so it cannot be "
             "merged. Without --merge the adapter is exported."
@@ -139,9 +139,9 @@ def export(
         else:
             what = ADAPTER + _lacking(before, result.run)
             use = usage(name, task.voices if task.speaks else ())
-            shutil.copyfile(folder / applying.WEIGHTS, whole / applying.WEIGHTS)
-            config = _without_paths(json.loads((folder / applying.CONFIG).read_text(encoding="utf-8")))
-            write_atomically(whole / applying.CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+            shutil.copyfile(folder / saved.WEIGHTS, whole / saved.WEIGHTS)
+            config = _without_paths(json.loads((folder / saved.CONFIG).read_text(encoding="utf-8")))
+            write_atomically(whole / saved.CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         if repository:
             use = _DOWNLOAD.format(repository=repository, folder=name) + use
         licensed = f"`{licence}`; the backbone's and the corpus' own licences hold besides." if licence else _NO_LICENCE
@@ -227,7 +227,7 @@ def _complete(folder: Path) -> Result:
     result = Result.read(folder / RESULT)
     if result.status != "complete":
         raise SureError(f"{folder / RESULT}: of a run that failed ({result.error}); there is nothing to export.")
-    for name in (applying.CONFIG, applying.WEIGHTS):
+    for name in (saved.CONFIG, saved.WEIGHTS):
         if not (folder / name).is_file():
             raise SureError(f"{folder}: no {name}; expected the output folder of a finished `sure train`.")
     return result

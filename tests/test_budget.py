@@ -15,7 +15,7 @@ from sure.backbone import loading
 from sure.budget import Batch, Budgets, budget, measure
 from sure.errors import SureError
 from sure.heads import ClassificationHead
-from sure.method import applying, fitting
+from sure.method import applying, by_name, fitting
 from sure.model import ModelWithHead
 from tests.factories.encoders import (
     FITTING,
@@ -55,7 +55,7 @@ def on_large(method, options=None):
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_trainable_parameters_are_the_published_ones(method):
     measured = budget(method, "wav2vec2-large-untrained", lambda width: ClassificationHead(width, 11))
-    published, *_ = applying.published(method)
+    published, *_ = by_name.published(method)
     assert (published.backbone, published.labels) == ("wav2vec2:large", 11)
     assert measured.trainable_parameters == PUBLISHED[method] == published.parameters
     assert measured.head_parameters == HEAD
@@ -64,7 +64,7 @@ def test_trainable_parameters_are_the_published_ones(method):
 def test_conv_adapter_has_the_parameters_of_the_release_not_of_the_table():
     measured = on_large("conv_adapter")
     assert measured.trainable_parameters == 24 * 141_824 + HEAD == 3_669_003
-    assert [one.parameters for one in applying.published("conv_adapter")] == [2_952_539]
+    assert [one.parameters for one in by_name.published("conv_adapter")] == [2_952_539]
 
 
 def test_probes_train_the_head_and_one_weight_per_hidden_state():
@@ -214,7 +214,7 @@ def test_what_can_be_merged_then_costs_what_the_backbone_does_and_nothing_else_c
     for method in (*OURS, *registry.from_peft()):
         backbone = load("wav2vec2:tiny")
         model = applying.apply(speech_model(backbone), applying.configure(method, backbone, FITTING.get(method)))
-        if applying.can_be_merged(method):
+        if by_name.can_be_merged(method):
             assert operations(model.merge_and_unload()) == expected, method
         else:
             with pytest.raises((SureError, NotImplementedError)):

@@ -11,7 +11,7 @@ from transformers import Trainer, TrainingArguments
 from sure import registry
 from sure.backbone.text_to_speech import TextToSpeech
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import applying, by_name
 from tests.factories.encoders import (
     ENCODERS,
     FITTING,
@@ -152,8 +152,8 @@ class TestMatrix:
         reloaded = PeftModel.from_pretrained(speech_model(load(name)), tmp_path)
         with evaluation(reloaded):
             assert torch.equal(reloaded(**inputs).logits, expected)
-        if not applying.can_be_merged(method):
-            parts = "|".join(map(str.upper, applying.parts_of(method)))
+        if not by_name.can_be_merged(method):
+            parts = "|".join(map(str.upper, by_name.parts_of(method)))
             with pytest.raises(SureError, match=rf"({parts}) computes what no weight .* cannot be merged"):
                 model.merge_and_unload()
             return

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sure import registry, synth
-from sure.method import applying
+from sure.method import by_name
 from sure.record import Result
 from sure.runner.arguments import parse
 from tests.factories import REPOSITORY
@@ -57,7 +57,7 @@ def test_a_recipe_names_methods_and_tasks_that_exist(recipe):
         flags=re.MULTILINE,
     )
     assert methods
-    assert set(methods) <= set(applying.names())
+    assert set(methods) <= set(by_name.names())
     assert tasks
     assert {name for found in tasks for name in found if name} <= set(registry.names("task"))
 

@@ -10,7 +10,7 @@ import torch
 
 from sure import registry
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import applying, by_name
 from sure.task import make_task
 from sure.task.classification import ClassificationTask
 from sure.task.speaker_verification import SpeakerVerificationTask
@@ -20,7 +20,7 @@ from sure.task.speech_recognition.transcription import TranscriptionTask
 from sure.task.text_to_speech import TextToSpeechTask
 from tests.factories import encoders, speaking
 
-METHODS = applying.names()
+METHODS = by_name.names()
 
 # Kinds of task, each with the backbones that differ for it: with a head, or whole.
 KINDS = {
@@ -92,7 +92,7 @@ def model_and_batch(backbone_name, name, method):
 def why_not(backbone, method):
     """What the error says where a method does not apply; None where it does."""
     family = backbone.partition(":")[0]
-    if family != "wav2vec2" and getattr(applying.config_class(method), "needs_head", False):
+    if family != "wav2vec2" and getattr(by_name.config_class(method), "needs_head", False):
         return f"--method {method} is made for a task's head; {family} models are whole"
     if method in registry.names("method") and not encoders.has_the_parts(registry.get("backbone", family), method):
         return f"{family} backbones have no "

@@ -76,7 +76,7 @@ def _budget(arguments: argparse.Namespace) -> None:
         from sure.backbone import MissingRole
         from sure.backbone.loading import ALIASES
         from sure.budget import Batch, Budgets
-        from sure.method import applying
+        from sure.method import by_name
         from sure.method.fitting import OutOfReach
         from sure.runner.arguments import parse_options
 
@@ -89,13 +89,13 @@ def _budget(arguments: argparse.Namespace) -> None:
             Batch(arguments.batch, arguments.seconds),
         )
     methods = arguments.methods or registry.names("method")
-    names = applying.names() if methods == ["all"] else methods
-    allowed = {name: arguments.budget if applying.dimensions(name) else [] for name in names}
+    names = by_name.names() if methods == ["all"] else methods
+    allowed = {name: arguments.budget if by_name.dimensions(name) else [] for name in names}
     # Heads of other tasks have other sizes.
     counted = (ALIASES.get(arguments.backbone, arguments.backbone), *labels, None) if not arguments.task else None
     rows, beyond = [], []
     for (name, sizes), budgets in zip(allowed.items(), _counts(counting, allowed), strict=True):
-        published = {(one.backbone, one.labels, one.preset): one.parameters for one in applying.published(name)}
+        published = {(one.backbone, one.labels, one.preset): one.parameters for one in by_name.published(name)}
         if isinstance(budgets, MissingRole):
             beyond.append(f"{name}: {budgets}")
             continue

@@ -59,10 +59,10 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _describe(kind: str, name: str) -> None:
     if kind == "method":
-        from sure.method import applying
+        from sure.method import by_name
 
-        described = applying.config_class(name)
-        if len(parts := applying.parts_of(name)) > 1:
+        described = by_name.config_class(name)
+        if len(parts := by_name.parts_of(name)) > 1:
             _describe_composition(name, parts)
             return
     elif kind == "backbone":
@@ -75,24 +75,24 @@ def _describe(kind: str, name: str) -> None:
     if kind == "metric":
         return
     if kind == "method":
-        fields = applying.options_of(described)
+        fields = by_name.options_of(described)
     else:
         fields = registry.options_of(described.options_class if kind == "backbone" else described)
     options = list(map(_option, fields))
     if kind == "method":
-        roles = ",".join(applying.roles_of(name)) or "..."
+        roles = ",".join(by_name.roles_of(name)) or "..."
         options[:0] = [
             f"roles={roles}  The parts of the backbone to adapt; `sure backbones FAMILY` says which it has.",
             "layers=0-5  In these layers alone; top=6: in the last six; layers=0--2: in all but the last.",
         ]
-        for dimension in applying.dimensions(name):
+        for dimension in by_name.dimensions(name):
             options.append(f"budget=1%  Instead of {dimension}: the largest that so many parameters, or 0.9M, allow.")
     print(f"\nOptions (--{kind}_options name=value ...):" if options else "\nNo options.")
     for option in options:
         print(textwrap.fill(option, 119, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False))
     if kind == "method":
         _describe_presets(name)
-        for count in applying.published(name):
+        for count in by_name.published(name):
             head = "without a head" if count.labels is None else f"with a head of {count.labels} labels"
             preset = f" (preset={count.preset})" if count.preset else ""
             print(
@@ -105,16 +105,16 @@ def _describe(kind: str, name: str) -> None:
 
 def _describe_composition(name: str, parts: dict[str, dict]) -> None:
     """Several methods at once: which, and how their options are given."""
-    from sure.method import applying
+    from sure.method import by_name
 
     if name in registry.names("method"):
-        print((sys.modules[applying.config_class(name).__module__].__doc__ or "").strip())
+        print((sys.modules[by_name.config_class(name).__module__].__doc__ or "").strip())
     print("\nSeveral methods at once, innermost first where they adapt the same module:")
     for part, options in parts.items():
         chosen = "".join(f" {option}={json.dumps(value)}" for option, value in options.items())
         summary = registry.summary("method", part) if part in registry.names("method") else "of PEFT"
         print(f"  {part}{chosen}\n      {summary}")
-    dimensions = applying.dimensions(name)
+    dimensions = by_name.dimensions(name)
     example = next(iter(dimensions), f"{next(iter(parts))}.roles")
     print(
         "\nOptions (--method_options name=value ...): theirs, with the name of the method before them, such as\n"
@@ -130,9 +130,9 @@ def _describe_presets(name: str) -> None:
     from tabulate import tabulate
 
     from sure.budget import count
-    from sure.method import applying
+    from sure.method import by_name
 
-    presets = getattr(applying.config_class(name), "presets", {})
+    presets = getattr(by_name.config_class(name), "presets", {})
     if not presets:
         return
     print(f"\nPapers' choices (--method_options preset=NAME), with their parameters on {_COUNTED}, without head:")
@@ -146,13 +146,13 @@ def _compare_published(names: list[str]) -> None:
     from tabulate import tabulate
 
     from sure.budget import count
-    from sure.method import applying
+    from sure.method import by_name
 
     rows, notes = [], []
     for name in names:
-        for one in applying.published(name):
+        for one in by_name.published(name):
             ours = count(name, one.backbone, {"preset": one.preset} if one.preset else {}, one.labels)
-            places = ",".join(applying.roles_of(name, one.preset))
+            places = ",".join(by_name.roles_of(name, one.preset))
             # Some round a print, some cut it off.
             same = abs(ours - one.parameters) < one.rounded
             chosen = f"{name} {one.preset or ''}".strip()

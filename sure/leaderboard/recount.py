@@ -161,7 +161,7 @@ def _on_meta_device(said: dict[str, Any]) -> _Counted:
 
     from sure.backbone import loading
     from sure.budget import parameters_and_bytes
-    from sure.method import applying, weightless
+    from sure.method import applying, saved, weightless
 
     if not sized and "/" not in name and name not in (*loading.SHIPPED, *loading.ALIASES):
         raise _Unknown(f"{name} is neither built in nor on the hub")
@@ -172,8 +172,8 @@ def _on_meta_device(said: dict[str, Any]) -> _Counted:
     for plugin in said["plugins"]:
         if plugin["name"] not in registry.names(plugin["kind"]):
             raise _Unknown(f"the plug-in {plugin['kind']} {plugin['name']} is not there")
-    config = _config(method, applying)
-    if any(part in weightless.FROM_VALUES for part in applying.parts_of(method["name"])):
+    config = _config(method)
+    if weightless.starts_from_values(method["name"]):
         raise _Unknown(f"{method['name']} starts from the values of weights")
     try:
         task = make_task(said["task"], said["task_options"])
@@ -197,7 +197,7 @@ def _on_meta_device(said: dict[str, Any]) -> _Counted:
         with torch.device("meta"):
             adapted = applying.apply(model, config)
         counted = parameters_and_bytes(adapted)
-        tensors = {key: tuple(tensor.shape) for key, tensor in applying.tensors(adapted).items()}
+        tensors = {key: tuple(tensor.shape) for key, tensor in saved.tensors(adapted).items()}
         return _Counted(*counted, applying.part_parameters(adapted), tensors)
     except RuntimeError as error:
         # Such as PiSSA, which starts from the values of weights.
@@ -220,9 +220,9 @@ def _have_configuration(name: str, revision: str | None) -> None:
         raise _Unknown(f"the configuration of {name} could not be had ({type(error).__name__})") from None
 
 
-def _config(method: dict[str, Any], applying: Any) -> Any:
+def _config(method: dict[str, Any]) -> Any:
     """The method's configuration as the record has it. Raises `_Wrong` where it is another method's or none."""
-    from sure.method import bare_type
+    from sure.method import bare_type, by_name, saved
     from sure.method.composition import PLUS
 
     name, values = method["name"], dict(method["config"])
@@ -232,8 +232,8 @@ def _config(method: dict[str, Any], applying: Any) -> Any:
     if any(isinstance(value, str) and len(value) > _LONGEST_PATTERN for value in values.values()):
         raise _Wrong("run.method.config: a value of more than 4,000 characters.")
     try:
-        expected = applying.config_class(name)
-        config = applying.config_of(values, Path("run.method.config"))
+        expected = by_name.config_class(name)
+        config = saved.config_of(values, Path("run.method.config"))
     except SureError as error:
         raise _Wrong(f"run.method: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -241,7 +241,7 @@ def _config(method: dict[str, Any], applying: Any) -> Any:
     if bare_type(config.peft_type) != bare_type(expected().peft_type):
         raise _Wrong(f"run.method.name: {name}; its config is of {values.get('peft_type')}.")
     if parts := getattr(config, "methods", None):
-        named = list(applying.parts_of(name))
+        named = list(by_name.parts_of(name))
         # A paper's composition may be without some of its parts.
         if not set(parts) <= set(named) or (PLUS in name and parts != named):
             raise _Wrong(f"run.method.name: {name}; its config is of {', '.join(parts)}.")

@@ -8,15 +8,15 @@ from peft.tuners.frod import model as frod
 from peft.tuners.frod.layer import FrodLayer
 
 from sure.backbone import loading
-from sure.method.composition import PLUS
+from sure.method import by_name
 
 # Methods of PEFT's that start from the values of weights; here those are random.
-FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
+_FROM_VALUES = {"adamss", "boft", "frod", "shira", "unilora", "waveft"}
 
 
 def starts_from_values(method: str) -> bool:
     """Whether a method, or one of several, needs weights that have values to start."""
-    return not FROM_VALUES.isdisjoint(method.split(PLUS))
+    return not _FROM_VALUES.isdisjoint(by_name.parts_of(method))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from sure.corpus import cache
 from sure.corpus.folders import is_synthetic
 from sure.errors import SureError
 from sure.files import locked, write_atomically, writing
-from sure.method import applying
+from sure.method import applying, by_name, saved
 from sure.record import (
     RESULT,
     RUN,
@@ -126,7 +126,7 @@ def train(
     task.refuse_cuts(run.max_seconds)
     _settle(run, args, task)
     refuse_unusable(args)
-    applying.config_class(run.method)
+    by_name.config_class(run.method)
     task, splits = shared.corpus(run, task) if shared else (task, task.load(Path(run.data_dir)))
     # The other processes of a run write where its main process does.
     alone = args.process_index or locked_already
@@ -201,7 +201,7 @@ def _train(
         arguments=as_json(args.to_dict()) | chosen,
         plugins=plugins.took_part(
             ("task", task.name),
-            *(("method", name) for name in dict.fromkeys((run.method, *applying.parts_of(run.method)))),
+            *(("method", name) for name in dict.fromkeys((run.method, *by_name.parts_of(run.method)))),
             ("backbone", backbone.family()),
             *(("metric", name) for name in task.metrics),
         ),
@@ -316,7 +316,7 @@ def _finish(
 ) -> Result:
     """Write the adapter, predictions and record of a trained model."""
     output_dir, device = Path(trainer.args.output_dir), trainer.args.device
-    applying.before_saving(model)
+    saved.before_saving(model)
     model.save_pretrained(output_dir)
     measured, meter = budget.measure(model), trainer.meter
     # A test split without references is predicted only.

@@ -20,7 +20,7 @@ import torch
 from sure import audio
 from sure.budget import Batch, Budget, Budgets
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import by_name
 from sure.method.fitting import OutOfReach
 from sure.record import RESULT, Result
 from sure.runner import frozen
@@ -180,7 +180,7 @@ def _passes(
 ) -> float:
     """Of a cell, times that one utterance goes through the backbone, forward or backward."""
     epochs = _epochs(args, length.training)
-    if applying.is_around_backbone(run.method) and run.cache_frozen and epochs >= frozen.EPOCHS and not task.augments:
+    if by_name.is_around_backbone(run.method) and run.cache_frozen and epochs >= frozen.EPOCHS and not task.augments:
         return length.total / work(question)
     evaluated = length.total - length.training + (epochs - 1) * length.validation
     return (2 + share) * length.training * epochs + evaluated

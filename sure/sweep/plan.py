@@ -22,7 +22,7 @@ from sure import registry
 from sure.backbone import loading
 from sure.errors import SureError
 from sure.files import locked, read_text, write_atomically
-from sure.method import applying
+from sure.method import by_name
 from sure.record import Selection
 from sure.runner.arguments import INDIFFERENT, RunArguments, TrainerArguments, parse, parse_options
 
@@ -231,7 +231,7 @@ def _resolve(raw: dict[str, Any]) -> Study:
         # Where no budget sizes a method, or it was given a size, there is one question whatever the budgets.
         own = {option.partition("=")[0] for option in fixed.get("method_options", [])}
         own |= {name.removeprefix("method_options.") for name in compared if name.startswith("method_options.")}
-        sized = applying.dimensions(method["method"])
+        sized = by_name.dimensions(method["method"])
         for budget in budgets if sized and not own & {*sized, "budget"} else [None]:
             with_budget = _with(fixed, "method_options.budget", budget) if budget else fixed
             label = _label(task, backbone, method, budget)
@@ -280,7 +280,7 @@ def _question(
     for values in candidates or [question.some_values]:
         run, args = parse(question.cell(Path("out"), values, seeds[0]).command(), "sure train")
         task = run.make_task()
-        applying.config_class(run.method)
+        by_name.config_class(run.method)
         loading.family_of(run.backbone)
         metric = (args.metric_for_best_model or task.metric).removeprefix("eval_")
         if (len(candidates) != 1) and (args.save_strategy not in ("epoch", "steps") or args.eval_strategy == "no"):

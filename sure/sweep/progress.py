@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import by_name
 from sure.record import RESULT, Result, Score
 from sure.runner.checkpoints import newest_checkpoint, trainer_state
 from sure.sweep.plan import Question, Study
@@ -175,4 +175,4 @@ def seconds_left(study: Study, known: list[Row]) -> float | None:
 
 
 def _is_probe(question: Question) -> bool:
-    return applying.is_around_backbone(question.settings["method"])
+    return by_name.is_around_backbone(question.settings["method"])

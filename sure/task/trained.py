@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sure.backbone import Backbone, loading
 from sure.errors import SureError
-from sure.method import applying, bare_type
+from sure.method import bare_type, saved
 from sure.method.composition import PLUS, Composition
 from sure.model import SpeechModel
 from sure.record import RUN, Run, plugins
@@ -38,7 +38,7 @@ class TrainedModel:
         Raises `SureError` for a folder that is none, for a backbone that has changed since, and for files that are
         broken or of different runs.
         """
-        for name in (RUN, applying.CONFIG, applying.WEIGHTS):
+        for name in (RUN, saved.CONFIG, saved.WEIGHTS):
             if not (adapter / name).is_file():
                 raise SureError(
                     f"--adapter {adapter}: no {name}; expected the output folder of a finished `sure train`."
@@ -96,10 +96,10 @@ class TrainedModel:
 
 def _adapted(model: SpeechModel, adapter: Path, run: Run) -> PeftModel:
     """A task's model with the adapter and head of a run. Raises `SureError` where the files are not of that run."""
-    config = applying.read_config(adapter)
+    config = saved.read_config(adapter)
     trained, found = bare_type(run.method.config.get("peft_type")), bare_type(config.peft_type)
     if isinstance(config, Composition):
         trained, found = PLUS.join(run.method.config.get("methods", [trained])), PLUS.join(config.methods)
     if found != trained:
-        raise SureError(f"{adapter / applying.CONFIG}: of {found}; the run in {RUN} trained {trained}.")
-    return applying.load(model, adapter, config)
+        raise SureError(f"{adapter / saved.CONFIG}: of {found}; the run in {RUN} trained {trained}.")
+    return saved.load(model, adapter, config)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sure import budget, registry
 from sure.backbone.text_to_speech import TextToSpeech
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import applying, by_name
 from sure.task.text_to_speech import vocoders
 from sure.task.text_to_speech.model import NO_SAMPLE, SpeakingModel
 from tests.factories.encoders import FITTING, KINDS_OF_METHODS, evaluation, has_the_parts, stirred
@@ -20,7 +20,7 @@ from tests.factories.speaking import FAMILIES, TEXTS, inputs, load, targets
 APPLICABLE = [
     name
     for name in KINDS_OF_METHODS
-    if not getattr(applying.config_class(name), "needs_head", False)
+    if not getattr(by_name.config_class(name), "needs_head", False)
     and all(has_the_parts(registry.get("backbone", family), name) for family in FAMILIES)
 ]
 

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, GenerationMixin
 from sure import leaderboard, registry
 from sure.backbone import loading
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import applying, by_name
 from sure.predict import predict
 from sure.record import Result, read_predictions
 from sure.runner.run import main
@@ -28,7 +28,7 @@ TEXTS = ["one two three", "don't"]
 WITHOUT_HEAD = [
     name
     for name in KINDS_OF_METHODS
-    if not getattr(applying.config_class(name), "needs_head", False)
+    if not getattr(by_name.config_class(name), "needs_head", False)
     and has_the_parts(registry.get("backbone", "whisper"), name)
 ]
 
@@ -254,7 +254,7 @@ class TestMatrix:
         assert any("encoder" in name for name in moved)
         # Neither what reads ahead, as gates do, nor prompts have a place in the decoder.
         of_encoder = method in ("prompt_tuning", "unipelt") or getattr(
-            applying.config_class(method)(), "reads_ahead", ""
+            by_name.config_class(method)(), "reads_ahead", ""
         )
         assert any("decoder" in name for name in moved) != bool(of_encoder)
 

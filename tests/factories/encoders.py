@@ -16,7 +16,7 @@ from torch import nn
 from sure import registry
 from sure.backbone import Backbone, loading
 from sure.heads import ClassificationHead
-from sure.method import applying
+from sure.method import by_name
 from sure.model import ModelWithHead
 
 # `<family>:<size>` of every size for tests, such as wavlm:tiny_like_base; a family in a new file brings its own.
@@ -65,11 +65,9 @@ def has_the_parts(backbone: Backbone | type[Backbone], method: str) -> bool:
     if "ffn_out" in roles:
         # A block that is no module is a place all the same.
         roles.add("ffn")
-    if getattr(applying.config_class(method), "reads_every_layer", False) and not any(
-        "layer" in role for role in roles
-    ):
+    if getattr(by_name.config_class(method), "reads_every_layer", False) and not any("layer" in role for role in roles):
         return False
-    return set(applying.roles_of(method)) <= roles
+    return set(by_name.roles_of(method)) <= roles
 
 
 # Those that a task can put a head on.

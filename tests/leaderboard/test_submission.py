@@ -35,7 +35,7 @@ def honest(tmp_path_factory):
     """A board with a manifest, and beside it a run whose record says what its configuration has: no training."""
     from sure.backbone import loading
     from sure.budget import parameters_and_bytes
-    from sure.method import applying
+    from sure.method import applying, saved
 
     place = tmp_path_factory.mktemp("honest")
     with pytest.MonkeyPatch.context() as patch:
@@ -47,7 +47,7 @@ def honest(tmp_path_factory):
             config = applying.configure("lora", backbone, {"r": 4})
             model = applying.apply(task.build_model(backbone), config)
         trainable, head, total, size = parameters_and_bytes(model)
-        weights = {name: torch.zeros(tensor.shape) for name, tensor in applying.tensors(model).items()}
+        weights = {name: torch.zeros(tensor.shape) for name, tensor in saved.tensors(model).items()}
         save_file(weights, place / "run" / recount.WEIGHTS)
 
         def change(content):

@@ -10,7 +10,7 @@ from peft import PeftModel
 
 from sure.budget import count
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import applying, by_name, saved
 from tests.factories.encoders import evaluation, load, speech_model, stirred, waveforms
 
 
@@ -56,7 +56,7 @@ def test_parts_learn_together_and_are_saved_as_one(method, name, tmp_path):
     assert json.loads((tmp_path / "adapter_config.json").read_text())["methods"] == method.split("+")
     for read in (
         lambda fresh: PeftModel.from_pretrained(fresh, tmp_path),
-        lambda fresh: applying.load(fresh, tmp_path),
+        lambda fresh: saved.load(fresh, tmp_path),
     ):
         fresh = load(name)
         reloaded = read(speech_model(fresh))
@@ -216,7 +216,7 @@ def test_a_budget_is_shared_by_the_parts_that_have_more_or_less():
     share = (8_000 - bitfit - 832 - 128) // 2
     assert 0 <= 832 + share - lora < 832
     assert 0 <= 8_000 - bitfit - lora - prefix < 128
-    assert applying.dimensions("bitfit+lora+prefix_tuning") == ("lora.r", "prefix_tuning.positions")
+    assert by_name.dimensions("bitfit+lora+prefix_tuning") == ("lora.r", "prefix_tuning.positions")
     asked = applying.configure("bitfit+lora+prefix_tuning", backbone, {"budget": 8_000, "lora.r": 1})
     assert asked.parts["lora"].r == 1
     for budget in (800, 1_200, "99%"):

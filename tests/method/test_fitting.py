@@ -8,7 +8,7 @@ from sure.backbone.loading import load
 from sure.budget import budget, count
 from sure.errors import SureError
 from sure.heads import ClassificationHead
-from sure.method import applying, of_peft
+from sure.method import applying, by_name, of_peft
 from sure.method.fitting import OutOfReach, interpolated, largest_within, shared
 from sure.record.allowance import parameters_of
 from tests.factories.encoders import FITTING
@@ -125,7 +125,7 @@ UNSIZED = {"adamss", "beft", "ia3", "ln_tuning"}
 @pytest.mark.parametrize("method", sorted(set(registry.from_peft()) - UNSIZED))
 def test_each_of_peft_s_with_more_or_less_of_something_is_as_large_as_a_budget_allows(method):
     backbone = load("wav2vec2:tiny")
-    (dimension,) = applying.dimensions(method)
+    (dimension,) = by_name.dimensions(method)
     options = {option: value for option, value in FITTING.get(method, {}).items() if option != dimension}
     sizes = of_peft.sizes(method, applying.configure(method, backbone, options), backbone)
 
@@ -139,16 +139,16 @@ def test_each_of_peft_s_with_more_or_less_of_something_is_as_large_as_a_budget_a
 
 
 def test_of_peft_s_that_have_no_dimension_all_are_known():
-    assert {method for method in registry.from_peft() if not applying.dimensions(method)} == UNSIZED
+    assert {method for method in registry.from_peft() if not by_name.dimensions(method)} == UNSIZED
 
 
 @pytest.mark.parametrize("method", ["fourierft", "pvera", "tinylora", "unilora", "vblora", "vera", "waveft"])
 def test_what_a_method_has_by_default_is_within_a_budget_of_its_cost(method):
     options = {"vector_length": 16} if method == "vblora" else {}
-    (dimension,) = applying.dimensions(method)
+    (dimension,) = by_name.dimensions(method)
     cost = count(method, "wav2vec2:tiny", options)
     (found,) = applying.fit(method, load("wav2vec2:tiny"), options, [cost])
-    assert found == {dimension: getattr(applying.config_class(method)(), dimension)}
+    assert found == {dimension: getattr(by_name.config_class(method)(), dimension)}
 
 
 def test_sizes_are_of_what_is_adapted():

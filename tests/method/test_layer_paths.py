@@ -6,7 +6,7 @@ from torch import nn
 
 from sure.budget import count
 from sure.errors import SureError
-from sure.method import applying
+from sure.method import applying, by_name
 from tests.factories.encoders import evaluation, load, speech_model, stirred, waveforms
 
 POST_NORM, PRE_NORM = "wav2vec2:tiny_like_base", "wav2vec2:tiny"
@@ -79,7 +79,7 @@ def test_l_adapters_have_as_many_parameters_as_in_print():
     assert (of_one, layers * of_one) == (394_752, 4_737_024)
     weights, to_width = layers, 512 * 768 + 768
     assert count("layer_output_adapter", "wavlm:base") == layers * of_one + weights + to_width
-    (published,) = applying.published("layer_output_adapter")
+    (published,) = by_name.published("layer_output_adapter")
     assert round(layers * of_one, -4) == published.parameters
     assert count("layer_output_adapter", "wavlm:base", {"preset": "inter"}) == 12 * (2 * 768 * 128 + 896) + weights
 

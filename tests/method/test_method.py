@@ -12,7 +12,7 @@ from sure import registry
 from sure.backbone.loading import load
 from sure.backbone.padding import Padding
 from sure.errors import SureError
-from sure.method import TYPE_PREFIX, applying
+from sure.method import TYPE_PREFIX, applying, saved
 from sure.methods.conv_adapter import ConvAdapter, _ConvAdapter
 from tests.factories.encoders import FITTING, folder_of, load_copy, speech_model, stirred, waveforms
 
@@ -64,7 +64,7 @@ def test_methods_of_peft_learn_reload_and_merge(method, name, tmp_path):
     expected = logits(stirred(model), backbone)
     model.save_pretrained(tmp_path / "adapter")
     fresh = load_copy(folder_of(name))
-    reloaded = applying.load(speech_model(fresh), tmp_path / "adapter")
+    reloaded = saved.load(speech_model(fresh), tmp_path / "adapter")
     torch.testing.assert_close(logits(reloaded, fresh), expected)
     if method == "lily":
         with pytest.raises(NotImplementedError, match="not supported for Lily"):
@@ -95,7 +95,7 @@ def test_an_adapter_of_the_first_release_is_read(method, backbone, tmp_path):
     assert values["peft_type"] == f"SURE_{method.upper()}"
     path.write_text(json.dumps(values | {"peft_type": method.upper(), "peft_version": None}))
     fresh = load_copy(folder_of("wav2vec2:tiny"))
-    assert torch.equal(logits(applying.load(speech_model(fresh), tmp_path), fresh), logits(model, backbone))
+    assert torch.equal(logits(saved.load(speech_model(fresh), tmp_path), fresh), logits(model, backbone))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_broken_configuration_is_named(content, message, tmp_path):
     if content is not None:
         (tmp_path / "adapter_config.json").write_text(content)
     with pytest.raises(SureError, match=message):
-        applying.read_config(tmp_path)
+        saved.read_config(tmp_path)
 
 
 def test_saving_asks_no_hub_and_leaves_the_users_readme(tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_saving_asks_no_hub_and_leaves_the_users_readme(tmp_path, monkeypatch):
     backbone = load("tiny")
     model = applying.apply(speech_model(backbone), applying.configure("lora", backbone))
     model.save_pretrained(tmp_path)
-    applying.load(speech_model(load("tiny")), tmp_path).save_pretrained(tmp_path)
+    saved.load(speech_model(load("tiny")), tmp_path).save_pretrained(tmp_path)
     assert (tmp_path / "README.md").read_text() == "Mine."
 
 
@@ -318,7 +318,7 @@ def test_a_part_and_what_it_is_in_are_both_adapted(backbone, tmp_path):
     expected = logits(stirred(model), backbone)
     model.save_pretrained(tmp_path)
     fresh = load_copy(folder_of("wav2vec2:tiny"))
-    reloaded = applying.load(speech_model(fresh), tmp_path)
+    reloaded = saved.load(speech_model(fresh), tmp_path)
     assert torch.equal(logits(reloaded, fresh), expected)
 
 
