@@ -139,7 +139,7 @@ def checked(what: str, value: Any, kind: Any) -> Any:
     """An option's value as the type of its field has it. Raises `SureError` where it is none; `what` names it."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    config = ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True)
+    config = ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True, allow_inf_nan=False)
     try:
         return TypeAdapter(kind, config=config).validate_python(value)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Prefix-tuning (Li and Liang 2021): learned keys and values before those of every layer's self-attention.
+"""Prefix-tuning (Li and Liang 2021): learned keys and values before those of every layer's attention.
 
 joined     Att(q, [P_k; K], [P_v; V])
 averaged   Att(q, K, V) / 2 + Att(q, [P_k; K], [P_v; V]) / 2, before attention's last projection (Peng et al. 2023)

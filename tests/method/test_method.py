@@ -256,6 +256,7 @@ def test_prefix_attention_is_softmax_over_prefix_and_utterance(backbone):
         ("poly", {}, "it is told the task of every utterance"),
         ("conv_adapter", {"bottleneck_dimension": 0}, "bottleneck_dimension=0: Input should be greater than 0"),
         ("conv_adapter", {"reduction": 0}, "reduction=0: Input should be greater than 0"),
+        ("mixture_of_adapters", {"capacity": float("inf")}, "capacity=inf: Input should be a finite number"),
         ("bottleneck_adapter", {"bottleneck_dimension": -1}, "Input should be greater than 0"),
         ("prefix_tuning", {"positions": 0}, "positions=0: Input should be greater than 0"),
         ("prefix_tuning", {"dropout": 2}, "dropout=2: Input should be less than 1"),
