@@ -1,6 +1,7 @@
 """The one place that opens a sound file: decode, cut, mix to mono, resample."""
 
 import hashlib
+import io
 import math
 import os
 import re
@@ -14,6 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from sure.errors import SureError
+from sure.files import writing
 
 SAMPLE_RATE = 16_000
 
@@ -109,10 +111,17 @@ def header(path: str | Path) -> tuple[float, int, int]:
     return info.duration, info.samplerate, info.channels
 
 
-def write(path: Path, waveform: NDArray) -> None:
-    """A waveform of shape (samples,), 16 kHz, between -1 and 1, as a file of 16 bits; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, waveform, SAMPLE_RATE, subtype="PCM_16")
+def write(path: Path, waveform: NDArray, rate: int = SAMPLE_RATE) -> None:
+    """A waveform of shape (samples,), `rate` Hz, between -1 and 1, as a file of 16 bits; makes its folder.
+
+    Raises `SureError` where it cannot be written.
+    """
+    # libsndfile would not say why a file cannot be written.
+    encoded = io.BytesIO()
+    soundfile.write(encoded, waveform, rate, subtype="PCM_16", format=path.suffix[1:])
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded.getbuffer())
 
 
 def digest(path: str) -> str | None:

@@ -8,6 +8,7 @@ has learnt, and go on with those. As in WavLM (Chen et al. 2022) the clusters ar
 model hears it in rooms, through channels, in noise and with others talking in between.
 """
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from tqdm import tqdm
 from transformers import HubertConfig, Wav2Vec2FeatureExtractor
 
 from sure.errors import SureError
+from sure.files import write_atomically, writing
 from sure.pretraining import Settings, begin, conclude
 from sure.pretraining.card import encoder_card
 from sure.pretraining.hubert import CLUSTERS, NO_DROPOUT, Learner, mfcc
@@ -228,8 +230,10 @@ class _Run:
             "seconds": self.seconds,
             "log": self.log,
         }
-        torch.save(state, self.work / "checkpoint.partial")
-        (self.work / "checkpoint.partial").replace(self.work / "checkpoint.pt")
+        written = io.BytesIO()
+        torch.save(state, written)
+        with writing(path := self.work / "checkpoint.pt"):
+            write_atomically(path, written.getbuffer())
 
 
 @torch.no_grad()
@@ -238,12 +242,14 @@ def _frames(features: Callable[[Tensor], Tensor], clips: NDArray, device: torch.
 
 
 def _write(path: Path, what: str, shape: tuple[int, ...], dtype: type, blocks: Iterator[Any]) -> None:
-    """An array of clips from its blocks, in a file that appears when it is whole."""
+    """An array of clips from its blocks, in a file that appears when it is whole. Raises `SureError` on a full disk."""
     if path.exists():
         return
     partial = path.with_suffix(".partial")
-    array = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-    for index, block in enumerate(tqdm(blocks, desc=what, total=shape[0] // BLOCK, unit="block", disable=None)):
-        array[index * BLOCK : (index + 1) * BLOCK] = block
-    array.flush()
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    # A disk that is full would kill whoever writes into mapped memory.
+    with writing(path), partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in tqdm(blocks, desc=what, total=shape[0] // BLOCK, unit="block", disable=None):
+            file.write(np.asarray(block, dtype).tobytes())
     partial.replace(path)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied
 
 # Change of rate (words per minute), pitch, range and volume.
 _SHIFTS = {
@@ -89,6 +90,6 @@ def _act(
         actors = {actor: random_speaker(actor, generator) for actor in sorted({actor for _, actor, *_ in utterances})}
         sentences = [random_sentence(generator) for _ in {sentence for _, _, sentence, _ in utterances}]
         for path, actor, sentence, emotion in tqdm(utterances, unit="utterance", disable=None):
-            write(folder / path, speak(sentences[sentence], varied(actors[actor], generator, _SHIFTS[emotion])))
+            audio.write(folder / path, speak(sentences[sentence], varied(actors[actor], generator, _SHIFTS[emotion])))
         for path, text in (texts or {}).items():
             write_atomically(folder / path, text)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied
 
 # What a "vocoder" keeps the loudness of: a frame, half of which the next one shares.
 _FRAME = 512
@@ -50,7 +51,7 @@ def make(
                     for spoof in per_speaker:
                         name = f"{prefix}_{generator.randrange(10**7):07d}"
                         spoken = speak(random_sentence(generator), varied(own, generator))
-                        write(folder / f"{name}.flac", _vocoded(spoken, phases) if spoof else spoken)
+                        audio.write(folder / f"{name}.flac", _vocoded(spoken, phases) if spoof else spoken)
                         progress.update()
                         yield f"{index + 1:04d}", name, spoof
 
@@ -74,8 +75,8 @@ def make(
             )
             for track, further in (("LA", ""), ("DF", " traditional_vocoder - - - -")):
                 lines = []
-                audio = folder / f"ASVspoof2021_{track}_eval" / "flac"
-                for number, (speaker, name, spoof) in enumerate(utterances(evaluation, audio, f"{track}_E")):
+                recordings = folder / f"ASVspoof2021_{track}_eval" / "flac"
+                for number, (speaker, name, spoof) in enumerate(utterances(evaluation, recordings, f"{track}_E")):
                     # Of a speaker the last is not tested.
                     subset = "eval" if (number + 1) % len(per_speaker) else "progress"
                     attack, key = ("A07", "spoof") if spoof else ("bonafide", "bonafide")
@@ -101,13 +102,13 @@ def make(
                 ("dev.track_1", "D", dev),
                 ("eval.track_1", "E", evaluation),
             ):
-                audio = folder / ("flac_E_eval" if letter == "E" else f"flac_{letter}")
+                recordings = folder / ("flac_E_eval" if letter == "E" else f"flac_{letter}")
                 write_atomically(
                     folder / "ASVspoof5_protocols" / f"ASVspoof5.{name}.tsv",
                     "".join(
                         f"{letter}_{speaker} {own} {'FM'[int(speaker) % 2 == 0]} - - - "
                         f"{'AC1 A01 spoof' if spoof else '- bonafide bonafide'} -\n"
-                        for speaker, own, spoof in utterances(speakers, audio, letter)
+                        for speaker, own, spoof in utterances(speakers, recordings, letter)
                     ),
                 )
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied
 
 # Of which the real corpus has eleven.
 _GENRES = ("interview", "singing", "vlog")
@@ -40,15 +41,15 @@ def make(
             for utterance in range(utterances):
                 stem = f"{generator.choice(_GENRES)}-01-{utterance + 1:03d}"
                 if index < speakers:
-                    write(folder / "data" / name / f"{stem}.wav", said())
+                    audio.write(folder / "data" / name / f"{stem}.wav", said())
                 else:
-                    write(folder / "eval" / "test" / f"{name}-{stem}.wav", said())
+                    audio.write(folder / "eval" / "test" / f"{name}-{stem}.wav", said())
                     tests.append(f"{name}-{stem}")
             if index < speakers:
                 trained.append(name)
             else:
                 joined = np.concatenate([said() for _ in range(enrolment)])
-                write(folder / "eval" / "enroll" / f"{name}-enroll.wav", joined)
+                audio.write(folder / "eval" / "enroll" / f"{name}-enroll.wav", joined)
                 models.append(f"{name}-enroll")
         lists = {
             "dev/dev.lst": trained,

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.sounds import RATE, sound
-from sure.synth.speakers import unfinished, write
+from sure.synth.speakers import unfinished
 
 _FOLDS = 5
 # By its number the class' name; those that make up the release's ESC-10.
@@ -35,7 +36,7 @@ def make(output_dir: Path, seed: int = 0, clips: int = 4, seconds: float = 5.0) 
                     for clip in range(clips):
                         source = 100_000 + 1000 * fold + 10 * number + clip
                         name = f"{fold}-{source}-A-{target}.wav"
-                        write(folder / "audio" / name, sound(number, seconds, generator), RATE)
+                        audio.write(folder / "audio" / name, sound(number, seconds, generator), RATE)
                         table.writerow([name, fold, target, category, True, source, "A"])
                         progress.update()
         write_atomically(folder / "meta" / "esc50.csv", text.getvalue())

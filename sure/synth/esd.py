@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied
 
 
 def make(
@@ -35,7 +36,7 @@ def make(
                 for emotion, shift in _EMOTIONS.items():
                     for sentence, split in zip(sentences, splits, strict=True):
                         path = folder / name / emotion / split / f"{name}_{len(transcript) + 1:06d}.wav"
-                        write(path, speak(sentence, varied(own, generator, shift)))
+                        audio.write(path, speak(sentence, varied(own, generator, shift)))
                         transcript.append(f"{path.stem}\t{sentence}\t{emotion}\n")
                         progress.update()
                 write_atomically(folder / name / f"{name}.txt", "".join(transcript))

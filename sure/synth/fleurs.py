@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import Voice, forget, speak
-from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied
 
 
 def make(
@@ -45,5 +46,5 @@ def utterance(folder: Path, number: int, sentence: str, voice: Voice, gender: st
     characters = " | ".join(" ".join(word) for word in text.split()) + " |"
     name = f"{generator.randrange(10**19, 10**20)}.wav"
     waveform = speak(sentence, varied(voice, generator))
-    write(folder / name, waveform)
+    audio.write(folder / name, waveform)
     return "\t".join(map(str, (number, name, sentence, text, characters, len(waveform), gender))) + "\n"

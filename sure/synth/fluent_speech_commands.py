@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_speaker, unfinished, varied
 
 
 def make(output_dir: Path, seed: int = 0, train: int = 6, valid: int = 2, test: int = 2) -> None:
@@ -35,7 +36,7 @@ def make(output_dir: Path, seed: int = 0, train: int = 6, valid: int = 2, test: 
                     for intent, phrases in _INTENTS.items():
                         said = generator.choice(phrases)
                         path = f"wavs/speakers/{name}/{uuid.UUID(int=generator.getrandbits(128))}.wav"
-                        write(folder / path, speak(said, varied(own, generator)))
+                        audio.write(folder / path, speak(said, varied(own, generator)))
                         table.writerow([number, path, name, said, *intent])
                         number += 1
                         progress.update()

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, phonemes, speak
-from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied
 
 
 def make(
@@ -35,7 +36,7 @@ def make(
                     for number in range(utterances):
                         name, (sentence, _) = f"{speaker}-{chapter}-{number:04d}", counted_sentence(generator)
                         text = sentence.upper().rstrip(".")
-                        write(place / f"{name}.flac", speak(sentence, varied(own, generator)))
+                        audio.write(place / f"{name}.flac", speak(sentence, varied(own, generator)))
                         lines.append(f"{name} {text}\n")
                         said |= set(text.split())
                         progress.update()

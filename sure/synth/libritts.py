@@ -6,10 +6,11 @@ from pathlib import Path
 import soxr
 from tqdm import tqdm
 
+from sure import audio
 from sure.audio import SAMPLE_RATE
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import counted_sentence, random_speaker, unfinished, varied
 
 
 def make(
@@ -40,7 +41,7 @@ def make(
                         said, number = counted_sentence(generator)
                         path = folder / part / str(speaker) / str(chapter) / f"{name}.wav"
                         waveform = speak(said, varied(own, generator))
-                        write(path, soxr.resample(waveform, SAMPLE_RATE, 24_000), 24_000)
+                        audio.write(path, soxr.resample(waveform, SAMPLE_RATE, 24_000), 24_000)
                         write_atomically(path.with_suffix(".normalized.txt"), said)
                         write_atomically(path.with_suffix(".original.txt"), f"{number} {said.partition(' ')[2]}")
                         progress.update()

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_speaker, unfinished, varied
 
 
 def make(output_dir: Path, seed: int = 0, train: int = 30, valid: int = 8, test: int = 8) -> None:
@@ -34,7 +35,7 @@ def make(output_dir: Path, seed: int = 0, train: int = 30, valid: int = 8, test:
                     words, tags, intent = _request(generator)
                     for speaker, own in members:
                         name = f"{speaker}-snips-{split}-{number}"
-                        write(folder / split / f"{name}.wav", speak(" ".join(words), varied(own, generator)))
+                        audio.write(folder / split / f"{name}.wav", speak(" ".join(words), varied(own, generator)))
                         lines.append(f"{name} BOS {' '.join(words).upper()} EOS\tO {' '.join(tags)} {intent}\n")
                         progress.update()
         write_atomically(folder / "all.iob.snips.txt", "".join(lines))

@@ -7,14 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
-
-from sure.audio import SAMPLE_RATE
 from sure.corpus.folders import SYNTHETIC_MARKER
 from sure.errors import SureError
-from sure.files import write_atomically
+from sure.files import write_atomically, writing
 from sure.synth.espeak import Voice
 
 _SUBJECTS = ("My sister", "The old man", "Your friend", "A small dog", "The teacher", "Nobody", "Every child")
@@ -58,14 +53,12 @@ def varied(own: Voice, generator: random.Random, shift: tuple[int, int, int, int
     )
 
 
-def write(path: Path, waveform: NDArray[np.float32], rate: int = SAMPLE_RATE) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, waveform, rate, subtype="PCM_16")
-
-
 @contextmanager
 def unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
-    """A folder to make a corpus in, which becomes `output_dir` when all is made; None where it is there already."""
+    """A folder to make a corpus in, which becomes `output_dir` when all is made; None where it is there already.
+
+    Raises `SureError` where that cannot be written, or is something else.
+    """
     output_dir = output_dir.resolve()
     marker = output_dir / SYNTHETIC_MARKER
     if marker.exists():
@@ -78,7 +71,8 @@ def unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
         raise SureError(f"{output_dir} is there already and holds no synthetic corpus. Choose a new folder.")
     partial = output_dir.with_name(f"{output_dir.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    write_atomically(partial / SYNTHETIC_MARKER, json.dumps(made, indent=2) + "\n")
-    partial.replace(output_dir)
+    with writing(output_dir):
+        partial.mkdir(parents=True)
+        yield partial
+        write_atomically(partial / SYNTHETIC_MARKER, json.dumps(made, indent=2) + "\n")
+        partial.replace(output_dir)

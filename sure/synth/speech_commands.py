@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sure import audio
 from sure.audio import SAMPLE_RATE
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_speaker, unfinished, varied
 
 _COMMANDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 _WORDS = (*_COMMANDS, "cat", "four", "happy")
@@ -45,17 +46,17 @@ def make(
                         place = f"{word}/{name}_nohash_{take}.wav"
                         if split == _TEST_SET:
                             place = f"{_TEST_SET}/{label}/{word}_{name}_nohash_{take}.wav"
-                        write(folder / place, _second(speak(word, varied(own, generator)), generator))
+                        audio.write(folder / place, _second(speak(word, varied(own, generator)), generator))
                         if split in lists:
                             lists[split].append(f"{place}\n")
                     progress.update()
         for name, names in (("validation_list.txt", lists["validation"]), ("testing_list.txt", lists["test"])):
             write_atomically(folder / name, "".join(sorted(names)))
         for number, (name, depth) in enumerate(_NOISES.items()):
-            write(folder / "_background_noise_" / f"{name}.wav", _noise(noise, depth, seed, number))
+            audio.write(folder / "_background_noise_" / f"{name}.wav", _noise(noise, depth, seed, number))
         for number in range(test * len(_WORDS) // 10):
             place = folder / _TEST_SET / "_silence_" / f"noise_{number}.wav"
-            write(place, _noise(1, 0.5 + number % 2 / 5, seed, len(_NOISES) + number))
+            audio.write(place, _noise(1, 0.5 + number % 2 / 5, seed, len(_NOISES) + number))
 
 
 def _second(spoken: NDArray[np.float32], generator: random.Random) -> NDArray[np.float32]:

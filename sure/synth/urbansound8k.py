@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.sounds import RATE, sound
-from sure.synth.speakers import unfinished, write
+from sure.synth.speakers import unfinished
 
 _FOLDS = 10
 _CLASSES = (
@@ -38,7 +39,7 @@ def make(output_dir: Path, seed: int = 0, slices: int = 2, seconds: float = 4.0)
                         source = 100_000 + 100 * fold + number
                         name = f"{source}-{number}-0-{part}.wav"
                         length = round(generator.uniform(seconds / 4, seconds), 3)
-                        write(folder / "audio" / f"fold{fold}" / name, sound(number, length, generator), RATE)
+                        audio.write(folder / "audio" / f"fold{fold}" / name, sound(number, length, generator), RATE)
                         start = seconds * part
                         table.writerow([name, source, start, start + length, 1, fold, number, category])
                         progress.update()

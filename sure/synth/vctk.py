@@ -6,10 +6,11 @@ from pathlib import Path
 import soxr
 from tqdm import tqdm
 
+from sure import audio
 from sure.audio import SAMPLE_RATE
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied
 
 
 def make(output_dir: Path, seed: int = 0, speakers: int = 10, utterances: int = 20) -> None:
@@ -26,6 +27,6 @@ def make(output_dir: Path, seed: int = 0, speakers: int = 10, utterances: int = 
                 for number in range(1, utterances + 1):
                     name, said = f"{speaker}_{number:03d}", random_sentence(generator)
                     waveform = soxr.resample(speak(said, varied(own, generator)), SAMPLE_RATE, 48_000)
-                    write(folder / "wav48_silence_trimmed" / speaker / f"{name}_mic1.flac", waveform, 48_000)
+                    audio.write(folder / "wav48_silence_trimmed" / speaker / f"{name}_mic1.flac", waveform, 48_000)
                     write_atomically(folder / "txt" / speaker / f"{name}.txt", f"{said}\n")
                     progress.update()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sure import audio
 from sure.files import write_atomically
 from sure.synth.espeak import forget, speak
-from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied, write
+from sure.synth.speakers import random_sentence, random_speaker, unfinished, varied
 
 
 def make(
@@ -49,7 +50,7 @@ def make(
                         text = f"{random_sentence(generator)} {random_sentence(generator)}"
                         path = f"{name}/{video}/{utterance + 1:05d}.wav"
                         part = "dev" if index < speakers else "test"
-                        write(folder / part / "wav" / path, speak(text, varied(that_day, generator)))
+                        audio.write(folder / part / "wav" / path, speak(text, varied(that_day, generator)))
                         paths.append(path)
                         progress.update()
                 if index >= speakers:

@@ -355,3 +355,9 @@ def test_real_recordings_are_read(corpus, pattern):
         waveform = audio.load(path)
         assert len(waveform) / 16_000 == pytest.approx(soundfile.info(path).duration, abs=1e-4)
         assert 0.001 < np.abs(waveform).max() <= 1.1
+
+
+def test_a_full_disk_is_said(tmp_path):
+    (tmp_path / "full.wav").symlink_to("/dev/full")
+    with pytest.raises(SureError, match=r"full\.wav: cannot be written \(No space left on device\)"):
+        audio.write(tmp_path / "full.wav", tone(0.1, 16_000))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sure import cli
 from sure.backbone import loading
 from sure.errors import SureError
-from sure.pretraining import Settings, encoder, hubert, speech, text_to_speech
+from sure.pretraining import Settings, begin, encoder, hubert, speech, text_to_speech
 from sure.pretraining.encoder import Batches, pretrain
 from sure.pretraining.hubert import Learner
 from tests.factories import processes
@@ -57,6 +57,13 @@ def test_it_leaves_a_small_encoder_that_loads_and_its_card(made):
     assert [row["stage"] for row in log] == [1, 1, 2, 2]
     assert f"| {log[-1]['accuracy']:.3f} |" in (made / "README.md").read_text()
     assert "--steps 6 --hours 0.01 --batch_size 2 --seed 3" in (made / "README.md").read_text()
+
+
+def test_a_full_disk_is_said(tmp_path):
+    work = begin(tmp_path, Settings(steps=6, **SMALL))
+    (work / "speech.partial").symlink_to("/dev/full")
+    with pytest.raises(SureError, match=r"speech\.npy: cannot be written \(No space left on device\)"):
+        pretrain(tmp_path, Settings(steps=6, **SMALL), workers=0)
 
 
 def test_a_complete_pretraining_is_not_run_again_and_another_not_in_its_folder(made, tmp_path):
