@@ -5,7 +5,6 @@ class and a distillation token and then the patches, all times of a frequency be
 time. All are heard, those of the silence too, and a head takes the mean over all, or over the two tokens.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -98,8 +97,7 @@ class AudioSpectrogramTransformer(Backbone):
         """Of the table of positions the middle columns, as many as a window of so many seconds has patches."""
         config, embeddings = self.config, self.model.embeddings
         frames, longest = seconds * _FRAMES_PER_SECOND, config.max_length
-        # What is no number or has no end cannot be rounded.
-        if not (math.isfinite(frames) and config.patch_size <= round(frames) <= longest):
+        if not config.patch_size <= round(frames) <= longest:
             raise SureError(
                 f"--backbone_options window={seconds:g}: {self.name} hears from "
                 f"{config.patch_size / _FRAMES_PER_SECOND:g} to {longest / _FRAMES_PER_SECOND:g} seconds."

@@ -162,7 +162,6 @@ class Whisper(SpeechToText):
     def _cut(self, encoder: nn.Module, seconds: float) -> None:
         """The first positions of the table, as many as so many seconds have frames."""
         frames, longest = seconds * _FRAMES_PER_SECOND, self.config.max_source_positions
-        # Before they are rounded, which what is no number or has no end cannot be.
         if not 0 < frames <= longest:
             raise SureError(
                 f"--backbone_options window={seconds:g}: {self.name} hears from {1 / _FRAMES_PER_SECOND:g} to "

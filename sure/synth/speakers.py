@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sure.corpus.folders import SYNTHETIC_MARKER
 from sure.errors import SureError
-from sure.files import write_atomically, writing
+from sure.files import write_atomically
 from sure.synth.espeak import Voice
 
 _SUBJECTS = ("My sister", "The old man", "Your friend", "A small dog", "The teacher", "Nobody", "Every child")
@@ -55,10 +55,7 @@ def varied(own: Voice, generator: random.Random, shift: tuple[int, int, int, int
 
 @contextmanager
 def unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
-    """A folder to make a corpus in, which becomes `output_dir` when all is made; None where it is there already.
-
-    Raises `SureError` where that cannot be written, or is something else.
-    """
+    """A folder to make a corpus in, which becomes `output_dir` when all is made; None where it is there already."""
     output_dir = output_dir.resolve()
     marker = output_dir / SYNTHETIC_MARKER
     if marker.exists():
@@ -71,8 +68,7 @@ def unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
         raise SureError(f"{output_dir} is there already and holds no synthetic corpus. Choose a new folder.")
     partial = output_dir.with_name(f"{output_dir.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with writing(output_dir):
-        partial.mkdir(parents=True)
-        yield partial
-        write_atomically(partial / SYNTHETIC_MARKER, json.dumps(made, indent=2) + "\n")
-        partial.replace(output_dir)
+    partial.mkdir(parents=True)
+    yield partial
+    write_atomically(partial / SYNTHETIC_MARKER, json.dumps(made, indent=2) + "\n")
+    partial.replace(output_dir)

@@ -68,14 +68,16 @@ class TestWindow:
         louder = np.concatenate([clip[:24_000], 9 * clip[24_000:]])
         torch.testing.assert_close(hidden_states(backbone, [clip])[0], hidden_states(backbone, [louder])[0])
 
-    @pytest.mark.parametrize(
-        ("window", "found"),
-        [(0, "0"), (-1, "-1"), (5.1, "5.1"), (30, "30"), (math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")],
-    )
-    def test_a_window_that_it_has_not_is_refused(self, window, found):
+    @pytest.mark.parametrize("window", [0, -1, 5.1, 30])
+    def test_a_window_that_it_has_not_is_refused(self, window):
         with pytest.raises(
-            SureError, match=rf"^--backbone_options window={found}: whisper:tiny hears from 0.02 to 5 sec"
+            SureError, match=rf"^--backbone_options window={window:g}: whisper:tiny hears from 0.02 to 5 sec"
         ):
+            encoder(window=window)
+
+    @pytest.mark.parametrize("window", [math.nan, math.inf, -math.inf])
+    def test_a_window_that_is_no_number_is_refused(self, window):
+        with pytest.raises(SureError, match=rf"^--backbone_options window={window}: Input should be a finite number"):
             encoder(window=window)
 
     def test_another_option_and_a_wrong_value_are_refused(self):
