@@ -236,7 +236,7 @@ def innermost(module: nn.Module) -> nn.Module:
 def register(config_class: type[MethodConfig], layer_class: type[AdapterLayer]) -> None:
     """Make a method known to PEFT, as SURE_ and the upper-case name of the file that defines it."""
     make_known(config_class, type(f"{config_class.__name__}Tuner", (Tuner,), {"tuner_layer_cls": layer_class}))
-    # Adapters of 0.1.0 have the bare name, unless that is one of PEFT's own (see `saved.read_config`).
+    # Adapters of 0.1.0 have the bare name, unless that is one of PEFT's own (see `saved.config_of`).
     PEFT_TYPE_TO_CONFIG_MAPPING.setdefault(bare_type(_peft_type(config_class)), config_class)
 
 

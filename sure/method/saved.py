@@ -57,7 +57,7 @@ def load(model: SpeechModel, folder: Path, config: peft.PeftConfig | None = None
         said = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise SureError(f"{weights} does not fit this model and {CONFIG}: {said}") from None
     # PEFT would leave at random what it does not find.
-    differing = stored ^ set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    differing = stored ^ set(tensors(adapted))
     if differing:
         raise SureError(
             f"{weights} does not fit this model and {CONFIG}: {len(differing)} tensors are too many or missing, such "

@@ -1,5 +1,7 @@
 """The Audio Spectrogram Transformer: its window, its positions, and what a head hears."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,9 @@ def test_a_shorter_window_keeps_the_middle_of_the_positions_of_each_frequency():
     assert (whole.window, cut.window) == (1.28, 0.66)
     for wrong in (0.1, 2):
         with pytest.raises(SureError, match=r"hears from 0\.16 to 1\.28 seconds"):
+            load(window=wrong)
+    for wrong in (math.nan, math.inf):
+        with pytest.raises(SureError, match=rf"^--backbone_options window={wrong}: Input should be a finite number"):
             load(window=wrong)
 
 

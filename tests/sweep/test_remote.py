@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -109,6 +110,9 @@ def test_what_was_in_the_middle_goes_on_from_its_checkpoint_there(words, machine
     machine("second", most=0)
     with pytest.raises(SystemExit):
         cli.main(["sweep", *words, "--output_dir", URL])
+    (fetched,) = (tmp_path / "second").rglob("trainer_state.json")
+    best = Path(json.loads(fetched.read_text())["best_model_checkpoint"])
+    assert (best.name, fetched.parent.exists(), best.exists()) == (fetched.parent.name, True, False)
     steps = machine("second")
     cli.main(["sweep", *words, "--output_dir", URL])
     gone_on = State.read(steps[0].cell.folder)
