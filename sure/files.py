@@ -16,6 +16,9 @@ from sure.errors import SureError
 
 _LOCK = ".lock"
 
+# What PyTorch and safetensors say of a disk that is full; `torch.save` no more than where in its code that was.
+_NATIVE_WRITERS = ("inline_container.cc", "iostream error", "PytorchStreamWriter", "Error while serializing")
+
 # Seconds between two looks at a lock, where the system does not say when it is free.
 _LOOKS = 0.01
 
@@ -56,13 +59,23 @@ def write_atomically(path: Path, content: str | bytes, *, lasting: bool = True, 
             raise
 
 
+def is_full_disk(error: Exception) -> bool:
+    """Whether PyTorch or safetensors cannot write, whose errors for that are no `OSError`."""
+    return any(words in str(error) for words in _NATIVE_WRITERS)
+
+
 @contextmanager
 def writing(what: object) -> Iterator[None]:
-    """Raises `SureError`, which says that `what` cannot be written, for an `OSError`."""
+    """Raises `SureError`, which says that `what` cannot be written, for an `OSError` and for a full disk."""
     try:
         yield
-    except OSError as error:
-        raise SureError(f"{what}: cannot be written ({error.strerror or error}).") from None
+    except SureError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_full_disk(error):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0].rstrip(".")
+        raise SureError(f"{what}: cannot be written ({reason}).") from None
 
 
 @contextmanager

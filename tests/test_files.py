@@ -2,15 +2,18 @@
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from sure.errors import SureError
-from sure.files import is_number, locked
+from sure.files import is_number, locked, writing
 from tests.factories import processes
 
 
@@ -59,3 +62,22 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         with pytest.raises(SureError, match=f"{folder}: cannot be written"):
             with locked(folder, folder, wait=False):
                 pass
+
+
+@pytest.mark.parametrize("write", [torch.save, save_file], ids=["torch", "safetensors"])
+def test_a_full_disk_is_said_in_a_line_whoever_writes(tmp_path, write):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(SureError, match=r"^--output_dir out: cannot be written \(.+\)\.$"):
+            # Who is within another that writes is the one that is named.
+            with writing("--board board"), writing("--output_dir out"):
+                write({"weight": torch.zeros(100_000)}, tmp_path / "weights")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_no_other_error_becomes_one_of_writing():
+    with pytest.raises(RuntimeError, match="a fault"):
+        with writing("out"):
+            raise RuntimeError("a fault")

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from sure.errors import SureError
+from sure.files import is_full_disk
 from sure.record import RESULT, RUN, Result, Run
 from sure.record.provenance import provenance
 from sure.runner.arguments import RunArguments, TrainerArguments
@@ -18,9 +19,6 @@ from sure.runner.checkpoints import checkpoints, is_complete
 _DEFAULTS = {"backbone_options": []}
 
 _Kind = TypeVar("_Kind", Run, Result)
-
-# Where a disk is full, `torch.save` says no more than where that was.
-_TORCH_CANNOT_WRITE = ("inline_container.cc", "iostream error", "PytorchStreamWriter")
 
 
 def completed(output_dir: Path, run: RunArguments, args: TrainerArguments, chosen: dict[str, Any]) -> Result | None:
@@ -86,8 +84,7 @@ def failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metr
         message = f"{type(error).__name__}: {error}"
         failed = failed_result(record, metric, message, started)
         reason = str(error).strip().partition("\n")[0].rstrip(".")
-        # A full disk is no OSError where C++ or Rust writes.
-        if any(words in message for words in _TORCH_CANNOT_WRITE):
+        if is_full_disk(error):
             reason = f"a checkpoint cannot be written, is the disk full? ({reason})"
         elif not isinstance(error, FloatingPointError | torch.OutOfMemoryError | OSError | SafetensorError):
             reason = None
