@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
-from sure.errors import SureError
+from sure.errors import SureError, first_line
 
 _LOCK = ".lock"
 
@@ -69,13 +70,12 @@ def writing(what: object) -> Iterator[None]:
     """Raises `SureError`, which says that `what` cannot be written, for an `OSError` and for a full disk."""
     try:
         yield
-    except SureError:
-        raise
-    except Exception as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         if not isinstance(error, OSError) and not is_full_disk(error):
             raise
-        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0].rstrip(".")
-        raise SureError(f"{what}: cannot be written ({reason}).") from None
+        raise SureError(
+            f"{what}: cannot be written ({getattr(error, 'strerror', None) or first_line(error)})."
+        ) from None
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from sure.errors import SureError
 from sure.files import is_number, locked, writing
 from tests.factories import processes
+from tests.factories.disks import small_disk
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "0.5", "1e308", "1" + "0" * 300])
@@ -66,15 +66,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 @pytest.mark.parametrize("write", [torch.save, save_file], ids=["torch", "safetensors"])
 def test_a_full_disk_is_said_in_a_line_whoever_writes(tmp_path, write):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
-    try:
-        with pytest.raises(SureError, match=r"^--output_dir out: cannot be written \(.+\)\.$"):
-            # Who is within another that writes is the one that is named.
-            with writing("--board board"), writing("--output_dir out"):
-                write({"weight": torch.zeros(100_000)}, tmp_path / "weights")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with small_disk(30_000), pytest.raises(SureError, match=r"^--output_dir out: cannot be written \(.+\)\.$"):
+        # Who is within another that writes is the one that is named.
+        with writing("--board board"), writing("--output_dir out"):
+            write({"weight": torch.zeros(100_000)}, tmp_path / "weights")
 
 
 def test_no_other_error_becomes_one_of_writing():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sure.cli.shared import positive
 from sure.errors import SureError
-from sure.files import read_text
+from sure.files import read_text, writing
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -85,14 +85,12 @@ def _speak(arguments: argparse.Namespace) -> None:
 
 def _refuse_unwritable(file: Path) -> None:
     """Now, not when everything is computed. Makes the folder."""
-    try:
+    with writing(f"--output {file}"):
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_dir():
             raise IsADirectoryError(None, "it is a folder")
         if not os.access(file.parent, os.W_OK):
             raise PermissionError(None, "permission denied")
-    except OSError as error:
-        raise SureError(f"--output {file}: cannot be written ({error.strerror}).") from None
 
 
 def _lines(path: Path) -> list[str]:

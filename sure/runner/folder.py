@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 
-from sure.errors import SureError
+from sure.errors import SureError, first_line
 from sure.files import is_full_disk
 from sure.record import RESULT, RUN, Result, Run
 from sure.record.provenance import provenance
@@ -83,7 +83,7 @@ def failure_recorded(args: TrainerArguments, output_dir: Path, record: Run, metr
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         failed = failed_result(record, metric, message, started)
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        reason = first_line(error)
         if is_full_disk(error):
             reason = f"a checkpoint cannot be written, is the disk full? ({reason})"
         elif not isinstance(error, FloatingPointError | torch.OutOfMemoryError | OSError | SafetensorError):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sure.errors import SureError
+from sure.errors import SureError, first_line
 from sure.files import InUse, locked
 from sure.record import RESULT
 from sure.sweep import running
@@ -68,7 +68,7 @@ class Cluster:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise SureError(f"--ray {address}: no cluster that can be used ({_first_line(error)}).") from None
+            raise SureError(f"--ray {address}: no cluster that can be used ({first_line(error)}).") from None
         self.ray = ray
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ def run(
                     if worker.home is None:
                         stillborn += 1
                         if stillborn == _STILLBORN:
-                            raise SureError(f"--ray: no process can be started ({_first_line(error)}).") from None
+                            raise SureError(f"--ray: no process can be started ({first_line(error)}).") from None
                         continue
                     outcome = worker.died(step.cell, attempts, error)
                 if outcome == "in use":
@@ -221,7 +221,7 @@ class _Worker:
         unknown = isinstance(error, self._cluster.ray.exceptions.ActorUnavailableError)
         if unknown or not self._cluster.is_alive(node):
             return f"{host} was lost"
-        running.died(cell, process, f"its process on {host} ended ({_first_line(error)})", attempts, host)
+        running.died(cell, process, f"its process on {host} ended ({first_line(error)})", attempts, host)
         return "killed"
 
     def end(self) -> None:
@@ -342,7 +342,3 @@ def _reach(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
     except (OSError, OverflowError) as error:
         raise SureError(f"--ray {address}: nobody answers there ({error}). `ray status` says where it is.") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")

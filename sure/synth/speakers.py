@@ -55,7 +55,10 @@ def varied(own: Voice, generator: random.Random, shift: tuple[int, int, int, int
 
 @contextmanager
 def unfinished(output_dir: Path, made: dict) -> Iterator[Path | None]:
-    """A folder to make a corpus in, which becomes `output_dir` when all is made; None where it is there already."""
+    """A folder to make a corpus in, which becomes `output_dir` when all is made; None where it is there already.
+
+    Raises `SureError` where something else is there.
+    """
     output_dir = output_dir.resolve()
     marker = output_dir / SYNTHETIC_MARKER
     if marker.exists():

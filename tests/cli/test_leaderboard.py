@@ -1,12 +1,12 @@
 """Commands that change a board do it one after another, and say where they cannot."""
 
-import resource
 from threading import Thread
 
 import pytest
 
 from sure.cli import main
 from sure.files import locked
+from tests.factories.disks import small_disk
 from tests.leaderboard.test_leaderboard import write_record
 
 
@@ -24,14 +24,10 @@ def test_what_is_added_waits_for_who_is_changing_the_board(tmp_path):
 
 def test_a_board_that_cannot_be_written_is_named(tmp_path, capsys):
     (tmp_path / "file").touch()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # The page is larger, so that writing it fails as on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-    try:
+    # The page is larger.
+    with small_disk(10_000):
         for board in (tmp_path / "file", tmp_path / "full"):
             with pytest.raises(SystemExit) as ended:
                 main(["leaderboard", "build", "--board", str(board)])
             assert ended.value.code == 2
             assert f"sure: error: --board {board}: cannot be written (" in capsys.readouterr().err
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,7 +1,6 @@
 """The output folder: for one run at a time, with a record of what failed, and refused where it is none."""
 
 import json
-import resource
 
 import pytest
 from safetensors.torch import load_file
@@ -12,6 +11,7 @@ from sure.record import Result
 from sure.runner.run import main
 from sure.runner.trainer import BenchmarkTrainer
 from tests.factories.corpora import noise_with_labels
+from tests.factories.disks import small_disk
 from tests.factories.encoders import folder_of
 
 
@@ -21,15 +21,6 @@ def command(tmp_path):
     words = f"--task audio_classification --data_dir {corpus} --backbone {folder_of('wav2vec2:tiny')} --method lora"
     words += " --max_steps 2 --eval_strategy steps --eval_steps 1 --report_to none --use_cpu True --disable_tqdm True"
     return [*words.split(), "--output_dir", str(tmp_path / "out")]
-
-
-@pytest.fixture
-def small_disk():
-    """Files cannot be larger than some kilobytes, which a record is not: writing fails as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_run_is_alone_in_its_folder(command, tmp_path):
@@ -46,8 +37,10 @@ def test_a_folder_that_is_none_is_refused_before_decoding(command, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_disk_without_room_leaves_a_failed_record_and_no_half_checkpoint(command, tmp_path, small_disk):
-    with pytest.raises(SureError, match=r"The run failed: .*(File too large|cannot be written, is the disk full)"):
+def test_a_disk_without_room_leaves_a_failed_record_and_no_half_checkpoint(command, tmp_path):
+    # A record has room.
+    said = r"The run failed: .*(File too large|cannot be written, is the disk full)"
+    with small_disk(30_000), pytest.raises(SureError, match=said):
         main(command)
     result = Result.read(tmp_path / "out" / "result.json")
     assert result.status == "failed"
