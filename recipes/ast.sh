@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Audio Spectrogram Transformer on sounds and speech: the study of Cappellazzo et al. (2024), with its settings.
+# The Audio Spectrogram Transformer on sounds and speech: the study of Cappellazzo et al. (2023), with its settings.
 #
 # Data      ESC50, URBANSOUND8K, SPEECH_COMMANDS (v0.02), FLUENT (fluent_speech_commands_dataset), IEMOCAP: their folders
 # Costs     AST base: one GPU of 24 GB; a method is 5 runs on ESC-50, 10 on UrbanSound8K, 5 on IEMOCAP, else one

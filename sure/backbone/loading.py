@@ -125,8 +125,8 @@ class Kept:
 def around(model: PreTrainedModel) -> Backbone:
     """The backbone that a model of `transformers` is or holds, such as a `Wav2Vec2Model` or a `Wav2Vec2ForCTC`.
 
-    From then on the model notes where the padding of a batch is, as every backbone does. Raises `SureError` where it is
-    no speech encoder of one of our families.
+    From then on the model notes where the padding of a batch is and skips no layer, as every backbone does. Raises
+    `SureError` where it is no speech encoder of one of our families.
     """
     known = registry.names("backbone")
     kind = getattr(getattr(model, "config", None), "model_type", None) or type(model).__name__
@@ -137,6 +137,7 @@ def around(model: PreTrainedModel) -> Backbone:
             f"A {type(model).__name__} ({kind}) is no speech encoder of the families {', '.join(known)}; those that "
             "write or speak are adapted through `sure.backbone.loading.load` and `Task.build_model`."
         )
+    _without_layerdrop(inner.config)
     backbone = family(inner.name_or_path or kind, inner, revision="not known", pretrained=True)
     backbone.prefix = "" if inner is model else model.base_model_prefix
     return backbone
@@ -162,11 +163,15 @@ def _configured(name: str, revision: str | None) -> tuple[type[Backbone], PreTra
         family, config = _stored(name, place, revision)
     if getattr(config, "add_adapter", False):
         raise SureError(f"{name}: encoders that shorten their output (add_adapter) are not supported.")
-    # LayerDrop skips layers at random, which breaks several processes and makes runs incomparable.
-    config.layerdrop = 0.0
+    _without_layerdrop(config)
     # As weights are read; what is stored in float16, as sure-mini is, would be that without weights too.
     config.dtype = torch.float32
     return family, config, place
+
+
+def _without_layerdrop(config: PreTrainedConfig) -> None:
+    """Layers skipped at random break several processes and what one layer hands on to the next, and runs differ."""
+    config.layerdrop = 0.0
 
 
 def _untrained(family: type[Backbone], config: PreTrainedConfig) -> PreTrainedModel:

@@ -71,13 +71,24 @@ class PaddingAwareGroupNorm(nn.GroupNorm):
         return (normalised * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(hidden_states.dtype)
 
 
-class PaddingAwareBatchNorm(nn.BatchNorm1d):
+class RowBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of (rows, channels); a single row, which has no deviation, by what was gathered."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if len(inputs) > 1:
+            return super().forward(inputs)
+        return nn.functional.batch_norm(
+            inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
+
+
+class PaddingAwareBatchNorm(RowBatchNorm):
     """Batch normalisation of each channel over the frames that are not padding; input (batch, frames, channels)."""
 
     def forward(self, hidden_states: Tensor, padding: Padding) -> Tensor:
-        if not self.training or padding.mask is None:
-            return super().forward(hidden_states.transpose(1, 2)).transpose(1, 2)
         heard = padding.mask
+        if not self.training or heard is None:
+            return super().forward(hidden_states.flatten(0, 1)).unflatten(0, hidden_states.shape[:2])
         return torch.zeros_like(hidden_states).masked_scatter(
             heard.unsqueeze(-1), super().forward(hidden_states[heard]).to(hidden_states.dtype)
         )

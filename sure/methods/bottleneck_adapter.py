@@ -54,7 +54,8 @@ class BottleneckAdapter(BottleneckConfig):
         ),
         "asr_transfer": Preset(
             "Thomas, Kessler and Karout 2022 (2202.03218): two per layer; the start is this project's reading of "
-            "'near-identity'",
+            "'near-identity'; by their counts the normalisation before the first layer (1,536) trains too, here those "
+            "of layers alone",
             _TWICE | {"bottleneck_dimension": 256, "initialisation": "near_zero", "train_norms": True},
         ),
         "conventional": Preset(
@@ -67,11 +68,12 @@ class BottleneckAdapter(BottleneckConfig):
             _ONCE | {"bottleneck_dimension": 256, "norm": "after", "initialisation": "near_zero", "train_norms": True},
         ),
         "peng_sequential": Preset(
-            "Peng et al. 2023 (2210.16032), SeqAdapter of the first author's code",
+            "Peng et al. 2023 (2210.16032), SeqAdapter of the first author's code, which trains every layer "
+            "normalisation, here those of layers",
             _TWICE | {"bottleneck_dimension": 64, "activation": "gelu", "train_norms": True},
         ),
         "peng_parallel": Preset(
-            "Peng et al. 2023 (2210.16032), ParallelAdapter of the first author's code",
+            "Peng et al. 2023 (2210.16032), ParallelAdapter of the first author's code, with the same difference",
             _TWICE | {"insertion": "parallel", "bottleneck_dimension": 64, "activation": "gelu", "train_norms": True},
         ),
         "ipet": Preset(

@@ -21,7 +21,8 @@ class ConformerAdapter(BottleneckConfig):
     Departures:
 
     - The text says that it lies parallel to attention; the released code, and this, has it at the feed-forward block.
-    - Statistics of the batch normalisation are those of frames that are not padding.
+    - Statistics of the batch normalisation are those of frames that are not padding, which checkpointed activations
+      gather twice a step.
     - The released code for AST normalises its input and goes on without (`preset=released`); that for wav2vec 2.0 does
       not.
     """

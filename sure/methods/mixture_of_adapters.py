@@ -110,7 +110,8 @@ class _Mixture(PlacedAdapter):
         self.up = nn.Parameter(torch.zeros(experts, size, width))
         self.up_bias = nn.Parameter(torch.zeros(experts, 1, width))
         if self.routing == "soft":
-            self.slots = nn.Parameter(nn.init.xavier_normal_(torch.empty(width, experts * config.slots)))
+            slots = nn.init.xavier_normal_(torch.empty(width, experts, config.slots))
+            self.slots = nn.Parameter(slots.flatten(1))
         else:
             self.router = nn.Linear(width, experts)
 

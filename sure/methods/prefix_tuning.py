@@ -40,7 +40,7 @@ class PrefixTuning(MethodConfig):
     presets: ClassVar[dict[str, Preset]] = {
         "sure": Preset("SURE, Li et al. 2023", {}),
         "ast": Preset(
-            "prefix-tuning 24 of Cappellazzo et al. 2024 (2312.03694): 12 keys and 12 values in each layer",
+            "prefix-tuning 24 of Cappellazzo et al. 2023 (2312.03694): 12 keys and 12 values in each layer",
             {"positions": 12, "dropout": 0.0, "initialisation": "uniform"},
         ),
         "peng": Preset(

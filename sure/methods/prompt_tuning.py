@@ -30,15 +30,16 @@ _PATCH = 3 * 16 * 16
 
 @dataclass
 class PromptTuning(MethodConfig):
-    """Unless told otherwise DPT-25 of Cappellazzo et al. 2024 (2312.03694), 25 deep prompts.
+    """Unless told otherwise DPT-25 of Cappellazzo et al. 2023 (2312.03694), 25 deep prompts.
 
-    Their head is told the mean over all that the last layer puts out, prompts too; here over frames alone. In a decoder
-    that says one frame after another prompts would come again before each; its layers get none.
+    Their head is told the mean over all that the last layer puts out, prompts too; here over frames alone. Their
+    prompts take the place of AST's distillation token, which stays here. In a decoder that says one frame after another
+    prompts would come again before each; its layers get none.
     """
 
     presets: ClassVar[dict[str, Preset]] = {
-        "ast_deep": Preset("DPT-25, Cappellazzo et al. 2024 (2312.03694)", {}),
-        "ast_shallow": Preset("SPT-300, Cappellazzo et al. 2024 (2312.03694)", {"prompts": 300, "depth": "shallow"}),
+        "ast_deep": Preset("DPT-25, Cappellazzo et al. 2023 (2312.03694)", {}),
+        "ast_shallow": Preset("SPT-300, Cappellazzo et al. 2023 (2312.03694)", {"prompts": 300, "depth": "shallow"}),
         "ipet": Preset(
             "the embedding prompt of IPET (Kim et al. 2022, 2211.02227), as many as its code has for wav2vec 2.0 on "
             "VoxCeleb1; without its adapter",

@@ -255,6 +255,12 @@ class BenchmarkTrainer(Trainer):
             state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
             self.is_fsdp_enabled = True
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Biases that an adapter has of its own, as BitFit's, decay no more than a model's."""
+        layers = [name for name, module in model.named_modules() if getattr(module, "copies_bias", False)]
+        biases = tuple(f"{name}.sure_adapter." for name in layers)
+        return [name for name in super().get_decay_parameter_names(model) if not name.startswith(biases)]
+
     def put_together(self, model: nn.Module) -> None:
         """Load into a copy of what was trained, made before training, all that processes hold in parts."""
         whole = self.accelerator.get_state_dict(self.model_wrapped)

@@ -48,7 +48,7 @@ def test_tasks_options_metrics_and_methods_in_print_are_those_here():
 
 
 def test_shares_are_those_in_print_with_their_paper():
-    """Cappellazzo et al. 2024, tables 1 and 2."""
+    """Cappellazzo et al. 2023, tables 1 and 2."""
     (one,) = [row for row in beside(published(BOARD), "esc50", "") if row.ours == "conformer_adapter preset=ast"]
     assert (one.value, one.trainable_parameters, one.table) == (0.883, 271_000, "Table 1")
     assert one.model_dump(mode="json")["link"] == "https://arxiv.org/abs/2312.03694"

@@ -87,6 +87,16 @@ def test_batch_normalisation_gives_every_frame_that_is_heard_its_gradient():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("padding", [Padding(), padded([1], 4)])
+def test_a_single_frame_is_normalised_by_what_was_gathered(padding):
+    norm, x = PaddingAwareBatchNorm(3), torch.randn(1, 4 if padding.mask is not None else 1, 3)
+    norm.running_mean.normal_()
+    before = norm.running_mean.clone()
+    torch.testing.assert_close(norm.train()(x, padding)[:, :1], (x[:, :1] - before) / (1 + norm.eps) ** 0.5)
+    assert norm.running_mean.equal(before)
+
+
+@torch.no_grad()
 def test_multi_conv_adapter():
     adapter = stirred(_MultiConvAdapter(8, MultiConvAdapter(bottleneck_dimension=4, kernel_sizes=[3, 5])))
     x = torch.randn(6, 8)
@@ -97,6 +107,13 @@ def test_multi_conv_adapter():
     torch.testing.assert_close(adapter.change(x[None], Padding())[0], expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(SureError, match="3 kernels share 4 channels"):
         _MultiConvAdapter(8, MultiConvAdapter(bottleneck_dimension=4, kernel_sizes=[1, 3, 5]))
+
+
+@torch.no_grad()
+def test_slots_start_as_xavier_has_it_for_width_experts_and_slots():
+    started = _Mixture(4096, MixtureOfAdapters(bottleneck_dimension=1, experts=7, slots=2)).slots
+    # Fans of (width, experts, slots): experts * slots and width * slots.
+    assert float(started.std()) == pytest.approx((2 / (7 * 2 + 4096 * 2)) ** 0.5, rel=0.03)
 
 
 @torch.no_grad()

@@ -40,6 +40,16 @@ def test_a_plain_encoder_is_adapted_saved_and_read_and_heeds_padding(name, confi
         assert torch.equal(reloaded(**together).last_hidden_state, expected)
 
 
+@pytest.mark.parametrize("config", [ConvAdapter(), PromptTuning(depth="shallow")])
+def test_a_plain_encoder_skips_no_layer_while_it_trains(config):
+    plain = AutoModel.from_pretrained(folder_of("wav2vec2:tiny"), layerdrop=1.0)
+    model = peft.get_peft_model(plain, config).train()
+    output = model(**load("wav2vec2:tiny").inputs(waveforms(0.5)), output_hidden_states=True)
+    assert len(output.hidden_states) == plain.config.num_hidden_layers + 1
+    output.last_hidden_state.sum().backward()
+    assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
+
+
 def test_a_plain_model_with_a_head_is_adapted_in_its_encoder():
     model = peft.get_peft_model(AutoModelForCTC.from_pretrained(folder_of("wav2vec2:tiny")), BitFit())
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -67,7 +67,7 @@ def layer_written_out(layer, x):
 @pytest.mark.parametrize(
     ("method", "options", "expected"),
     [
-        # Of Cappellazzo et al. 2024, table 1, on an encoder of this width: 230 K, 230 K and 221 K.
+        # Of Cappellazzo et al. 2023, table 1, on an encoder of this width: 230 K, 230 K and 221 K.
         ("prompt_tuning", {"preset": "ast_shallow"}, 230_400),
         ("prompt_tuning", {"preset": "ast_deep"}, 230_400),
         ("prefix_tuning", {"preset": "ast"}, 221_184),

@@ -36,9 +36,9 @@ class Waits(TorchDispatchMode, TrainerCallback):
 
 @pytest.fixture
 def trainer(tmp_path):
-    def of(backbone_name, **settings):
+    def of(backbone_name, method="lora", **settings):
         task, splits = noise_corpus(tmp_path, [0.3] * 8)
-        backbone, model = adapted(task, "lora", backbone_name)
+        backbone, model = adapted(task, method, backbone_name)
         args = TrainerArguments(
             output_dir=str(tmp_path / "run"),
             per_device_train_batch_size=2,
@@ -67,6 +67,17 @@ def test_between_two_logs_a_step_waits_for_nothing(trainer):
         one.train()
     assert waits.operations > 1000
     assert waits.found == []
+
+
+@pytest.mark.parametrize("method", ["bitfit", "lora+bitfit", "full_finetuning"])
+def test_no_bias_decays(method, trainer):
+    one = trainer("wav2vec2:tiny", method, weight_decay=0.1)
+    groups = one.create_optimizer().param_groups
+    decayed = {id(weight) for group in groups if group["weight_decay"] for weight in group["params"]}
+    vectors = {name for name, weight in one.model.named_parameters() if id(weight) in decayed and weight.ndim == 1}
+    assert decayed
+    # What stands where SpecAugment masks is a vector and no bias.
+    assert all(name.endswith("masked_spec_embed") for name in vectors)
 
 
 def test_what_is_packed_is_what_it_was():

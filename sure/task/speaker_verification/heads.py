@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sure.backbone.padding import Padding
+from sure.backbone.padding import Padding, RowBatchNorm
 from sure.heads import PROJECTION, WeightedSum
 
 # Keep the square root's gradient finite where a variance or a sine is zero. Fresh x-vectors hardly vary over time, so
@@ -253,17 +253,6 @@ class StatisticsEmbedding(nn.Module):
         return self.projector(torch.cat([mean, _deviation(hidden_states, mean, padding)], dim=-1))
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of (batch, channels); a single utterance, which has no deviation, by what was gathered."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        if len(inputs) > 1:
-            return super().forward(inputs)
-        return nn.functional.batch_norm(
-            inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-        )
-
-
 class AttentiveStatistics(AttentiveEmbedding):
     """ECAPA-TDNN's pooling and embedding whole: `AttentiveEmbedding` with batch normalisation before its projection.
 
@@ -272,7 +261,7 @@ class AttentiveStatistics(AttentiveEmbedding):
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
-        self.projector = nn.Sequential(_BatchNorm(2 * width), self.projector)
+        self.projector = nn.Sequential(RowBatchNorm(2 * width), self.projector)
 
 
 class LocalAttentiveStatistics(AttentiveStatistics):
