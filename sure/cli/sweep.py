@@ -120,8 +120,10 @@ def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, 
         before = raw.get("select")
         before = {"by": before} if isinstance(before, str) else plan.mapping(before, f"{source}: select")
         raw["select"] = before | given
-    where = str(arguments.output_dir or raw.get("output_dir") or f"out/{study.stem if study else 'sweep'}")
-    raw.pop("output_dir", None)
+    written = raw.pop("output_dir", None)
+    if not isinstance(written, str | None):
+        raise SureError(f"{source}: output_dir: {written!r} is no folder.")
+    where = str(arguments.output_dir or written or f"out/{study.stem if study else 'sweep'}")
     if arguments.slurm and is_url(where):
         raise SureError(f"sure sweep: with --slurm nodes share --output_dir, a folder; {where} is none.")
     resolved = plan.resolve(raw, source)

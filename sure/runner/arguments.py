@@ -313,6 +313,7 @@ def parse_options(pairs: list[str], flag: str) -> dict[str, Any]:
             raise SureError(f"{flag} {pair}: expected name=value.")
         try:
             options[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        # Such as a date of a thirteenth month.
+        except (yaml.YAMLError, ValueError):
             raise SureError(f"{flag} {pair}: {value!r} is not a YAML value.") from None
     return options

@@ -251,8 +251,9 @@ def _train(
         result = None
         if args.should_save:
             result = _finish(trainer, whole, task, record, rows, cached, started, selection)
-        trainer.report(_figures(result) if result else {})
-        return result
+    # Of what is recorded a reporter that breaks makes no failure.
+    trainer.report(_figures(result) if result else {})
+    return result
 
 
 def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:

@@ -182,7 +182,7 @@ def _passes(
     epochs = _epochs(args, length.training)
     if by_name.is_around_backbone(run.method) and run.cache_frozen and epochs >= frozen.EPOCHS and not task.augments:
         return length.total / work(question)
-    evaluated = length.total - length.training + (epochs - 1) * length.validation
+    evaluated = length.total - length.training + max(0.0, epochs - 1) * length.validation
     return (2 + share) * length.training * epochs + evaluated
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import hashlib
 import itertools
+import json
 import math
 import random
 import re
@@ -43,7 +44,14 @@ _LISTS = {
     for field in dataclasses.fields(arguments)
     if "list" in str(field.type)
 }
+# Settings and options of tasks that choose what validation scores, which makes them no values to choose among by it.
+_DECIDES_VALIDATION = {
+    "metric_for_best_model",
+    *(f"task_options.{one}" for one in ("fold", "shots", "draw", "language")),
+}
 _LONGEST_NAME = 200
+_LARGEST_SEED = 2**32 - 1
+_LARGEST_ETA = 1000
 
 
 class _Strict(BaseModel):
@@ -88,6 +96,8 @@ class Question(_Strict):
     """A task, a backbone, a method and a budget, with what is chosen on validation."""
 
     name: str
+    # Settings that its task's or backbone's entry has beside options: what differs in them is not compared.
+    group: str = ""
     settings: dict[str, Any]
     metric: str
     higher_is_better: bool
@@ -106,6 +116,12 @@ class Question(_Strict):
         if self.candidates:
             return self.candidates[0]
         return {name: one.low if isinstance(one, Range) else one[0] for name, one in self.ranges.items()}
+
+    @property
+    def corners(self) -> list[dict[str, Any]]:
+        """Of what Optuna chooses from each value that is listed and each end of a range, beside the first of others."""
+        ends = {name: [one.low, one.high] if isinstance(one, Range) else one for name, one in self.ranges.items()}
+        return [self.some_values | {name: value} for name, values in ends.items() for value in values]
 
     def cell(self, output_dir: Path, values: dict[str, Any], seed: int) -> Cell:
         settings = dict(self.settings)
@@ -172,7 +188,8 @@ def read(path: Path) -> dict[str, Any]:
     """A study as its file has it. Raises `SureError` where it is no mapping in YAML."""
     try:
         raw = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
+    # Such as a date of a thirteenth month.
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise SureError(f"{path}{line}: not YAML ({getattr(error, 'problem', error)}).") from None
@@ -204,16 +221,19 @@ def _resolve(raw: dict[str, Any]) -> Study:
     if raw.get("task") is None:
         raise SureError("task is missing: name one or several (`sure tasks`).")
     settings, select = mapping(raw.get("settings"), "settings"), raw.get("select", "halving")
+    for name in settings:
+        if name in _KEYS and (name != "learning_rate" or raw.get(name) is not None):
+            raise SureError(f"{name} is not for `settings`: a study has it as its own key.")
     select = {"by": select} if isinstance(select, str) else dict(mapping(select, "select"))
     by = select.setdefault("by", "halving")
     if by not in ("grid", "halving", "optuna"):
         raise registry.unknown("way to select:", str(by), ["grid", "halving", "optuna"])
-    eta, tries = _whole(select.pop("eta", 2), "select: eta", 2), select.pop("tries", None)
+    eta, tries = _whole(select.pop("eta", 2), "select: eta", 2, _LARGEST_ETA), select.pop("tries", None)
     tries = None if tries is None else _whole(tries, "select: tries", 1)
     del select["by"]
     if raw.get("learning_rate") is not None:
         select["learning_rate"] = raw["learning_rate"]
-    seeds = [_whole(seed, "seed", 0) for seed in _list(raw.get("seed", TrainerArguments.seed))]
+    seeds = [_whole(seed, "seed", 0, _LARGEST_SEED) for seed in _list(raw.get("seed", TrainerArguments.seed))]
     if len(set(seeds)) < len(seeds) or not seeds:
         raise SureError(f"seed: {seeds} are not different seeds.")
     methods = raw.get("method")
@@ -235,7 +255,9 @@ def _resolve(raw: dict[str, Any]) -> Study:
         for budget in budgets if sized and not own & {*sized, "budget"} else [None]:
             with_budget = _with(fixed, "method_options.budget", budget) if budget else fixed
             label = _label(task, backbone, method, budget)
-            questions.append(_question(label, with_budget, compared, by, eta, tries, seeds))
+            question = _question(label, with_budget, compared, by, eta, tries, seeds)
+            group = " ".join(_own_settings(task, "task") + _own_settings(backbone, "backbone"))
+            questions.append(question.model_copy(update={"group": group}))
     _refuse_same_names(questions)
     return Study(questions=questions)
 
@@ -277,7 +299,7 @@ def _question(
         seeds=seeds,
     )
     # Every value is tried on the command line's own parser, which names the flag that is wrong.
-    for values in candidates or [question.some_values]:
+    for values in candidates or question.corners:
         run, args = parse(question.cell(Path("out"), values, seeds[0]).command(), "sure train")
         task = run.make_task()
         by_name.config_class(run.method)
@@ -299,6 +321,9 @@ def _entries(value: Any, axis: str) -> list[dict[str, Any]]:
             entry = {axis: entry}
         if not isinstance(entry, dict) or not isinstance(entry.get(axis), str):
             raise SureError(f"{axis}: {entry!r} is neither a name nor a mapping of settings with `{axis}: NAME`.")
+        entry = mapping(entry, axis)
+        if foreign := [name for name in entry if name in _AXES and name != axis]:
+            raise SureError(f"{axis}: {entry[axis]} has a {foreign[0]} of its own, which is a key of the study.")
         entries.append(entry)
     if not entries:
         raise SureError(f"{axis}: an empty list names none.")
@@ -326,20 +351,29 @@ def _parted(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, value in settings.items():
         if name in ("seed", "output_dir", "restart", "resume_from_checkpoint"):
             raise SureError(f"{name} is not for `settings`: a sweep has it from its own key, or does it by itself.")
+        several = isinstance(value, list | dict) and name not in _LISTS
+        if several and len(value) > 1 and (name in INDIFFERENT or name in _DECIDES_VALIDATION):
+            raise SureError(f"{name}: scores do not say which of several is better; write an entry of `task` for each.")
         if isinstance(value, dict) and {"from", "to"} <= set(value) <= {"from", "to", "log"}:
             low, high = _typed(value["from"]), _typed(value["to"])
-            if not all(isinstance(bound, int | float) for bound in (low, high)) or not low < high:
+            numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in (low, high))
+            if not numbers or not math.isfinite(low) or not math.isfinite(high) or not low < high:
                 raise SureError(f"{name}: from {low} to {high} is no range.")
             if value.get("log") and low <= 0:
                 raise SureError(f"{name}: from {low} to {high} is no range with `log`, which begins above 0.")
             compared[name] = Range(low=low, high=high, log=bool(value.get("log", False)))
         elif isinstance(value, list) and name not in _LISTS:
             values = [_typed(one) for one in value]
-            if not values or any(isinstance(one, list | dict) for one in values) or len(set(values)) < len(values):
+            none = not values or any(one is None or isinstance(one, list | dict) for one in values)
+            if none or len(set(values)) < len(values):
                 raise SureError(f"{name}: {value} are not different values.")
             compared[name] = values
+        elif isinstance(value, dict) and name in _LISTS:
+            raise SureError(
+                f"{name}: {value} is a mapping; list it as [{', '.join(f'{a}={b}' for a, b in value.items())}]."
+            )
         elif value is not None:
-            value = _list(value) if name in _LISTS else _typed(value)
+            value = _list(value) if name in _LISTS else json.dumps(value) if isinstance(value, dict) else _typed(value)
             fixed = _with(fixed, name, [str(one) for one in value] if isinstance(value, list) else value)
     # One value is no choice.
     for name in [name for name, values in compared.items() if isinstance(values, list) and len(values) == 1]:
@@ -360,16 +394,23 @@ def _label(task: dict[str, Any], backbone: dict[str, Any], method: dict[str, Any
     parts = []
     for axis, entry in (("task", task), ("backbone", backbone), ("method", method)):
         parts.append(entry[axis].rstrip("/").rpartition("/")[2])
-        for name, value in entry.items():
-            if name in (axis, "data_dir"):
-                continue
-            if name in _LISTS:
-                parts += map(str, _list(value))
-            elif not isinstance(value, list | dict):
-                parts.append(f"{_short(name)}={_said(_typed(value))}")
+        for name in entry:
+            parts += map(str, _list(entry[name])) if name in _LISTS else _own(entry, axis, name)
     if budget:
         parts.append(f"budget={budget}")
     return _file_name("--".join(parts))
+
+
+def _own_settings(entry: dict[str, Any], axis: str) -> list[str]:
+    return [part for name in entry if name not in _LISTS for part in _own(entry, axis, name)]
+
+
+def _own(entry: dict[str, Any], axis: str, name: str) -> list[str]:
+    """What an entry's setting adds to names; nothing where its values are compared."""
+    value = entry[name]
+    if name in (axis, "data_dir") or isinstance(value, list | dict):
+        return []
+    return [f"{_short(name)}={_said(_typed(value))}"]
 
 
 def _refuse_same_names(questions: list[Question]) -> None:
@@ -408,20 +449,23 @@ def _file_name(text: str) -> str:
 
 
 def _typed(value: Any) -> Any:
-    """YAML takes 5e-4 for a text."""
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        return number if math.isfinite(number) and not value.isdecimal() else int(value) if value.isdecimal() else value
-    return value
+    """YAML takes 5e-4 for a text, and 2026-01-01 for a date."""
+    if not isinstance(value, str):
+        return value if value is None or isinstance(value, bool | int | float | list | dict) else str(value)
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        return value
+    return int(value) if value.isdecimal() else number
 
 
-def _whole(value: Any, what: str, least: int) -> int:
+def _whole(value: Any, what: str, least: int, most: int | None = None) -> int:
     number = _typed(value)
-    if isinstance(number, bool) or not isinstance(number, int) or number < least:
-        raise SureError(f"{what}: {value!r} is no whole number from {least} on.")
+    if isinstance(number, bool) or not isinstance(number, int) or number < least or (most and number > most):
+        upto = f" to {most}" if most else " on"
+        raise SureError(f"{what}: {value!r} is no whole number from {least}{upto}.")
     return number
 
 
@@ -432,6 +476,9 @@ def _list(value: Any) -> list[Any]:
 def mapping(value: Any, key: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
         raise SureError(f"{key}: {value!r} is no mapping of names to values.")
+    for name in value or {}:
+        if not isinstance(name, str):
+            raise SureError(f"{key}: {name!r} is no name of a setting.")
     return dict(value or {})
 
 

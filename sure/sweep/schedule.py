@@ -53,6 +53,8 @@ class Comparison(NamedTuple):
 def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Comparison:
     """The comparison of a question's values as its cells have it now.
 
+    A value that has its record was chosen, and stays so, whatever is tried again later.
+
     Raises `SureError` where one of them has its record without having been compared: nothing would make it so.
     """
     if len(question.candidates) == 1:
@@ -65,7 +67,9 @@ def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: i
         candidates, turns = [], rounds(question)
         results: list[tuple[dict[str, Any], Reached | None]] = []
         while len(results) < (question.tries or 0):
-            candidates.append(values := _suggested(question, results))
+            values = _suggested(question, results)
+            if values not in candidates:
+                candidates.append(values)
             state = state_of(cell(values))
             reached = state.at(1.0)
             if reached is None and not state.failed(attempts):
@@ -74,17 +78,18 @@ def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: i
     else:
         candidates, turns = question.candidates, rounds(question)
     states = [state_of(cell(values)) for values in candidates]
-    left = list(range(len(candidates)))
+    left, tested = list(range(len(candidates))), [index for index, state in enumerate(states) if state.finished]
     for until, keep in turns:
         pending, scored = [], []
         for index in left:
             if reached := states[index].at(until):
                 scored.append((index, reached))
-            elif not states[index].failed(attempts):
+            elif states[index].finished or not (tested or states[index].failed(attempts)):
                 pending.append(_step(cell(candidates[index]), states[index], until))
         if pending:
             return Comparison(pending, candidates, [candidates[index] for index in left])
         left = [index for index, _ in sorted(scored, key=lambda one: _rank(question, *one))[:keep]]
+    left = tested[:1] or left
     trace = [
         _tried(values, state, index in left, [until for until, _ in turns], attempts)
         for index, (values, state) in enumerate(zip(candidates, states, strict=True))
@@ -127,7 +132,9 @@ def count(question: Question, output_dir: Path, state_of: StateOf, attempts: int
     """Cells that it will have had in the end, as far as is known."""
     comparison = compare(question, output_dir, state_of, attempts)
     nothing_chosen = not comparison.pending and comparison.chosen is None
-    return (len(question.candidates) or question.tries or 1) + (0 if nothing_chosen else len(question.seeds) - 1)
+    # Optuna may suggest the same values twice.
+    values = len(question.candidates) or question.tries or 1 if comparison.pending else len(comparison.values)
+    return values + (0 if nothing_chosen else len(question.seeds) - 1)
 
 
 def work(question: Question) -> float:
@@ -177,7 +184,7 @@ def _tried(values: dict[str, Any], state: State, chosen: bool, turns: list[float
         epochs=last.epochs if last else 0.0,
         training_seconds=last.training_seconds if last else 0.0,
         chosen=chosen,
-        failures=state.failures if failed else last.failures if last else [],
+        failures=state.failures if failed else last.failures if last else state.failures,
     )
 
 

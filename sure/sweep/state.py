@@ -64,6 +64,8 @@ class State(_Written):
         path = Path(folder) / CELL
         try:
             return cls.of(_content(path), _content(Path(folder) / RESULT))
+        except NotADirectoryError:
+            raise SureError(f"{path}: one of its folders is a file; choose another --output_dir.") from None
         except (OSError, ValidationError) as error:
             raise SureError(f"{path} is not what `sure sweep` writes ({error}). Delete the cell's folder.") from None
 

@@ -1,9 +1,13 @@
 """What a study says, resolved: questions, values to try, cells with names; mistakes are named."""
 
+from collections import Counter
+from datetime import date
+
 import pytest
 
 from sure.errors import SureError
 from sure.sweep import plan
+from sure.sweep.report.answers import group_of
 from tests.factories import REPOSITORY
 
 STUDY = {
@@ -107,7 +111,7 @@ def test_a_corpus_for_each_task_or_one_for_all():
         ({"seed": [1, 1]}, "seed: .* are not different seeds"),
         ({"seed": "one"}, "seed: 'one' is no whole number"),
         ({"select": "luck"}, "Unknown way to select: 'luck'"),
-        ({"select": {"eta": 1}}, "select: eta: 1 is no whole number from 2 on"),
+        ({"select": {"eta": 1}}, "select: eta: 1 is no whole number from 2 to 1000"),
         ({"learning_rate": {"from": 1e-4, "to": 1e-2}}, "a range needs `select: optuna`"),
         ({"select": "optuna"}, "select: optuna needs a range"),
         ({"learning_rate": {"from": 0, "to": 1e-2, "log": True}, "select": "optuna"}, "no range with `log`"),
@@ -119,6 +123,23 @@ def test_a_corpus_for_each_task_or_one_for_all():
             {"method": ["bitfit", {"method": "bitfit", "learning_rate": 2e-3}]},
             "bitfit, learning_rate 0.002 and .*bitfit--learning_rate=0.002 would have the same folder",
         ),
+        ({"seed": [1, 2**32]}, "seed: 4294967296 is no whole number from 0 to 4294967295"),
+        ({"settings": {1: 2}}, "settings: 1 is no name of a setting"),
+        ({"method": [{"method": "lora", 3: 4}]}, "method: 3 is no name of a setting"),
+        ({"method": [{"method": "lora", "backbone": "tiny"}]}, "method: lora has a backbone of its own"),
+        ({"settings": {"backbone": "wav2vec2:tiny"}}, "backbone is not for `settings`: a study has it as its own key"),
+        ({"learning_rate": 1e-3, "settings": {"learning_rate": 1e-4}}, "learning_rate is not for `settings`"),
+        ({"settings": {"metric_for_best_model": ["accuracy", "macro_f1"]}}, "scores do not say which of several"),
+        ({"task": [{"task": "emodb_emotion", "data_dir": ["/a", "/b"]}]}, "data_dir: scores do not say which of"),
+        ({"settings": {"task_options.shots": [1, 5]}}, r"task_options\.shots: scores do not say which of several"),
+        ({"settings": {"method_options": {"r": 4}}}, r"method_options: .* is a mapping; list it as \[r=4\]"),
+        ({"learning_rate": {"from": 0, "to": float("inf")}, "select": "optuna"}, "from 0 to inf is no range"),
+        ({"learning_rate": {"from": False, "to": True}, "select": "optuna"}, "from False to True is no range"),
+        (
+            {"learning_rate": {"from": 1e-4, "to": 1e-2}, "select": "optuna"}
+            | {"settings": {"per_device_train_batch_size": [4, "x"]}},
+            "argument --per_device_train_batch_size.*: invalid int value: 'x'",
+        ),
         ({"learning_rate": [1.0000001e-3, 1e-3]}, "learning_rate 0.0010000001 and .* would have the same folder"),
     ],
 )
@@ -127,7 +148,14 @@ def test_mistakes_are_named(change, message):
         plan.resolve(STUDY | change, "study.yaml")
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", r"s\.yaml, line 1: not YAML"), ("- 1", "a study is a mapping")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", r"s\.yaml, line 1: not YAML"),
+        ("a: 2026-13-01", r"s\.yaml: not YAML \(month must be"),
+        ("- 1", "a study is a mapping"),
+    ],
+)
 def test_a_file_that_is_no_study_is_named(text, message, tmp_path):
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(SureError, match=message):
@@ -151,6 +179,23 @@ def test_a_folder_is_of_one_study_to_which_cells_may_be_added(tmp_path):
             plan.resolve(STUDY | change, "study.yaml").write(tmp_path)
     with pytest.raises(SureError, match=r"study\.json: .*`sure sweep` writes it"):
         plan.Study.read(tmp_path / "nowhere")
+
+
+def test_dates_and_mappings_are_written_as_a_flag_takes_them(tmp_path):
+    settings = {"run_name": date(2026, 1, 2), "lr_scheduler_kwargs": {"num_cycles": 2}, "num_train_epochs": 4}
+    study = plan.resolve(STUDY | {"settings": settings}, "study.yaml")
+    study.write(tmp_path)
+    # Read again it is the same.
+    study.write(tmp_path)
+    assert study.questions[0].settings["run_name"] == "2026-01-02"
+    assert study.questions[0].settings["lr_scheduler_kwargs"] == '{"num_cycles": 2}'
+
+
+def test_runs_of_other_settings_are_another_comparison():
+    backbones = [{"backbone": "sure-mini", "max_seconds": seconds} for seconds in (1, 2)]
+    study = plan.resolve(STUDY | {"backbone": backbones, "budget": None}, "study.yaml")
+    titles = Counter(group_of(question) for question in study.questions)
+    assert titles == {f"emodb_emotion with sure-mini, max_seconds={seconds}": 2 for seconds in (1, 2)}
 
 
 def test_the_recipe_is_a_study():

@@ -167,6 +167,38 @@ def test_what_does_not_apply_is_tried_anew_until_its_comparison_has_a_record():
     assert schedule.refused(one, OUT, folders, ATTEMPTS) == [other.cell]
 
 
+def test_a_value_that_was_tested_stays_chosen_when_one_that_failed_is_tried_again():
+    folders, one = Folders(), question(1, 2)
+    study = plan.Study(questions=[one])
+    failed = schedule.next_steps(study, OUT, folders, 1)[0]
+    folders.do(failed, fails="a disk")
+    while steps := schedule.next_steps(study, OUT, folders, 1):
+        folders.do(steps[0], score=0.5)
+    for attempts in (1, ATTEMPTS):
+        assert schedule.next_steps(study, OUT, folders, attempts) == []
+        comparison = schedule.compare(one, OUT, folders, attempts)
+        assert comparison.chosen == {"learning_rate": 2}
+        assert [tried.failures for tried in comparison.trace.tried] == [["a disk"], []]
+        assert progress.ended(study, OUT, folders, attempts) == progress.total(study, OUT, folders, attempts) == 3
+    # As if another process had tried it meanwhile.
+    folders.do(failed, score=0.9)
+    assert schedule.compare(one, OUT, folders, ATTEMPTS).chosen == {"learning_rate": 2}
+
+
+def test_a_value_that_is_suggested_twice_is_one_cell(monkeypatch):
+    suggested = iter([1, 2, 1, 2, 3])
+    values = {}
+    monkeypatch.setattr(
+        schedule, "_suggested", lambda _, tried: {"learning_rate": values.setdefault(len(tried), next(suggested, None))}
+    )
+    folders, one = Folders(), question(by="optuna", ranges={"learning_rate": plan.Range(low=1, high=3)}, tries=5)
+    answered(one, folders, lambda rate, _: rate)
+    found = [cell.name for cell, _ in schedule.cells(one, OUT, folders, ATTEMPTS)]
+    assert len(set(found)) == len(found) == 4
+    assert schedule.count(one, OUT, folders, ATTEMPTS) == 4
+    assert len(schedule.compare(one, OUT, folders, ATTEMPTS).trace.tried) == 3
+
+
 def test_a_process_that_was_killed_with_progress_does_not_count():
     state = State(attempts=[attempt("killed", "SIGKILL", counts=False)] * 5)
     assert state.failed(3) is None

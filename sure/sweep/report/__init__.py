@@ -38,7 +38,9 @@ def report(output_dir: Path, folder: Path, state_of: StateOf, attempts: int) -> 
         rows[row.question].append(row)
     for question in study.questions:
         comparison, known = schedule.compare(question, output_dir, state_of, attempts), rows[question.name]
-        results = {row.cell: submission.read(output_dir / CELLS / row.cell / RESULT) for row in known if row.score}
+        chosen = schedule.records(question, output_dir, comparison.chosen) if comparison.chosen is not None else []
+        tested = {row.cell for row in known if row.score} & {cell.name for cell in chosen}
+        results = {cell: submission.read(output_dir / CELLS / cell / RESULT) for cell in tested}
         results = dict(sorted(results.items(), key=lambda one: question.seeds.index(one[1].run.seed)))
         groups[group_of(question)].append(Answer(question, *names_of(question), known, comparison, results))
     cells = Cells(output_dir, folder)

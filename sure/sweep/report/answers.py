@@ -95,9 +95,10 @@ def names_of(question: Question) -> tuple[str, str]:
 
 def group_of(question: Question) -> str:
     settings = question.settings
-    return " with ".join(
+    title = " with ".join(
         " ".join([str(settings[kind]), *settings.get(f"{kind}_options", [])]) for kind in ("task", "backbone")
     )
+    return f"{title}, {question.group}" if question.group else title
 
 
 def draw(answers: list[Answer], cells: Cells) -> None:
