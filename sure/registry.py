@@ -88,7 +88,7 @@ def get(kind: Kind, name: str) -> type:
     """The class that the file `name` defines; imports that one file.
 
     Raises `SureError` for an unknown name, with the nearest and all the right ones, and for a plug-in that cannot be
-    imported or does not define one class.
+    imported, does not define one class, or leaves out what its kind must have.
     """
     path = file(kind, name)
     base_module, base_name = _FOLDERS[kind][1]
@@ -97,6 +97,8 @@ def get(kind: Kind, name: str) -> type:
     if len(found) != 1:
         wrong = f"{path} must define one public subclass of {base_module}.{base_name}, found {len(found)}."
         raise SureError(wrong) if origin(kind, name) else TypeError(wrong)
+    if missing := getattr(found[0], "__abstractmethods__", ()):
+        raise SureError(f"{path}: {found[0].__name__} does not define {', '.join(sorted(missing))}.")
     return found[0]
 
 

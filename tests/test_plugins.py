@@ -155,6 +155,11 @@ def test_what_a_plug_in_defines_is_known_in_processes_that_are_spawned(python, s
         ),
         (
             "tasks mine",
+            {"tasks/mine.py": "from sure.task import Task\n\n\nclass Mine(Task):\n    pass\n"},
+            "{0}/tasks/mine.py: Mine does not define build_model, ",
+        ),
+        (
+            "tasks mine",
             {"tasks/mine.py": "import nothing_of_that_name"},
             "{0}/tasks/mine.py: this plug-in cannot be imported (ModuleNotFoundError: No module named 'nothing_of",
         ),

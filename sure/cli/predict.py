@@ -51,7 +51,8 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     lines, unusable = [], 0
     for row in predict(arguments.adapter, arguments.recordings, arguments.batch_size):
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        # Names of files need not be UTF-8; in JSON their other bytes are escaped, and read again they are the same.
+        lines.append(json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace").decode() + "\n")
         if not arguments.output:
             print(lines[-1], end="", flush=True)
         if "error" in row:

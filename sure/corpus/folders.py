@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sure import audio
+from sure.errors import SureError
 
 # The file that `sure data synth` leaves in a corpus it made, so that nothing trained on it passes for human speech.
 SYNTHETIC_MARKER = "SYNTHETIC.json"
@@ -14,13 +15,26 @@ def is_synthetic(data_dir: Path) -> bool:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The audio files directly in `folder`, sorted; hidden ones (macOS leaves `._name.wav`) do not count."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES and not is_hidden(path))
+    """The audio files directly in `folder`, sorted; hidden ones (macOS leaves `._name.wav`) do not count.
+
+    Raises `SureError` for a name that is not UTF-8, which no record can have.
+    """
+    return [path for path in _named(folder) if path.suffix.lower() in audio.SUFFIXES and not is_hidden(path)]
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    """The folders directly in `folder` by name, sorted, hidden ones left out."""
-    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not is_hidden(path)}
+    """The folders directly in `folder` by name, sorted, hidden ones left out. Raises as `audio_files`."""
+    return {path.name: path for path in _named(folder) if path.is_dir() and not is_hidden(path)}
+
+
+def _named(folder: Path) -> list[Path]:
+    paths = sorted(folder.iterdir())
+    for path in paths:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise SureError(f"{folder}: the name {path.name!a} is not UTF-8; rename it.") from None
+    return paths
 
 
 def is_hidden(path: Path) -> bool:

@@ -75,6 +75,8 @@ def utterances(manifest: Path, content: str) -> Iterator[dict[str, Any]]:
         name = Path(os.path.relpath(file, manifest.parent)).as_posix()
         identity = {"id": f"{name}{times}", "path": str(file), "speaker": speaker, "start": start, "end": end}
         known = row.get(content)
+        if isinstance(known, list | dict):
+            raise SureError(f"{where}: {content} {known!r} is no text.")
         yield identity | {content: None if known is None else str(known), "split": SPLITS.get(split)}
 
 
@@ -210,6 +212,9 @@ def _lines(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         lines = io.StringIO(text, newline="")
         reader = csv.DictReader(lines, delimiter=separator, skipinitialspace=True, strict=True)
         try:
+            columns = Counter(name.strip().lower() for name in reader.fieldnames or ())
+            if twice := [name for name, count in columns.items() if name and count > 1]:
+                raise SureError(f"{manifest}, line 1: {listed(twice)}: a column is there twice.")
             for row in reader:
                 if any(beyond := row.pop(None, [])):
                     raise csv.Error(f"{len(beyond)} more values than columns")

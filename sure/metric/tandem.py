@@ -57,7 +57,8 @@ class VerificationErrors:
         order = np.argsort(both, kind="stable")
         is_target = order < len(targets)
         miss = np.cumsum(is_target) / len(targets)
-        false_alarm = 1 - np.cumsum(~is_target) / len(non_targets)
+        # Counted, not 1 minus a share: of two thresholds that are equally near, rounding decides.
+        false_alarm = (len(non_targets) - np.cumsum(~is_target)) / len(non_targets)
         threshold = both[order[np.argmin(np.abs(miss - false_alarm))]]
         return cls(
             miss=float((targets < threshold).mean()),

@@ -203,15 +203,18 @@ class Task(ABC):
     def load(self, data_dir: Path) -> "DatasetDict":
         """The splits `train`, `validation` and `test`, each sorted by id, with the rows of `utterances`, no audio.
 
-        Raises `SureError` where the folder is missing, a split is empty, two utterances share an id, or only some of
-        the test split have a reference.
+        Raises `SureError` where the folder is missing, a split is empty, a row lacks something or two share an id, or
+        only some of the test split have a reference.
         """
         from datasets import Dataset, DatasetDict
 
         data_dir = Path(data_dir)
         if not data_dir.is_dir():
             raise SureError(f"--data_dir {data_dir}: no such folder.")
-        rows = sorted(self.utterances(data_dir), key=lambda row: row["id"])
+        rows = list(self.utterances(data_dir))
+        for row in rows:
+            self._check(row)
+        rows.sort(key=lambda row: row["id"])
         repeated = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
         if repeated:
             raise SureError(f"{data_dir}: {len(repeated)} utterance ids occur twice, the first is {repeated[0]!r}.")
@@ -230,6 +233,15 @@ class Task(ABC):
                     "split has references of all, which are scored, or of none, which are predicted only."
                 )
         return DatasetDict({split: Dataset.from_list(members) for split, members in splits.items()})
+
+    def _check(self, row: dict[str, Any]) -> None:
+        """That a row has what every task's rows have."""
+        for column in ("id", "path", "split"):
+            if not isinstance(row.get(column), str):
+                raise SureError(f"{self.name}: {column} {row.get(column)!r} is no text, in the utterance {row}.")
+        for column in ("speaker", *self.reference_columns):
+            if column not in row:
+                raise SureError(f"{row['path']}: {self.name} gives it no {column!r}; None says that it is not known.")
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and references of JSON rows, as two arrays with one entry per row, as the metrics read them."""

@@ -64,6 +64,13 @@ class ClassificationTask(TaskWithHead):
         Also where a class has fewer utterances than `shots`.
         """
         splits = super().load(data_dir)
+        for rows in splits.values():
+            for column in self.label_columns:
+                for path, label in zip(rows["path"], rows[column], strict=True):
+                    if not isinstance(label, str | None):
+                        raise SureError(
+                            f"{path}: {column} {label!r} is no text; a label is one, such as {str(label)!r}."
+                        )
         if self.shots is not None:
             splits["train"] = self._few(splits["train"])
         found = {column: sorted(set(splits["train"][column])) for column in self.label_columns}

@@ -68,6 +68,8 @@ def test_the_verification_s_threshold_is_the_organisers_s():
     # Rejecting so far 0, 1 | 1.5: misses and false alarms are a quarter apart at 1 already, where ties are accepted.
     assert errors([1, 2, 3, 4], [0, 1.5], [0.5, 1, 5]) == VerificationErrors(0, 0.5, pytest.approx(2 / 3))
     assert errors([2, 3], [0, 1], [0, 2]) == VerificationErrors(0, 0.5, 0.5)
+    # Of two thresholds that are equally near, the first.
+    assert errors([0, 2, 5, 6], [1, 3, 4], [0]) == VerificationErrors(0.25, pytest.approx(2 / 3), 0)
     # All the wrong way round, and scores that tell nothing.
     assert errors([0], [1], [2]) == VerificationErrors(0, 1, 1)
     assert errors([1, 1], [1, 1], [1, 0]) == VerificationErrors(0, 1, 0.5)

@@ -38,7 +38,18 @@ def test_a_text_may_hold_what_looks_like_a_key():
     assert not list(odd_in(json.dumps({"a": '"b": 1', 'b": ': 2, "c": '" :'})))
 
 
-@pytest.mark.parametrize("line", ['{"id": "a\\b"}', '{"id": 1e400}', '{"id": NaN}', '{"id": 1},{"id": 2}', ""])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": "a\\b"}',
+        '{"id": 1e400}',
+        '{"id": NaN}',
+        '{"id": 1},{"id": 2}',
+        '{"id": 1, "id" : 2}',
+        '{"a": {"b": 1, "b": 2}}',
+        "",
+    ],
+)
 def test_a_line_of_predictions_is_named_whatever_lines_are_beside_it(tmp_path, line):
     good = '{"id": "é", "text": "a\\nb"}\n'
     assert rows(tmp_path, good.encode() * 2) == [{"id": "é", "text": "a\nb"}] * 2

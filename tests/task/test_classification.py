@@ -54,6 +54,25 @@ def known(monkeypatch):
     return name
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"action": 0}, r"/0\.wav: action 0 is no text; a label is one, such as '0'"),
+        ({"id": None}, "test_classification: id None is no text, in the utterance"),
+        ({"speaker": ...}, r"0\.wav: test_classification gives it no 'speaker'; None says that it is not known"),
+        ({"object": ...}, r"0\.wav: test_classification gives it no 'object'"),
+    ],
+)
+def test_what_a_tasks_rows_lack_is_named(change, message, corpus, tmp_path):
+    rows = json.loads((corpus / "intents.json").read_text())
+    rows[0] = {name: value for name, value in (rows[0] | change).items() if value is not ...}
+    if "action" in change:
+        rows = [row | {"action": number} for number, row in enumerate(rows)]
+    (tmp_path / "intents.json").write_text(json.dumps(rows))
+    with pytest.raises(SureError, match=message):
+        Intents().load(tmp_path)
+
+
 @pytest.fixture
 def command(corpus, known, tmp_path):
     backbone = save_backbone(tmp_path / "backbone", "wav2vec2")
@@ -92,6 +111,10 @@ def test_from_recordings_to_the_board(command, corpus, tmp_path, capsys):
         assert set(row) == {"path", "prediction", "probabilities"}
         for column, shares in row["probabilities"].items():
             assert shares == pytest.approx(expected[row["path"].rpartition("/")[2][:-4]][column], abs=1e-5)
+    latin1 = tmp_path / "caf\udce9.wav"
+    latin1.write_bytes((corpus / f"{min(expected)}.wav").read_bytes())
+    cli.main(["predict", "--adapter", str(folder), str(latin1), "--output", str(tmp_path / "latin1.jsonl")])
+    assert json.loads((tmp_path / "latin1.jsonl").read_text())["path"] == str(latin1)
     broken = tmp_path / "broken ä.wav"
     broken.write_bytes(b"no audio")
     whole = corpus / f"{min(expected)}.wav"

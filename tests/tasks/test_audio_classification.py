@@ -356,6 +356,7 @@ def test_an_utterance_without_split_among_others_with_one_is_named(tmp_path):
     [
         ("file,label\na.wav,yes\n", r"manifest\.csv, line 2: no 'path'; expected the columns path,label\["),
         ("path,label\na.wav,yes\nb.wav,\n", r"manifest\.csv, line 3: no 'label'"),
+        ("path,label,Label\na.wav,yes,no\n", r"manifest\.csv, line 1: label: a column is there twice"),
         ("name,Class\na.wav,yes\n", r"line 2: no 'path'; expected .*,end\], found name, class\."),
         ("path,Class\na.wav,yes\n", r"line 2: no 'label'; expected .*,end\], found path, class\."),
         ("path,label\na.wav,yes, or so\n", r"line 2: 1 more values than columns.*such as one with a comma"),
@@ -383,6 +384,7 @@ def test_a_mistake_in_a_csv_manifest_is_named_with_its_line(text, message, tmp_p
         ("[" * 100_000, r"manifest\.jsonl, line 3: not JSON \(maximum recursion depth"),
         ("1" * 5_000, r"manifest\.jsonl, line 3: not JSON \(Exceeds the limit"),
         ('["a.wav", "yes"]', r"manifest\.jsonl, line 3: expected a JSON object"),
+        ('{"path": "a.wav", "label": ["yes"]}', r"manifest\.jsonl, line 3: label \['yes'\] is no text"),
         ('{"path": 7, "label": "yes"}', r"manifest\.jsonl, line 3: no such file: .*7"),
         ('{"path": "a.wav", "label": "yes", "split": ["train"]}', r"line 3: split \['train'\] is none of"),
         ('{"path": "a.wav", "label": "yes", "start": [1]}', r"line 3: start \[1\] is not a number"),
@@ -418,6 +420,11 @@ def test_an_empty_split_is_named(tmp_path):
         touch(tmp_path, "train/yes/a.wav", "test/yes/b.wav"), "no validation utterance for audio_classification among"
     )
     refused(manifest(tmp_path, "path,label\n"), "among the 0 found; `sure tasks audio_classification` says what it")
+
+
+@pytest.mark.parametrize("name", ["train/yes/\udcff.wav", "train/\udcff/a.wav"])
+def test_a_name_that_is_not_utf8_is_told_as_it_can_be(name, tmp_path):
+    refused(touch(tmp_path, name), r"the name '\\udcff(\.wav)?' is not UTF-8; rename it")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
