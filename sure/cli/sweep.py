@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
-    from sure.sweep import plan, remote
+    from sure.sweep import remote, resolving
     from sure.sweep.state import States
 
     if arguments.ray and arguments.slurm:
@@ -110,15 +110,15 @@ def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, 
         raise SureError("sure sweep: --slurm_options are for --slurm.")
     if arguments.slurm and arguments.cells_per_device != "auto":
         raise SureError("sure sweep: with --slurm a job has one cell; --cells_per_device is not for it.")
-    raw = plan.read(study) if study else {}
+    raw = resolving.read(study) if study else {}
     source = str(study or "sure sweep")
     raw |= {name: values for name in _LISTS if (values := getattr(arguments, name)) is not None}
     if settings:
-        raw["settings"] = plan.mapping(raw.get("settings"), f"{source}: settings") | settings
+        raw["settings"] = resolving.mapping(raw.get("settings"), f"{source}: settings") | settings
     select = {"by": arguments.select, "eta": arguments.eta, "tries": arguments.tries}
     if given := {name: value for name, value in select.items() if value is not None}:
         before = raw.get("select")
-        before = {"by": before} if isinstance(before, str) else plan.mapping(before, f"{source}: select")
+        before = {"by": before} if isinstance(before, str) else resolving.mapping(before, f"{source}: select")
         raw["select"] = before | given
     written = raw.pop("output_dir", None)
     if not isinstance(written, str | None):
@@ -126,7 +126,7 @@ def _run(study: Path | None, arguments: argparse.Namespace, settings: dict[str, 
     where = str(arguments.output_dir or written or f"out/{study.stem if study else 'sweep'}")
     if arguments.slurm and is_url(where):
         raise SureError(f"sure sweep: with --slurm nodes share --output_dir, a folder; {where} is none.")
-    resolved = plan.resolve(raw, source)
+    resolved = resolving.resolve(raw, source)
     state_of = States()
     if arguments.dry_run:
         with remote.looked_at(where) as (output_dir, _):

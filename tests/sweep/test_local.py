@@ -9,7 +9,7 @@ import pytest
 
 from sure import cli
 from sure.record import RESULT, Result
-from sure.sweep import plan, schedule
+from sure.sweep import plan, resolving, schedule
 from sure.sweep.estimate import Estimates
 from sure.sweep.state import LOG, State, States
 from tests.factories import processes
@@ -110,8 +110,8 @@ def test_a_dry_run_says_what_it_will_take_and_what_does_not_apply(words, tmp_pat
 
 def test_an_estimate_is_that_of_the_largest_cell_and_says_which_values_cannot_be_had(words, tmp_path):
     def estimated(**changes):
-        raw = plan.read(tmp_path / "study.yaml") | {"method": "lora", "learning_rate": None} | changes
-        return Estimates(tmp_path / "out", States(), 3).of(plan.resolve(raw, "study.yaml").questions[0])
+        raw = resolving.read(tmp_path / "study.yaml") | {"method": "lora", "learning_rate": None} | changes
+        return Estimates(tmp_path / "out", States(), 3).of(resolving.resolve(raw, "study.yaml").questions[0])
 
     alone = [estimated(method={"method": "lora", "method_options.r": r}) for r in (2, 4)]
     both = estimated(select={"method_options.r": [2, 4]})

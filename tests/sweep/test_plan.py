@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from sure.errors import SureError
-from sure.sweep import plan
+from sure.sweep import plan, resolving
 from sure.sweep.report.answers import group_of
 from tests.factories import REPOSITORY
 
@@ -27,7 +27,7 @@ def names(study):
 
 
 def test_questions_cross_what_was_named_and_a_method_of_one_size_is_asked_once():
-    study = plan.resolve(STUDY, "study.yaml")
+    study = resolving.resolve(STUDY, "study.yaml")
     first = "emodb_emotion--wav2vec2_tiny--"
     assert names(study) == [f"{first}lora--budget=1%", f"{first}lora--budget=5%", f"{first}linear_probe"]
     lora = study.questions[0]
@@ -38,7 +38,7 @@ def test_questions_cross_what_was_named_and_a_method_of_one_size_is_asked_once()
 
 
 def test_a_cell_is_a_run_whose_name_says_what_tells_it_from_others(tmp_path):
-    question = plan.resolve(STUDY, "study.yaml").questions[0]
+    question = resolving.resolve(STUDY, "study.yaml").questions[0]
     cell = question.cell(tmp_path, {"learning_rate": 5e-4}, 2)
     assert cell.name == "emodb_emotion--wav2vec2_tiny--lora--budget=1%--learning_rate=0.0005--seed=2"
     words = cell.command()
@@ -54,7 +54,7 @@ def test_an_entry_has_settings_of_its_own_and_several_values_are_compared():
         "learning_rate": [1e-3],
         "weight_decay": [0, 0.1],
     }
-    study = plan.resolve(STUDY | {"method": [method, "bitfit"], "budget": None}, "study.yaml")
+    study = resolving.resolve(STUDY | {"method": [method, "bitfit"], "budget": None}, "study.yaml")
     assert names(study)[0].endswith("lora--roles=query,value")
     assert study.questions[0].candidates == [{"weight_decay": 0}, {"weight_decay": 0.1}]
     assert study.questions[0].settings["learning_rate"] == 1e-3
@@ -63,7 +63,9 @@ def test_an_entry_has_settings_of_its_own_and_several_values_are_compared():
 
 def test_options_of_a_method_are_compared_too(tmp_path):
     select = {"by": "grid", "method_options.r": [2, 4], "tries": 3}
-    question = plan.resolve(STUDY | {"method": "lora", "budget": None, "select": select}, "study.yaml").questions[0]
+    question = resolving.resolve(STUDY | {"method": "lora", "budget": None, "select": select}, "study.yaml").questions[
+        0
+    ]
     # Three of the four, always the same.
     assert len(question.candidates) == 3
     cell = question.cell(tmp_path, {"method_options.r": 4}, 1)
@@ -72,26 +74,26 @@ def test_options_of_a_method_are_compared_too(tmp_path):
 
 
 def test_a_method_whose_size_is_compared_has_no_budget_beside_it():
-    study = plan.resolve(STUDY | {"method": {"method": "lora", "method_options.r": [2, 4]}}, "study.yaml")
+    study = resolving.resolve(STUDY | {"method": {"method": "lora", "method_options.r": [2, 4]}}, "study.yaml")
     assert len(study.questions) == 1 and "method_options" not in study.questions[0].settings
 
 
 def test_all_methods_are_those_of_sure():
     from sure import registry
 
-    study = plan.resolve(STUDY | {"method": "all", "budget": None}, "study.yaml")
+    study = resolving.resolve(STUDY | {"method": "all", "budget": None}, "study.yaml")
     assert [question.settings["method"] for question in study.questions] == registry.names("method")
     # A key without a value is as none.
-    empty = plan.resolve(STUDY | {"method": None, "backbone": None, "budget": None}, "study.yaml")
+    empty = resolving.resolve(STUDY | {"method": None, "backbone": None, "budget": None}, "study.yaml")
     assert len(empty.questions) == len(study.questions)
 
 
 def test_a_corpus_for_each_task_or_one_for_all():
     tasks = {"task": ["emodb_emotion", "speech_commands"], "method": "lora", "budget": None}
-    study = plan.resolve(STUDY | tasks | {"data_dir": ["a", "b"]}, "study.yaml")
+    study = resolving.resolve(STUDY | tasks | {"data_dir": ["a", "b"]}, "study.yaml")
     assert [question.settings["data_dir"] for question in study.questions] == ["a", "b"]
     with pytest.raises(SureError, match="data_dir: 3 for emodb_emotion, speech_commands"):
-        plan.resolve(STUDY | tasks | {"data_dir": ["a", "b", "c"]}, "study.yaml")
+        resolving.resolve(STUDY | tasks | {"data_dir": ["a", "b", "c"]}, "study.yaml")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_a_corpus_for_each_task_or_one_for_all():
 )
 def test_mistakes_are_named(change, message):
     with pytest.raises(SureError, match=message):
-        plan.resolve(STUDY | change, "study.yaml")
+        resolving.resolve(STUDY | change, "study.yaml")
 
 
 @pytest.mark.parametrize(
@@ -159,15 +161,15 @@ def test_mistakes_are_named(change, message):
 def test_a_file_that_is_no_study_is_named(text, message, tmp_path):
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(SureError, match=message):
-        plan.read(tmp_path / "s.yaml")
+        resolving.read(tmp_path / "s.yaml")
 
 
 def test_a_folder_is_of_one_study_to_which_cells_may_be_added(tmp_path):
-    study = plan.resolve(STUDY, "study.yaml")
+    study = resolving.resolve(STUDY, "study.yaml")
     study.write(tmp_path)
     assert plan.Study.read(tmp_path) == study
-    plan.resolve(STUDY | {"data_dir": "/elsewhere"}, "study.yaml").write(tmp_path)
-    plan.resolve(STUDY | {"seed": [1, 2, 3, 4], "method": ["lora", "linear_probe", "bitfit"]}, "s").write(tmp_path)
+    resolving.resolve(STUDY | {"data_dir": "/elsewhere"}, "study.yaml").write(tmp_path)
+    resolving.resolve(STUDY | {"seed": [1, 2, 3, 4], "method": ["lora", "linear_probe", "bitfit"]}, "s").write(tmp_path)
     for change, message in (
         ({}, "bitfit is missing now"),
         ({"settings": {"num_train_epochs": 5}}, "num_train_epochs 4 there, 5 now"),
@@ -176,14 +178,14 @@ def test_a_folder_is_of_one_study_to_which_cells_may_be_added(tmp_path):
         ({"seed": [2, 1, 3, 4]}, r"seeds \[1, 2, 3, 4\] there, \[2, 1, 3, 4\] now"),
     ):
         with pytest.raises(SureError, match=message):
-            plan.resolve(STUDY | change, "study.yaml").write(tmp_path)
+            resolving.resolve(STUDY | change, "study.yaml").write(tmp_path)
     with pytest.raises(SureError, match=r"study\.json: .*`sure sweep` writes it"):
         plan.Study.read(tmp_path / "nowhere")
 
 
 def test_dates_and_mappings_are_written_as_a_flag_takes_them(tmp_path):
     settings = {"run_name": date(2026, 1, 2), "lr_scheduler_kwargs": {"num_cycles": 2}, "num_train_epochs": 4}
-    study = plan.resolve(STUDY | {"settings": settings}, "study.yaml")
+    study = resolving.resolve(STUDY | {"settings": settings}, "study.yaml")
     study.write(tmp_path)
     # Read again it is the same.
     study.write(tmp_path)
@@ -193,11 +195,13 @@ def test_dates_and_mappings_are_written_as_a_flag_takes_them(tmp_path):
 
 def test_runs_of_other_settings_are_another_comparison():
     backbones = [{"backbone": "sure-mini", "max_seconds": seconds} for seconds in (1, 2)]
-    study = plan.resolve(STUDY | {"backbone": backbones, "budget": None}, "study.yaml")
+    study = resolving.resolve(STUDY | {"backbone": backbones, "budget": None}, "study.yaml")
     titles = Counter(group_of(question) for question in study.questions)
     assert titles == {f"emodb_emotion with sure-mini, max_seconds={seconds}": 2 for seconds in (1, 2)}
 
 
 def test_the_recipe_is_a_study():
-    study = plan.resolve(plan.read(REPOSITORY / "recipes" / "sweep.yaml") | {"data_dir": "x", "method": "lora"}, "x")
+    study = resolving.resolve(
+        resolving.read(REPOSITORY / "recipes" / "sweep.yaml") | {"data_dir": "x", "method": "lora"}, "x"
+    )
     assert [question.settings["method_options"] for question in study.questions] == [["budget=1%"], ["budget=5%"]]

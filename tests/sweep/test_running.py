@@ -13,7 +13,7 @@ from sure.record import RESULT, Result
 from sure.runner.arguments import parse
 from sure.runner.run import Shared, main
 from sure.runner.trainer import BenchmarkTrainer
-from sure.sweep import plan, progress, running, schedule
+from sure.sweep import plan, progress, resolving, running, schedule
 from sure.sweep.state import State, States
 from tests.factories.corpora import noise_with_labels
 
@@ -29,7 +29,7 @@ def resolved(corpus):
         study = {"task": "audio_classification", "data_dir": str(corpus), "backbone": "wav2vec2:tiny", "method": "lora"}
         study |= {"settings": {"num_train_epochs": 2, "per_device_train_batch_size": 2, "report_to": "none"}}
         study["settings"] |= {"early_stopping_patience": 0, "use_cpu": True}
-        return plan.resolve(study | changes, "study.yaml")
+        return resolving.resolve(study | changes, "study.yaml")
 
     return resolve
 

@@ -13,7 +13,7 @@ from sure import cli
 from sure.errors import SureError
 from sure.record import RESULT, Result
 from sure.runner.checkpoints import newest_checkpoint
-from sure.sweep import plan, schedule, slurm
+from sure.sweep import resolving, schedule, slurm
 from sure.sweep.state import State, States
 from tests.factories import processes
 from tests.factories.corpora import noise_with_labels
@@ -34,7 +34,7 @@ def study(tmp_path):
         raw = {"task": "audio_classification", "data_dir": str(tmp_path / "corpus"), "backbone": "wav2vec2:tiny"}
         raw |= {"method": "linear_probe", "seed": seeds}
         settings = {"num_train_epochs": epochs, "early_stopping_patience": 0, "report_to": "none", "use_cpu": True}
-        return plan.resolve(raw | {"settings": settings}, "study")
+        return resolving.resolve(raw | {"settings": settings}, "study")
 
     noise_with_labels(tmp_path / "corpus", "angry", "sad")
     return resolve
