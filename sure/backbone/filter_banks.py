@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from sure.audio import SAMPLE_RATE
 from sure.backbone import Backbone
+from sure.backbone.padding import by_what_was_gathered
 
 _FRAMES_PER_SECOND = 100
 # Of a frame of filter banks, 25 ms.
@@ -78,9 +79,7 @@ class BatchNorm(nn.BatchNorm1d):
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` (batch, frames) is true where a frame is not padding."""
         if not (self.training and self.weight.requires_grad):
-            return nn.functional.batch_norm(
-                inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-            )
+            return by_what_was_gathered(self, inputs)
         if mask is None or mask.device.type == "meta":
             return super().forward(inputs)
         frames = inputs.movedim(-1, 1)

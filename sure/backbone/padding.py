@@ -71,15 +71,18 @@ class PaddingAwareGroupNorm(nn.GroupNorm):
         return (normalised * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(hidden_states.dtype)
 
 
+def by_what_was_gathered(norm: nn.BatchNorm1d, inputs: Tensor) -> Tensor:
+    """A batch normalisation with the statistics that it has, in training too."""
+    return nn.functional.batch_norm(
+        inputs, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
+    )
+
+
 class RowBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of (rows, channels); a single row, which has no deviation, by what was gathered."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if len(inputs) > 1:
-            return super().forward(inputs)
-        return nn.functional.batch_norm(
-            inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-        )
+        return super().forward(inputs) if len(inputs) > 1 else by_what_was_gathered(self, inputs)
 
 
 class PaddingAwareBatchNorm(RowBatchNorm):
@@ -102,9 +105,7 @@ class FixedBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return nn.functional.batch_norm(
-            inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-        )
+        return by_what_was_gathered(self, inputs)
 
 
 def fix_batch_norms(model: nn.Module) -> None:

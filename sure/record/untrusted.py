@@ -95,8 +95,7 @@ def rows(path: Path, content: bytes) -> list[Any]:
     lines = whole.removesuffix("\n").split("\n")
     # In less time, where there is nothing to be said of any.
     with suppress(ValueError, RecursionError):
-        found = [from_json(line, allow_inf_nan=False) for line in lines]
-        if _plain(whole) and _small(found, keys=whole.count('":')) and not _KEY_APART.search(whole):
+        if _plain(whole) and _small(found := [from_json(line, allow_inf_nan=False) for line in lines], whole):
             return found
     faults, found = [], []
     for number, line in enumerate(lines, start=1):
@@ -125,7 +124,7 @@ def odd_in(text: str) -> Iterator[tuple[str, str]]:
     """`odd_values` of a JSON text, in less time where there are none. Raises `ValueError` as `parsed`."""
     with suppress(ValueError):
         value = from_json(text, allow_inf_nan=False)
-        if _plain(text) and _small(value, keys=text.count('":')) and not _KEY_APART.search(text):
+        if _plain(text) and _small(value, text):
             return
     yield from odd_values(parsed(text))
 
@@ -135,8 +134,8 @@ def _plain(text: str) -> bool:
     return text.isascii() and "\x7f" not in text and not _CONTROL.search(text)
 
 
-def _small(value: Any, keys: int | None = None) -> bool:
-    """Whether no value is too deep, no number too large, and there are as many keys as were said."""
+def _small(value: Any, text: str) -> bool:
+    """Whether no value is too deep, no number too large, and none of the keys that `text` has was lost to another."""
     level, found = [[value]], 0
     for _ in range(_DEEPEST + 1):
         members, level = level, []
@@ -151,7 +150,7 @@ def _small(value: Any, keys: int | None = None) -> bool:
                 elif kind is not str and member is not None and not -LARGEST < member < LARGEST:
                     return False
         if not level:
-            return keys is None or found == keys
+            return found == text.count('":') and not _KEY_APART.search(text)
     return False
 
 

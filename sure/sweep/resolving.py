@@ -108,18 +108,18 @@ def _resolve(raw: dict[str, Any]) -> Study:
         own = {option.partition("=")[0] for option in fixed.get("method_options", [])}
         own |= {name.removeprefix("method_options.") for name in compared if name.startswith("method_options.")}
         sized = by_name.dimensions(method["method"])
+        group = " ".join(_own_settings(task, "task") + _own_settings(backbone, "backbone"))
         for budget in budgets if sized and not own & {*sized, "budget"} else [None]:
             with_budget = with_setting(fixed, "method_options.budget", budget) if budget else fixed
             label = _label(task, backbone, method, budget)
-            question = _question(label, with_budget, compared, by, eta, tries, seeds)
-            group = " ".join(_own_settings(task, "task") + _own_settings(backbone, "backbone"))
-            questions.append(question.model_copy(update={"group": group}))
+            questions.append(_question(label, group, with_budget, compared, by, eta, tries, seeds))
     _refuse_same_names(questions)
     return Study(questions=questions)
 
 
 def _question(
     name: str,
+    group: str,
     settings: dict[str, Any],
     compared: dict[str, Any],
     by: str,
@@ -144,6 +144,7 @@ def _question(
     settings = {"disable_tqdm": True} | settings
     question = Question(
         name=name,
+        group=group,
         settings=settings,
         metric="",
         higher_is_better=True,

@@ -184,7 +184,7 @@ def _tried(values: dict[str, Any], state: State, chosen: bool, turns: list[float
         epochs=last.epochs if last else 0.0,
         training_seconds=last.training_seconds if last else 0.0,
         chosen=chosen,
-        failures=state.failures if failed else last.failures if last else state.failures,
+        failures=last.failures if last and not failed else state.failures,
     )
 
 

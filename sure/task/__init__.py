@@ -213,7 +213,7 @@ class Task(ABC):
             raise SureError(f"--data_dir {data_dir}: no such folder.")
         rows = list(self.utterances(data_dir))
         for row in rows:
-            self._check(row)
+            self.check_row(row)
         rows.sort(key=lambda row: row["id"])
         repeated = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
         if repeated:
@@ -234,8 +234,8 @@ class Task(ABC):
                 )
         return DatasetDict({split: Dataset.from_list(members) for split, members in splits.items()})
 
-    def _check(self, row: dict[str, Any]) -> None:
-        """That a row has what every task's rows have."""
+    def check_row(self, row: dict[str, Any]) -> None:
+        """Raises `SureError` where a row of `utterances` lacks what every task's rows have."""
         for column in ("id", "path", "split"):
             if not isinstance(row.get(column), str):
                 raise SureError(f"{self.name}: {column} {row.get(column)!r} is no text, in the utterance {row}.")

@@ -64,13 +64,6 @@ class ClassificationTask(TaskWithHead):
         Also where a class has fewer utterances than `shots`.
         """
         splits = super().load(data_dir)
-        for rows in splits.values():
-            for column in self.label_columns:
-                for path, label in zip(rows["path"], rows[column], strict=True):
-                    if not isinstance(label, str | None):
-                        raise SureError(
-                            f"{path}: {column} {label!r} is no text; a label is one, such as {str(label)!r}."
-                        )
         if self.shots is not None:
             splits["train"] = self._few(splits["train"])
         found = {column: sorted(set(splits["train"][column])) for column in self.label_columns}
@@ -90,6 +83,15 @@ class ClassificationTask(TaskWithHead):
                             f"{path}: {column} {label!r} ({split}) is not one of {self.name}'s: {', '.join(labels)}."
                         )
         return splits
+
+    def check_row(self, row: dict[str, Any]) -> None:
+        """As `Task.check_row`; and where a label is no text."""
+        super().check_row(row)
+        for column in self.label_columns:
+            if not isinstance(label := row[column], str | None):
+                raise SureError(
+                    f"{row['path']}: {column} {label!r} is no text; a label is one, such as {str(label)!r}."
+                )
 
     def build_head(self, width: int) -> "nn.Module":
         from sure.heads import ClassificationHead

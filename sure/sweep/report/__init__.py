@@ -15,7 +15,7 @@ from sure.leaderboard import submission
 from sure.record import RESULT
 from sure.record.card import caveat
 from sure.sweep import progress, schedule
-from sure.sweep.plan import CELLS, Study
+from sure.sweep.plan import Study
 from sure.sweep.report.answers import Answer, compare_with_baselines, draw, group_of, names_of
 from sure.sweep.report.parts import Cells, Report, Section
 from sure.sweep.report.plots import plots
@@ -39,9 +39,8 @@ def report(output_dir: Path, folder: Path, state_of: StateOf, attempts: int) -> 
     for question in study.questions:
         comparison, known = schedule.compare(question, output_dir, state_of, attempts), rows[question.name]
         chosen = schedule.records(question, output_dir, comparison.chosen) if comparison.chosen is not None else []
-        tested = {row.cell for row in known if row.score} & {cell.name for cell in chosen}
-        results = {cell: submission.read(output_dir / CELLS / cell / RESULT) for cell in tested}
-        results = dict(sorted(results.items(), key=lambda one: question.seeds.index(one[1].run.seed)))
+        scored = {row.cell for row in known if row.score}
+        results = {cell.name: submission.read(cell.folder / RESULT) for cell in chosen if cell.name in scored}
         groups[group_of(question)].append(Answer(question, *names_of(question), known, comparison, results))
     cells = Cells(output_dir, folder)
     sections = [_section(title, answers, cells, number) for number, (title, answers) in enumerate(groups.items(), 1)]
