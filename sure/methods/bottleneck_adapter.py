@@ -96,6 +96,10 @@ class BottleneckAdapter(BottleneckConfig):
             | {"insertion": "parallel", "reduction": 64, "activation": "gelu"}
             | {"initialisation": "lora", "train_norms": True},
         ),
+        "ast_iemocap": Preset(
+            "Cappellazzo et al. 2023 (2312.03694), table 3, IEMOCAP: wider, and by its count no normalisation trains",
+            _ONCE | {"insertion": "parallel", "reduction": 16, "activation": "gelu"} | {"initialisation": "lora"},
+        ),
     }
     published: ClassVar[tuple[Published, ...]] = (
         Published(25_467_915, "wav2vec2:large", 11, "SURE, Li et al. 2023"),
@@ -125,6 +129,14 @@ class BottleneckAdapter(BottleneckConfig):
             "ast",
             rounded=1000,
             difference="with the normalisation behind the last layer (1,536) it is theirs",
+        ),
+        Published(
+            895_000,
+            "wav2vec2:base",
+            None,
+            "Cappellazzo et al. 2023, table 3",
+            "ast_iemocap",
+            rounded=1000,
         ),
     )
 

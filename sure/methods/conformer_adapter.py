@@ -36,6 +36,7 @@ class ConformerAdapter(BottleneckConfig):
         "ast": Preset(
             "'Pfeiffer' as table 1 counts it: the normalisation before each block trains too", {"train_norms": "before"}
         ),
+        "ast_iemocap": Preset("table 3 of 2312.03694, IEMOCAP: by its count 32 channels of 768", {"reduction": 24}),
         "released": Preset("the release of 2312.03694 for AST: its normalisation has no effect", {"norm": "none"}),
     }
     published: ClassVar[tuple[Published, ...]] = (
@@ -63,6 +64,15 @@ class ConformerAdapter(BottleneckConfig):
             "ast",
             rounded=1000,
             difference="with the normalisation behind the last layer (1,536) it is theirs",
+        ),
+        Published(
+            927_000,
+            "wav2vec2:base",
+            None,
+            "Cappellazzo et al. 2023, table 3",
+            "ast_iemocap",
+            rounded=1000,
+            difference="no number of channels comes nearer",
         ),
     )
     reads_ahead: ClassVar[str] = "conformer_adapter convolves over time"
