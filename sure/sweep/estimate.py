@@ -182,15 +182,26 @@ def _passes(
     epochs = _epochs(args, length.training)
     if by_name.is_around_backbone(run.method) and run.cache_frozen and epochs >= frozen.EPOCHS and not task.augments:
         return length.total / work(question)
-    evaluated = length.total - length.training + max(0.0, epochs - 1) * length.validation
+    # The last evaluation is the one that is predicted with test.
+    evaluated = length.total - length.training + max(0.0, _evaluations(args, length.training) - 1) * length.validation
     return (2 + share) * length.training * epochs + evaluated
 
 
 def _epochs(args: TrainerArguments, utterances: int) -> float:
-    if args.max_steps > 0:
-        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
-        return args.max_steps * batch / utterances
-    return args.num_train_epochs
+    return args.max_steps * _batch(args) / utterances if args.max_steps > 0 else args.num_train_epochs
+
+
+def _evaluations(args: TrainerArguments, utterances: int) -> float:
+    """Of the validation split while a run trains."""
+    epochs = _epochs(args, utterances)
+    if args.eval_strategy != "steps":
+        return epochs if args.eval_strategy == "epoch" else 0.0
+    # A part of all steps, or so many of them.
+    return 1 / args.eval_steps if args.eval_steps < 1 else epochs * utterances / _batch(args) / args.eval_steps
+
+
+def _batch(args: TrainerArguments) -> int:
+    return args.per_device_train_batch_size * args.gradient_accumulation_steps
 
 
 @functools.cache

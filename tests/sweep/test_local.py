@@ -9,9 +9,10 @@ import pytest
 
 from sure import cli
 from sure.record import RESULT, Result
-from sure.sweep import plan, resolving, schedule
+from sure.sweep import estimate, plan, resolving, schedule
 from sure.sweep.estimate import Estimates
 from sure.sweep.state import LOG, State, States
+from sure.task import make_task
 from tests.factories import processes
 from tests.factories.corpora import noise_with_labels
 
@@ -119,6 +120,25 @@ def test_an_estimate_is_that_of_the_largest_cell_and_says_which_values_cannot_be
     assert both.training_bytes == alone[1].training_bytes and both.impossible is None
     wrong = estimated(select={"method_options.r": [4, "zero"]})
     assert "r=zero" in wrong.impossible and wrong.training_bytes == both.training_bytes
+
+
+def test_an_estimate_counts_the_evaluations_that_a_run_makes(words, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_speed", lambda: 1e9)
+
+    def seconds(**changes):
+        raw = resolving.read(tmp_path / "study.yaml")
+        raw |= {"method": "lora", "learning_rate": 1e-2, "settings": raw["settings"] | changes}
+        return Estimates(tmp_path / "out", States(), 3).of(resolving.resolve(raw, "study.yaml").questions[0]).seconds
+
+    def every(steps):
+        return seconds(eval_strategy="steps", eval_steps=steps)
+
+    # Two epochs, of a step for each utterance.
+    training = len(make_task("audio_classification", {}).load(tmp_path / "corpus")["train"])
+    assert every(training) == every(0.5) == pytest.approx(seconds())
+    assert every(2 * training) < every(1 / 2) < every(1 / 3)
+    assert every(1 / 3) - every(1 / 2) == pytest.approx(every(1 / 2) - every(2 * training))
+    assert seconds(eval_strategy="no") == every(2 * training)
 
 
 def test_mistakes_show_no_traceback(words, tmp_path, capsys):
