@@ -53,7 +53,8 @@ class Comparison(NamedTuple):
 def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: int) -> Comparison:
     """The comparison of a question's values as its cells have it now.
 
-    A value that has its record was chosen, and stays so, whatever is tried again later.
+    A value that has its record was chosen, and stays so, whatever is tried again later; and a search that went on
+    without a value that failed does not come back to it.
 
     Raises `SureError` where one of them has its record without having been compared: nothing would make it so.
     """
@@ -66,25 +67,34 @@ def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: i
     if question.by == "optuna":
         candidates, turns = [], rounds(question)
         results: list[tuple[dict[str, Any], Reached | None]] = []
+
+        def went_on_without(values: dict[str, Any]) -> bool:
+            """Whether a search that had given these up has begun with what it suggests then, or with a test."""
+            following = _suggested(question, [*results, (values, None)])
+            begun = following not in candidates and bool(state_of(cell(following)).attempts)
+            return begun or any(state_of(cell(one)).finished for one in candidates)
+
         while len(results) < (question.tries or 0):
             values = _suggested(question, results)
             if values not in candidates:
                 candidates.append(values)
             state = state_of(cell(values))
             reached = state.at(1.0)
-            if reached is None and not state.failed(attempts):
+            given_up = state.failed(attempts) or (state.failures and went_on_without(values))
+            if reached is None and not given_up:
                 return Comparison([_step(cell(values), state, 1.0)], candidates, candidates)
             results.append((values, reached))
     else:
         candidates, turns = question.candidates, rounds(question)
     states = [state_of(cell(values)) for values in candidates]
     left, tested = list(range(len(candidates))), [index for index, state in enumerate(states) if state.finished]
+    over = bool(tested) or question.by == "optuna"
     for until, keep in turns:
         pending, scored = [], []
         for index in left:
             if reached := states[index].at(until):
                 scored.append((index, reached))
-            elif states[index].finished or not (tested or states[index].failed(attempts)):
+            elif states[index].finished or not (over or states[index].failed(attempts)):
                 pending.append(_step(cell(candidates[index]), states[index], until))
         if pending:
             return Comparison(pending, candidates, [candidates[index] for index in left])

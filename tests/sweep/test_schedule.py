@@ -40,7 +40,8 @@ class Folders(dict):
         else:
             share = next(one / checkpoints for one in range(1, checkpoints + 1) if one / checkpoints >= step.until)
             reached = Reached(until=step.until, share=share, epochs=share * 8, validation=score, training_seconds=share)
-            state = state.model_copy(update={"reached": [*state.reached, reached]})
+            attempts = [*state.attempts, attempt("paused")]
+            state = state.model_copy(update={"attempts": attempts, "reached": [*state.reached, reached]})
         self[step.cell.name] = state
 
 
@@ -183,6 +184,28 @@ def test_a_value_that_was_tested_stays_chosen_when_one_that_failed_is_tried_agai
     # As if another process had tried it meanwhile.
     folders.do(failed, score=0.9)
     assert schedule.compare(one, OUT, folders, ATTEMPTS).chosen == {"learning_rate": 2}
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_a_search_that_went_on_without_a_value_that_failed_does_not_come_back_to_it(failing, monkeypatch):
+    # What is suggested follows from what had a result.
+    monkeypatch.setattr(
+        schedule,
+        "_suggested",
+        lambda _, tried: {"learning_rate": 10 * len(tried) + sum(reached is None for _, reached in tried)},
+    )
+    folders, one = Folders(), question(by="optuna", ranges={"learning_rate": plan.Range(low=0, high=30)}, tries=3)
+    study, seen, done = plan.Study(questions=[one]), [], 0
+    while steps := schedule.next_steps(study, OUT, folders, 1):
+        folders.do(steps[0], score=1.0, fails="a disk" if done == failing else None)
+        done += 1
+        if done > failing + 1:
+            # More attempts change nothing of what is next.
+            assert schedule.next_steps(study, OUT, folders, ATTEMPTS) == schedule.next_steps(study, OUT, folders, 1)
+        seen.append(rate_and_until(steps[0])[0])
+    assert seen == ([0, 11, 21, 11, 11] if failing == 0 else [0, 10, 20, 0, 0])
+    before, after = (schedule.compare(one, OUT, folders, attempts) for attempts in (1, ATTEMPTS))
+    assert before == after and [tried.failures for tried in after.trace.tried][failing] == ["a disk"]
 
 
 def test_a_value_that_is_suggested_twice_is_one_cell(monkeypatch):
