@@ -292,7 +292,6 @@ def _merged(trained: TrainedModel, whole: Path, name: str) -> str:
     model.backbone.save_pretrained(whole)
     processor = trained.backbone.processor
     for part in (processor, getattr(processor, "tokenizer", None)):
-        # What reads characters for FastSpeech2Conformer is this project's own, and transformers has none.
         if hasattr(part, "save_pretrained"):
             part.save_pretrained(whole)
             break

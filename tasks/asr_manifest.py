@@ -10,6 +10,7 @@ in the order of their SHA-256; where rows are whole files, the SHA-256 of each i
 validation, one test; or, of few, its order.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,11 @@ class ASRManifest(SpeechRecognitionTask):
         default=None,
         metadata={"help": "What is spoken, by ISO 639-1, such as en: Whisper is told, and ja or zh count characters."},
     )
+
+    def __post_init__(self) -> None:
+        if self.language is not None and not re.fullmatch("[a-z]{2,3}", str(self.language)):
+            raise SureError(f"--task_options language={self.language}: give its code by ISO 639-1, such as en.")
+        super().__post_init__()
 
     @property
     def spoken_language(self) -> str | None:

@@ -150,7 +150,9 @@ def _read(
         wanted = min(last - first, math.floor(longest * rate) + 1)
         # In an MP3 of variable bit rate libsndfile's seeking ends anywhere near: it is read from its beginning.
         before = first if file.format == "MP3" else 0
-        file.seek(first - before)
+        # Some formats, such as GSM in WAV, are read from their beginning alone.
+        if first > before:
+            file.seek(first - before)
         samples = file.read(before + wanted, dtype="float32", always_2d=True)[before:]
         length_is_a_guess = file.format == "MP3" and not _mp3_says_its_length(raw)
         if len(samples) < wanted and not length_is_a_guess:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils._device import DeviceContext
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -17,8 +18,10 @@ from transformers.integrations import deepspeed
 from transformers.utils.hub import resolve_revision
 
 from sure import registry
+from sure.audio import SAMPLE_RATE
 from sure.backbone import Backbone
-from sure.errors import SureError
+from sure.backbone.text_to_speech import TextToSpeech
+from sure.errors import SureError, first_line
 
 # Pretrained by `sure pretrain` and shipped with the package.
 SHIPPED = {name: Path(__file__).parent / name.replace("-", "_") for name in ("sure-mini", "sure-mini-tts")}
@@ -254,22 +257,34 @@ def _pretrained(
     try:
         model = from_pretrained(family.model_class, place, revision=revision, config=config)
         processor = family.read_processor(place, revision)
-    except (OSError, ValueError) as error:
+    # Sentencepiece has no other error.
+    except (OSError, ValueError, RuntimeError) as error:
         raise SureError(
             f"--backbone {place}: {str(error).splitlines()[0]} A backbone needs config.json, preprocessor_config.json "
             "and model.safetensors."
         ) from None
+    hears = getattr(getattr(processor, "feature_extractor", processor), "sampling_rate", SAMPLE_RATE)
+    if hears != SAMPLE_RATE and not issubclass(family, TextToSpeech):
+        raise SureError(f"--backbone {place}: it hears {hears:,} Hz; here everything is at {SAMPLE_RATE:,} Hz.")
     return model, processor, _commit(place, revision) or _digest_of(model)
 
 
 def from_pretrained(model_class: type, name: str, **options: Any) -> PreTrainedModel:
     """`from_pretrained` of a class of `transformers`: in float32 whatever the file holds, and never unpickled.
 
-    Raises `ValueError` where the file lacks parameters of the model, which would be random, and what it raises.
+    Raises `ValueError` where the file is broken, or lacks parameters of the model, which would be random, or has them
+    in other sizes; and what it raises.
     """
-    model, report = model_class.from_pretrained(
-        name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
-    )
+    try:
+        model, report = model_class.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+        )
+    except SafetensorError as error:
+        raise ValueError(
+            f"its weights are broken, cut off, or a pointer of Git LFS ({error}). Copy them again, or `git lfs pull`."
+        ) from None
+    except RuntimeError as error:
+        raise ValueError(f"its weights do not fit its config.json: {first_line(error)}.") from None
     # SpecAugment's embedding trains only with the whole backbone, and many a checkpoint lacks it.
     parameters = {key for key, _ in model.named_parameters() if not key.endswith("masked_spec_embed")}
     if absent := sorted(parameters & set(report["missing_keys"])):

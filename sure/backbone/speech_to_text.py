@@ -24,6 +24,10 @@ class SpeechToText(Backbone):
         """The tokens that every text begins with; `language` is an ISO 639-1 code, None where it is not known."""
 
     @abstractmethod
+    def told(self, language: str | None) -> bool:
+        """Whether the prompt says this language; and of models that know one only, which need no word of it."""
+
+    @abstractmethod
     def labels(self, texts: Sequence[str], language: str | None) -> Tensor:
         """(batch, tokens) of the texts behind the prompt's first token, ended and padded with -100; of texts that are
         `too_long` the beginning."""

@@ -45,11 +45,13 @@ from sure.backbone.attention import attend
 from sure.backbone.padding import Padding, fix_batch_norms, zero_padding
 from sure.backbone.text_to_speech import CHARACTERS_PER_SECOND, TextToSpeech, Voices, padded_labels
 from sure.errors import SureError
+from sure.files import write_atomically
 
 _LOG_MEL = LogMel(rate=22_050, fft=1024, window=1024, hop=256, bins=80, lowest=80.0, highest=7600.0)
 
 # A phoneme of ARPAbet with stress, which only vocabularies of phonemes have.
 _PHONEME = "AH0"
+_VOCABULARY = "vocab.json"
 _END = "<sos/eos>"
 _UNKNOWN = "<unk>"
 
@@ -87,7 +89,7 @@ class FastSpeech2Conformer(TextToSpeech):
 
     @classmethod
     def read_processor(cls, place: str, revision: str | None) -> "_Tokens":
-        path = cached_file(place, "vocab.json", revision=revision)
+        path = cached_file(place, _VOCABULARY, revision=revision)
         vocabulary = json.loads(Path(path).read_text(encoding="utf-8"))
         if _PHONEME not in vocabulary:
             return _Characters(vocabulary)
@@ -191,6 +193,10 @@ class _Characters:
 
     def __call__(self, text: str) -> list[int]:
         return [known for _, known in self.placed(text)]
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Where models of this family have it; `transformers` has none that reads characters."""
+        write_atomically(Path(folder) / _VOCABULARY, json.dumps(self.vocabulary, ensure_ascii=False) + "\n")
 
     def placed(self, text: str) -> list[tuple[int, int]]:
         """Place in the text and id of each token."""

@@ -1,15 +1,19 @@
 """wav2vec2-BERT 2.0, a conformer on log-mel features (Seamless Communication et al. 2023)."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, SeamlessM4TFeatureExtractor
 
+from sure.audio import SAMPLE_RATE
 from sure.backbone import Backbone
 
-# The extractor stacks two frames of 10 ms.
+# The extractor stacks two frames of 10 ms, and standardises them over time, which takes two.
 _FRAMES_PER_SECOND = 50
+_SHORTEST = round(0.035 * SAMPLE_RATE)
 
 
 class Wav2Vec2Bert(Backbone):
@@ -48,6 +52,9 @@ class Wav2Vec2Bert(Backbone):
     @classmethod
     def new_processor(cls, config: PreTrainedConfig) -> SeamlessM4TFeatureExtractor:
         return SeamlessM4TFeatureExtractor()
+
+    def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
+        return super().inputs([np.pad(waveform, (0, max(0, _SHORTEST - len(waveform)))) for waveform in waveforms])
 
     def lengthened_positions(self, positions: Tensor, hidden_states: Tensor, more: int) -> Tensor:
         return self.model.encoder.embed_positions(hidden_states)

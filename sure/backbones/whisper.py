@@ -10,7 +10,7 @@ hears the silence, and what comes after it is as if it had not been padded in th
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -27,6 +27,7 @@ from transformers import (
     WhisperProcessor,
     WhisperTokenizer,
 )
+from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from sure.audio import SAMPLE_RATE
 from sure.backbone.speech_to_text import TOKENS_PER_SECOND, SpeechToText
@@ -52,12 +53,19 @@ _ROLES = {
 _CNN = r"conv[12]"
 _PARTS = {"": "(?:encoder|decoder)", "encoder_": "encoder", "decoder_": "decoder"}
 
+# Vocabularies of models for English alone are smaller, and their tokenizers name all languages too.
+_OF_MANY_LANGUAGES = 51_865
+
 # Where the model's code is not that of ISO 639-1.
 _CODES = {"jv": "jw"}
 
 # What a model of a named size writes with: bytes, and the special tokens that are asked for.
 _SPECIAL = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>")
 _SPECIAL += ("<|startofprev|>", "<|nospeech|>", "<|notimestamps|>")
+
+
+def _language_token(language: str | None) -> str:
+    return f"<|{_CODES.get(language, language)}|>"
 
 
 def _note_input(last: nn.Module, first: nn.Module, args: tuple[Tensor]) -> None:
@@ -134,8 +142,9 @@ class Whisper(SpeechToText):
     @classmethod
     def read_processor(cls, place: str, revision: str | None) -> WhisperProcessor:
         processor = WhisperProcessor.from_pretrained(place, revision=revision)
-        # Where its files are missing, `transformers` makes an empty one.
-        if "<|startoftranscript|>" not in processor.tokenizer.get_vocab():
+        # Where its files are missing, `transformers` makes one that knows no text, if special tokens at all.
+        tokenizer = processor.tokenizer
+        if "<|startoftranscript|>" not in tokenizer.get_vocab() or not tokenizer.tokenize("a"):
             raise SureError(f"--backbone {place}: no tokenizer of Whisper's beside its weights (tokenizer.json).")
         return processor
 
@@ -154,6 +163,8 @@ class Whisper(SpeechToText):
         if self.options.window is not None:
             self._cut(model.encoder, self.options.window)
         self.window = self.config.max_source_positions / _FRAMES_PER_SECOND
+        if self.processor is not None:
+            self._hear_the_window(self.processor.feature_extractor)
         if self.head or self.options.encoder_only:
             self.model = model.encoder
             self.headless = self.autoregressive = False
@@ -170,10 +181,13 @@ class Whisper(SpeechToText):
         positions = math.ceil(frames)
         encoder.embed_positions = nn.Embedding.from_pretrained(encoder.embed_positions.weight[:positions].detach())
         encoder.max_source_positions = self.config.max_source_positions = positions
-        if self.processor is not None:
-            extractor = self.processor.feature_extractor
-            extractor.nb_max_frames = positions * _STRIDE
-            extractor.n_samples = extractor.nb_max_frames * extractor.hop_length
+
+    def _hear_the_window(self, extractor: WhisperFeatureExtractor) -> None:
+        """What is saved of an extractor has whole seconds, and may be that of the model before its window was cut."""
+        extractor.nb_max_frames = self.config.max_source_positions * _STRIDE
+        extractor.n_samples = extractor.nb_max_frames * extractor.hop_length
+        if self.window.is_integer():
+            extractor.chunk_length = int(self.window)
 
     def note_block_inputs(self) -> None:
         for layer in self.model.modules():
@@ -193,11 +207,21 @@ class Whisper(SpeechToText):
         return attention_mask[:, ::_STRIDE].bool()
 
     def prompt(self, language: str | None) -> list[int]:
-        languages = getattr(self.model.generation_config, "lang_to_id", {})
-        language = _CODES.get(language, language)
-        middle = [f"<|{language}|>", "<|transcribe|>"] if f"<|{language}|>" in languages else []
+        token = _language_token(language)
+        middle = [token, "<|transcribe|>"] if token in self._languages() else []
         tokens = ["<|startoftranscript|>", *middle, "<|notimestamps|>"]
         return self.processor.tokenizer.convert_tokens_to_ids(tokens)
+
+    def told(self, language: str | None) -> bool:
+        return len(known := self._languages()) < 2 or _language_token(language) in known
+
+    def _languages(self) -> Collection[str]:
+        """The tokens of the languages that it tells apart; of a model for one language none, or one."""
+        known = getattr(self.model.generation_config, "lang_to_id", None)
+        # Folders of fine-tuned models may lack generation_config.json.
+        if known is None and self.config.vocab_size >= _OF_MANY_LANGUAGES:
+            known = {_language_token(code) for code in LANGUAGES} & self.processor.tokenizer.get_vocab().keys()
+        return known or ()
 
     def labels(self, texts: Sequence[str], language: str | None) -> Tensor:
         labels = [torch.tensor(ids[: self.config.max_target_positions]) for ids in self._tokens(texts, language)]

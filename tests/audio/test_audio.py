@@ -93,6 +93,12 @@ def test_opus_is_read(tmp_path):
     assert np.abs(audio.load(path)[1600:-1600] - tone(1, 16_000)[1600:-1600]).max() < 0.05
 
 
+def test_telephone_speech_that_cannot_be_searched_is_read(tmp_path):
+    path = write(tmp_path / "tone.wav", encoded(tone(1, 8000), 8000, "WAV", subtype="GSM610"))
+    # In blocks of 40 ms, of which the last is filled up.
+    assert len(audio.load(path)) == 16_640
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
 def test_channels_are_averaged(channels, tmp_path):
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, size=(800, channels)).astype(np.float32)

@@ -105,6 +105,14 @@ def test_very_short_utterances_can_be_trained_on(tmp_path):
     assert torch.isfinite(model(**backbone.inputs(waveforms(0.03)), labels=torch.tensor([0])).loss)
 
 
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_shortest_utterance_that_is_read_has_states(name):
+    backbone = load(name)
+    with torch.no_grad():
+        states = backbone.model.eval()(**backbone.inputs(waveforms(0.025))).last_hidden_state
+    assert torch.isfinite(states).all()
+
+
 def test_the_built_in_backbone_is_always_the_same_and_leaves_the_random_state_alone():
     torch.manual_seed(7)
     expected = torch.rand(1)
@@ -163,6 +171,28 @@ def test_weights_that_would_have_to_be_unpickled_are_refused(tmp_path):
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(SureError, match=r"model.safetensors"):
         loading.load(str(folder))
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n"])
+def test_weights_that_are_none_are_named(content, tmp_path):
+    (save_backbone(tmp_path, "wav2vec2") / "model.safetensors").write_bytes(content)
+    with pytest.raises(SureError, match="broken, cut off, or a pointer of Git LFS"):
+        loading.load(str(tmp_path))
+
+
+def test_weights_that_do_not_fit_their_configuration_are_refused(tmp_path):
+    config = save_backbone(tmp_path, "wav2vec2") / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps(values | {"intermediate_size": 2 * values["intermediate_size"]}))
+    with pytest.raises(SureError, match=r"its weights do not fit its config.json"):
+        loading.load(str(tmp_path))
+
+
+def test_a_model_that_hears_at_another_rate_is_refused(tmp_path):
+    extractor = save_backbone(tmp_path, "wav2vec2") / "preprocessor_config.json"
+    extractor.write_text(json.dumps(json.loads(extractor.read_text()) | {"sampling_rate": 8000}))
+    with pytest.raises(SureError, match="it hears 8,000 Hz; here everything is at 16,000 Hz"):
+        loading.load(str(tmp_path))
 
 
 def test_weights_of_another_kind_of_model_are_refused(tmp_path):

@@ -143,6 +143,11 @@ class TestTokens:
         expected = [vocabulary[symbol] for symbol in ("a", " ", "b", "<unk>", "<sos/eos>")]
         assert backbone.processor("A b?") == expected
 
+    def test_where_a_model_is_saved_its_characters_are_too(self, backbone, tmp_path):
+        backbone.processor.save_pretrained(tmp_path)
+        backbone.model.save_pretrained(tmp_path)
+        assert loading.load(str(tmp_path)).processor("A b?") == backbone.processor("A b?")
+
     @pytest.mark.skipif(find_spec("g2p_en") is not None, reason="g2p-en is installed")
     def test_phonemes_need_g2p(self, tmp_path):
         save_fastspeech2_conformer(tmp_path)

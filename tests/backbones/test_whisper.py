@@ -13,6 +13,7 @@ from transformers import GenerationConfig, GenerationMixin
 
 from sure import leaderboard, registry
 from sure.backbone import loading
+from sure.backbones import whisper
 from sure.errors import SureError
 from sure.method import applying, by_name
 from sure.predict import predict
@@ -92,6 +93,25 @@ class TestText:
         backbone, _ = load(multilingual)
         prompt = tokens("<|startoftranscript|>", "<|notimestamps|>")
         assert backbone.prompt(language) == prompt
+
+    def test_what_is_not_told_the_language_that_is_spoken_is_said_before_training(self):
+        backbone, _ = load()
+        assert [backbone.told(language) for language in ("en", "de", "fr", None)] == [True, True, False, False]
+        assert load(multilingual=False)[0].told(None)
+        splits = DatasetDict(train=Dataset.from_dict({"samples": [8000], "text": ["one"]}))
+        for language, why in ((None, "is told none: give --task_options language=en"), ("fr", "does not know 'fr'")):
+            task = make_task("asr_manifest", {"language": language})
+            task.build_model(backbone)
+            (warning,) = task.warnings(backbone, splits)
+            assert why in warning
+        with pytest.raises(SureError, match=r"^--task_options language=english: give its code by ISO 639-1, such as"):
+            make_task("asr_manifest", {"language": "english"})
+
+    def test_without_a_generation_configuration_its_vocabulary_says_what_it_tells_apart(self, monkeypatch):
+        monkeypatch.setattr(whisper, "_OF_MANY_LANGUAGES", 0)
+        backbone, _ = load(multilingual=False)
+        assert backbone.prompt("de") == tokens("<|startoftranscript|>", "<|de|>", "<|transcribe|>", "<|notimestamps|>")
+        assert [backbone.told(language) for language in ("en", "fr", None)] == [True, False, False]
 
     @pytest.mark.parametrize(
         ("task", "options", "language"),
@@ -330,10 +350,16 @@ class TestMistakes:
             make_task("asr_fleurs", {"decoder": "beam"}).build_model(load()[0])
 
     def test_a_folder_without_a_tokenizer_is_named(self, tmp_path):
-        for path in save_whisper(tmp_path).glob("tokenizer*"):
-            path.unlink()
-        with pytest.raises(SureError, match="no tokenizer of Whisper's beside its weights"):
-            loading.load(str(tmp_path))
+        tokenizer = save_whisper(tmp_path) / "tokenizer.json"
+        special = {str(token["id"]): token for token in json.loads(tokenizer.read_text())["added_tokens"]}
+        tokenizer.unlink()
+        # The form of transformers 4, with which a tokenizer knows its special tokens and nothing else.
+        configuration = tmp_path / "tokenizer_config.json"
+        said = json.loads(configuration.read_text()) | {"added_tokens_decoder": special}
+        for content in (json.dumps(said), None):
+            configuration.write_text(content) if content else configuration.unlink()
+            with pytest.raises(SureError, match="no tokenizer of Whisper's beside its weights"):
+                loading.load(str(tmp_path))
 
 
 @pytest.fixture(scope="module")

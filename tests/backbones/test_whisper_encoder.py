@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from transformers import WhisperFeatureExtractor
 
 from sure import budget
 from sure.backbone import loading
@@ -67,6 +68,21 @@ class TestWindow:
         (clip,) = waveforms(2.0)
         louder = np.concatenate([clip[:24_000], 9 * clip[24_000:]])
         torch.testing.assert_close(hidden_states(backbone, [clip])[0], hidden_states(backbone, [louder])[0])
+
+    def test_as_it_is_saved_its_extractor_fits_it(self, tmp_path):
+        backbone = loading.load(NAME, options={"window": 2})
+        backbone.model.save_pretrained(tmp_path)
+        backbone.processor.save_pretrained(tmp_path)
+        (clip,) = waveforms(1.0)
+        alone = WhisperFeatureExtractor.from_pretrained(tmp_path)(clip, sampling_rate=16_000, return_tensors="pt")
+        assert torch.equal(alone["input_features"], backbone.inputs([clip])["input_features"])
+        # Of a part of a second the library knows nothing, and what it saved is of the whole model.
+        alone = loading.load(NAME, options={"window": 1.5})
+        alone.model.save_pretrained(tmp_path)
+        alone.processor.save_pretrained(tmp_path)
+        again = loading.load(str(tmp_path), head=True)
+        assert again.inputs([clip])["input_features"].shape[-1] == 150
+        assert hidden_states(again, [clip])[0].shape[1] == 75
 
     @pytest.mark.parametrize("window", [0, -1, 5.1, 30])
     def test_a_window_that_it_has_not_is_refused(self, window):

@@ -131,8 +131,19 @@ class SpeechRecognitionTask(TranscriptionTask):
         return soxr.resample(waveform, SAMPLE_RATE * speed, SAMPLE_RATE)
 
     def warnings(self, backbone: "Backbone", splits: "DatasetDict") -> Iterator[str]:
+        if not isinstance(self.tokens, Written):
+            yield from super().warnings(backbone, splits)
+            return
+        if not backbone.told(self.spoken_language):
+            what = f"does not know {self.spoken_language!r}"
+            if self.spoken_language is None:
+                what = "is told none: give --task_options language=en, or what is spoken, where the task has it"
+            yield (
+                f"{backbone.name} is made to be told the language, and {what}. Without, it writes nonsense until it "
+                "has learned otherwise."
+            )
         # What an encoder-decoder does not hear is said of its texts' ends.
-        yield from self._unlearnable(splits) if isinstance(self.tokens, Written) else super().warnings(backbone, splits)
+        yield from self._unlearnable(splits)
 
     def said(self, output: np.ndarray) -> str:
         return normalise(super().said(output))
