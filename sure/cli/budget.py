@@ -78,6 +78,7 @@ def _budget(arguments: argparse.Namespace) -> None:
         from sure.budget import Batch, Budgets
         from sure.method import by_name
         from sure.method.fitting import OutOfReach
+        from sure.record.allowance import parameters_of
         from sure.runner.arguments import parse_options
 
         labels = tuple(arguments.labels or (() if arguments.task else (_LABELS,)))
@@ -90,6 +91,8 @@ def _budget(arguments: argparse.Namespace) -> None:
         )
     methods = arguments.methods or registry.names("method")
     names = by_name.names() if methods == ["all"] else methods
+    for budget in arguments.budget or ():
+        parameters_of(budget, 1)
     allowed = {name: arguments.budget if by_name.dimensions(name) else [] for name in names}
     # Heads of other tasks have other sizes.
     counted = (ALIASES.get(arguments.backbone, arguments.backbone), *labels, None) if not arguments.task else None
@@ -119,8 +122,9 @@ def _budget(arguments: argparse.Namespace) -> None:
             + " Measured: the same on this GPU."
             * any(row["measured_bytes"] for row in rows)
         )
-        for message in beyond:
-            print(f"Not possible: {message}")
+    for message in beyond:
+        # Other programs read the table alone.
+        print(f"Not possible: {message}", file=sys.stdout if arguments.format == "table" else sys.stderr)
 
 
 def _counts(counting: "Budgets", allowed: dict[str, list[str]]) -> Iterator["list[Budget | OutOfReach] | MissingRole"]:

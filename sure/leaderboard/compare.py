@@ -87,9 +87,14 @@ class Compared:
     def of(cls, given: str, board: Path) -> "Compared":
         """A run's folder, its record, or a submission of a board by its name. Raises `SureError` where it is none."""
         submitted = Path(board) / "submissions" / given
-        path = Path(given) if Path(given).exists() else submitted
-        record = path / RESULT if path.is_dir() else path
-        if not record.is_file():
+        try:
+            path = Path(given) if Path(given).exists() else submitted
+            record = path / RESULT if path.is_dir() else path
+            found = record.is_file()
+        # What is too long for a path is none.
+        except OSError:
+            found = False
+        if not found:
             there = len(folders(board))
             raise SureError(
                 f"{given}: neither a folder with a {RESULT}, nor such a file, nor one of the {there} submissions of "

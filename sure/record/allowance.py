@@ -14,9 +14,12 @@ def parameters_of(budget: str | float, backbone: int) -> int:
     Raises `SureError` for anything else.
     """
     number = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kMG%]?)", str(budget))
-    if not number or not 0 < float(number[1]) < math.inf:
+    allowed = math.nan
+    if number:
+        value, unit = float(number[1]), number[2]
+        allowed = value / 100 * backbone if unit == "%" else value * _UNITS[unit]
+    if not 0 < allowed < math.inf:
         raise SureError(
             f"budget={budget}: give a share of the backbone's parameters, such as 1%, or a number, such as 0.9M."
         )
-    value, unit = float(number[1]), number[2]
-    return int(value / 100 * backbone if unit == "%" else value * _UNITS[unit])
+    return int(allowed)

@@ -541,6 +541,21 @@ def test_budgets_list_the_settings_that_fit_and_what_cannot(sure):
     assert "Not possible: budget=0.1%: lora has " in table
 
 
+def test_what_is_not_possible_is_said_beside_a_table_for_other_programs(capsys):
+    words = ("budget", "--backbone", "tiny", "--budget", "0.1%", "--methods", "lora", "bitfit", "--format")
+    for form in ("csv", "json"):
+        cli.main([*words, form])
+        said = capsys.readouterr()
+        assert "bitfit" in said.out and "Not possible" not in said.out
+        assert said.err.startswith("Not possible: budget=0.1%: lora has ")
+
+
+@pytest.mark.parametrize("budget", ["nonsense", "1e300G", "0", "1e400"])
+def test_a_budget_that_is_none_is_refused_of_methods_of_one_size_too(budget, refused):
+    words = ("budget", "--backbone", "tiny", "--methods", "bitfit", "--budget", budget)
+    assert f"budget={budget}: give a share" in refused(*words)
+
+
 def test_counts_in_print_are_compared_with_ours_and_differences_explained(sure):
     lines = sure("methods", "--published").splitlines()
     rows = {line for line in lines[2:] if not line.startswith(("- ", "  "))}
