@@ -374,4 +374,4 @@ def test_what_is_shown_trains_predicts_and_enters_a_board(sure, shown, digits, t
     assert warning in sure("leaderboard", "validate", "--board", board, plugins=[changed])
     (out / "result.json").unlink()
     said = sure(*train.split(), plugins=[changed], fails=True)
-    assert f"--output_dir {out} holds a run of other plug-ins (task spoken_digits changed). Choose another" in said
+    assert f"--output_dir {out} holds a run that began with another task spoken_digits. Choose another" in said

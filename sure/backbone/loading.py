@@ -29,6 +29,7 @@ SHIPPED = {name: Path(__file__).parent / name.replace("-", "_") for name in ("su
 # Names of named sizes.
 ALIASES = {"tiny": "wav2vec2:tiny", "wav2vec2-large-untrained": "wav2vec2:large"}
 _SEED = 0
+_MASK = "masked_spec_embed"
 _NO_WEIGHTS = "no weights"
 
 # How parameters start.
@@ -285,9 +286,13 @@ def from_pretrained(model_class: type, name: str, **options: Any) -> PreTrainedM
         ) from None
     except RuntimeError as error:
         raise ValueError(f"its weights do not fit its config.json: {first_line(error)}.") from None
-    # SpecAugment's embedding trains only with the whole backbone, and many a checkpoint lacks it.
-    parameters = {key for key, _ in model.named_parameters() if not key.endswith("masked_spec_embed")}
-    if absent := sorted(parameters & set(report["missing_keys"])):
+    parameters = dict(model.named_parameters())
+    lacking = sorted(parameters.keys() & set(report["missing_keys"]))
+    # SpecAugment's embedding trains only with the whole backbone, and many a checkpoint lacks it. The model is the same
+    # whenever it is read.
+    for key in (key for key in lacking if key.endswith(_MASK)):
+        nn.init.uniform_(parameters[key], generator=torch.Generator().manual_seed(_SEED))
+    if absent := [key for key in lacking if not key.endswith(_MASK)]:
         raise ValueError(
             f"its weights are those of another kind of model: {len(absent)} parameters of {type(model).__name__} are "
             f"not among them, such as {absent[0]}."

@@ -299,7 +299,7 @@ class Result(_Strict):
     status: Literal["complete", "failed"]
     error: str | None = Field(default=None, description="What stopped a failed run.")
     run: Run
-    metric: str = Field(description="The metric that ranks and that selected the checkpoint.")
+    metric: str = Field(description="The metric that ranks; it selects the checkpoint unless arguments name another.")
     cost: Cost | None = Field(description="Null where the run failed.")
     scores: dict[str, dict[str, Score]] = Field(
         description="By evaluation (validation, test, and further ones such as test_1s), then by metric."

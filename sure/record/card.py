@@ -53,7 +53,7 @@ _TEXT = """\
 
 {scores}
 
-The first metric selected the checkpoint, on validation. In brackets 95 % confidence intervals{intervals}.
+{selected} In brackets 95 % confidence intervals{intervals}.
 {caveat}
 ## Use
 
@@ -93,6 +93,16 @@ def usage(folder: str, voices: Sequence[str] = ()) -> str:
     speaker = f"--speaker {shlex.quote(voices[0])} " if len(voices) > 1 else ""
     text = f'{speaker}--text "Something to say." --output said.wav'
     return _USE.format(folder=folder, input=text if voices else "recording.wav")
+
+
+def _selected(result: Result) -> str:
+    """What of the training is tested."""
+    arguments = result.run.arguments
+    if arguments.get("eval_strategy") == "no" or not arguments.get("load_best_model_at_end", True):
+        return "They are of the end of the training."
+    metric = (arguments.get("metric_for_best_model") or result.metric).removeprefix("eval_")
+    which = "The first metric" if metric == result.metric else f"`{metric}`"
+    return f"{which} selected the checkpoint, on validation."
 
 
 def caveat(runs: Iterable[Run]) -> str:
@@ -138,6 +148,7 @@ def card(
         mark=mark,
         what=what,
         use=use,
+        selected=_selected(result),
         intervals=intervals,
         caveat=f"\n**{unsaid[0].upper()}{unsaid[1:]}**\n" if unsaid else "",
         task=run.task,

@@ -13,6 +13,7 @@ import yaml
 from accelerate.utils import get_int_from_env
 from transformers import HfArgumentParser, TrainingArguments
 
+from sure import registry
 from sure.errors import SureError
 from sure.files import refuse_urls
 from sure.record import DECISIVE_OF_TRAINER
@@ -30,6 +31,9 @@ _RANGES = {
 }
 _ABOVE_ZERO = ("eval_steps", "save_steps", "logging_steps", "max_batch_seconds")
 
+# Of torch.compile.
+_COMPILE_MODES = ["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+
 # Flags of the trainer that a run cannot do as they say.
 _UNFIT = {
     "push_to_hub": "a run publishes nothing; `sure export RUN --push_to_hub USER/NAME` does, when it has ended",
@@ -37,6 +41,7 @@ _UNFIT = {
     "auto_find_batch_size": "a record states the batch size; choose --per_device_train_batch_size",
     "prediction_loss_only": "a run is scored by its task's metrics",
     "batch_eval_metrics": "metrics are of whole splits",
+    "eval_on_start": "a run that resumes would do it again, and count it as an evaluation without improvement",
     "eval_do_concat_batches": "every batch would copy the outputs of all before it; they are kept in a list",
     "eval_use_gather_object": "outputs are tensors, and go from process to process as such",
     "bf16_full_eval": "what is tested is what was trained; --bf16 True takes less memory in both",
@@ -214,11 +219,25 @@ class TrainerArguments(TrainingArguments):
             super().__post_init__()
         except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
             raise SureError(f"Training arguments: {error}") from None
+        if self.load_best_model_at_end and self.eval_strategy == self.save_strategy == "steps":
+            self._refuse_evaluations_without_checkpoint()
+        if self.dataloader_persistent_workers and not self.dataloader_num_workers:
+            raise SureError("--dataloader_persistent_workers True needs workers: --dataloader_num_workers 2.")
+        if self.torch_compile_mode not in (None, *_COMPILE_MODES):
+            raise registry.unknown("mode for --torch_compile_mode", self.torch_compile_mode, _COMPILE_MODES)
         # The trainer would select by the loss; the task knows better.
         self.metric_for_best_model = metric
         # From pinned memory a batch is copied while the GPU is still at work on the one before.
         self.dataloader_pin_memory = self.accelerator_config.non_blocking = self.device.type == "cuda"
         _refuse_lone_processes(self.world_size)
+
+    def _refuse_evaluations_without_checkpoint(self) -> None:
+        """The best evaluation would have no weights to test, and others, as good, would not be taken instead."""
+        if self.save_steps != self.eval_steps:
+            raise SureError(
+                f"--save_steps {self.save_steps:g}: the best of the evaluations, every {self.eval_steps:g} steps, is "
+                "tested, so that each has a checkpoint: leave --save_steps out."
+            )
 
 
 def _refuse_wrong_numbers(settings: RunArguments | TrainerArguments) -> None:

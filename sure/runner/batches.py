@@ -180,6 +180,8 @@ class Room:
     seconds: float
     # How long every utterance is made, of a model that hears windows or a task that crops.
     window: float | None = None
+    # How many times as long an utterance may become.
+    stretch: float = 1.0
 
     @classmethod
     def of(cls, seconds: float | None, backbone: Backbone) -> "Room | None":
@@ -188,7 +190,7 @@ class Room:
 
     def heard(self, samples: int) -> float:
         """Seconds of an utterance by itself."""
-        return self.window or samples / SAMPLE_RATE
+        return self.window or samples / SAMPLE_RATE * self.stretch
 
     def beyond(self, utterances: Utterances) -> list[str]:
         """The ids of those that are longer."""

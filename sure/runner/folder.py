@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from sure.errors import SureError, first_line
 from sure.files import is_full_disk
+from sure.method import saved
 from sure.record import RESULT, RUN, Result, Run
 from sure.record.provenance import provenance
 from sure.runner.arguments import RunArguments, TrainerArguments
@@ -46,22 +47,32 @@ def discard(output_dir: Path, args: TrainerArguments) -> None:
     """Delete what a folder holds of an earlier run, once another one can start there."""
     with args.main_process_first(local=False):
         if args.should_save:
-            for path in (*output_dir.glob("checkpoint-*"), output_dir / "runs"):
+            for path in (*output_dir.glob("checkpoint-*"), output_dir / "runs", output_dir / "audio"):
                 shutil.rmtree(path, ignore_errors=True)
-            for name in (RESULT, RUN):
-                (output_dir / name).unlink(missing_ok=True)
+            # An adapter that stayed would be taken for that of the run which is now beside it.
+            for name in (RESULT, RUN, saved.CONFIG, saved.WEIGHTS, "predictions-*.jsonl", "sample_*.flac"):
+                for path in output_dir.glob(name):
+                    path.unlink()
 
 
-def refuse_other_plugins(output_dir: Path, record: Run) -> None:
-    """Raises `SureError` where a run would go on with a plug-in that has changed since it was interrupted."""
-    if (output_dir / RUN).exists():
-        before = _there(Run, output_dir / RUN).plugins
-        changed = [f"{plugin.kind} {plugin.name}" for plugin in record.plugins if plugin not in before]
-        if changed:
-            raise SureError(
-                f"--output_dir {output_dir} holds a run of other plug-ins ({', '.join(changed)} changed). Choose "
-                "another folder, or --restart True to discard that run."
-            )
+def refuse_what_changed(output_dir: Path, record: Run) -> None:
+    """Raises `SureError` where a run would go on with what has changed since it was interrupted, under the same name.
+
+    That is a plug-in, the weights of the backbone, or what the task has from files.
+    """
+    if not (output_dir / RUN).exists():
+        return
+    before = _there(Run, output_dir / RUN)
+    changed = [f"{plugin.kind} {plugin.name}" for plugin in record.plugins if plugin not in before.plugins]
+    if before.backbone != record.backbone:
+        changed.append(f"backbone {record.backbone.name}")
+    now, then = as_json(record.task_options), as_json(before.task_options)
+    changed += [f"{name} of the task" for name in now if name in then and now[name] != then[name]]
+    if changed:
+        raise SureError(
+            f"--output_dir {output_dir} holds a run that began with another {', another '.join(changed)}. Choose "
+            "another folder, or --restart True to discard that run."
+        )
 
 
 def _there(kind: type[_Kind], path: Path) -> _Kind:

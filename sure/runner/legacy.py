@@ -93,6 +93,9 @@ def translate(argv: list[str]) -> list[str]:
             translated[flag] = _METRICS.get(value, value)
         else:
             translated[_RENAMED.get(flag, flag)] = value
+    if "save_steps" in translated and "eval_steps" in translated:
+        # Then the best was chosen among the evaluations with which a checkpoint was written.
+        translated["eval_steps"] = translated.pop("save_steps")
     fixed = dict(_FIXED)
     if not transcribes:
         fixed["max_seconds"] = _SECONDS_OF_INTENTS if task == "fluent_speech_commands" else _SECONDS

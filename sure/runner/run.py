@@ -49,11 +49,14 @@ from sure.record.samples import write_samples
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options, settings
 from sure.runner.batches import Collator, Utterances
 from sure.runner.checkpoints import locate_best, newest_checkpoint, stopped_early
-from sure.runner.folder import as_json, completed, discard, failure_recorded, refuse_other_plugins
+from sure.runner.folder import as_json, completed, discard, failure_recorded, refuse_what_changed
 from sure.runner.frozen import cache_frozen
 from sure.runner.trainer import BenchmarkTrainer, Pause, Paused, callbacks, refuse_unusable, steps
 from sure.task import Task
 from sure.task.scoring import interval, score_with_intervals
+
+# Schedules that look at the metric of validation, and take the lower for the better by themselves.
+_BY_METRIC = ("reduce_lr_on_plateau", "greedy")
 
 _log = logging.getLogger("sure")
 
@@ -209,7 +212,7 @@ def _train(
     # Only now, for whatever a user can mistake has been found above.
     if run.restart:
         discard(output_dir, args)
-    refuse_other_plugins(output_dir, record)
+    refuse_what_changed(output_dir, record)
     if args.should_save:
         with writing(output_dir / RUN):
             write_atomically(output_dir / RUN, record.model_dump_json(indent=2) + "\n")
@@ -272,6 +275,9 @@ def _settle(run: RunArguments, args: TrainerArguments, task: Task) -> None:
     if metric not in task.metrics:
         raise registry.unknown(f"metric of {task.name} for --metric_for_best_model", metric, list(task.metrics))
     args.greater_is_better = task.metric_named(metric).higher_is_better
+    if args.lr_scheduler_type in _BY_METRIC:
+        mode = {"mode": "max" if args.greater_is_better else "min"}
+        args.lr_scheduler_kwargs = mode | (args.lr_scheduler_kwargs or {})
 
 
 def _warn_of_batches(trainer: BenchmarkTrainer, training: Utterances, evaluations: Sequence[Utterances]) -> None:
@@ -299,7 +305,8 @@ def _train_or_resume(trainer: BenchmarkTrainer, output_dir: Path, until: float |
         trainer.train(resume_from_checkpoint=str(checkpoint))
         return
     # Killed between its last checkpoint and its record: another epoch could change the scores.
-    trainer.model.load_adapter(str(best), trainer.model.active_adapter)
+    tested = best if trainer.args.load_best_model_at_end else checkpoint
+    trainer.model.load_adapter(str(tested), trainer.model.active_adapter)
     trainer.restore(checkpoint)
     if until is not None:
         raise Paused

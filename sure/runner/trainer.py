@@ -61,6 +61,8 @@ class CostMeter(TrainerCallback, ExportableState):
         self._device: torch.device | None = None
         self._resumed_at: float | None = None
         self._memory: list[int] = []
+        # Of a GPU, within steps.
+        self._peak = 0
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -82,6 +84,7 @@ class CostMeter(TrainerCallback, ExportableState):
     def on_step_end(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
         if args.device.type == "cuda":
             self._memory.append(torch.cuda.memory_allocated(args.device))
+            self._peak = max(self._peak, torch.cuda.max_memory_allocated(args.device))
         else:
             self._memory.append(psutil.Process().memory_info().rss)
 
@@ -91,6 +94,8 @@ class CostMeter(TrainerCallback, ExportableState):
     def evaluated(self, seconds: float) -> None:
         """Move these seconds from training to evaluation."""
         self.evaluation_seconds += seconds
+        if self._device is not None and self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
         if self._resumed_at is not None:
             self._resumed_at += seconds
 
@@ -102,7 +107,7 @@ class CostMeter(TrainerCallback, ExportableState):
         return Memory(
             kind="cuda allocated" if cuda else "resident set",
             mean=int(np.mean(self._memory)),
-            maximum=torch.cuda.max_memory_allocated(device) if cuda else max(self._memory),
+            maximum=self._peak if cuda else max(self._memory),
             percentile_99=int(np.percentile(self._memory, 99)),
         )
 
@@ -202,7 +207,9 @@ class BenchmarkTrainer(Trainer):
     def __init__(self, task: Task, collator: Collator, train: Utterances, validation: Utterances, **kwargs: Any):
         self.task = task
         self.room = Room.of(kwargs["args"].max_batch_seconds, collator.backbone)
-        self.training_room = self.room and replace(self.room, window=self.room.window or task.training_seconds)
+        self.training_room = self.room and replace(
+            self.room, window=self.room.window or task.training_seconds, stretch=task.stretch
+        )
         # The last evaluation's step and rows, and whether the task still predicts as it did there.
         self._evaluated: tuple[int, list[dict[str, Any]]] | None = None
         self._calibrated = False

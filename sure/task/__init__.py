@@ -103,6 +103,11 @@ class Task(ABC):
         return None
 
     @property
+    def stretch(self) -> float:
+        """How many times as long `augment` may make an utterance."""
+        return 1.0
+
+    @property
     def metric(self) -> str:
         """The metric that ranks the leaderboard and selects the checkpoint."""
         return self.metrics[0]

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, SpeechT5Config, SpeechT5ForSpeechToText
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -133,6 +134,19 @@ def test_local_weights_are_told_apart_by_their_digest(tmp_path):
         model.encoder.layer_norm.bias.add_(1e-3)
     model.save_pretrained(tmp_path / "b")
     assert loading.load(str(tmp_path / "b")).revision != first.revision
+
+
+def test_what_a_checkpoint_lacks_for_specaugment_is_the_same_whenever_it_is_read(tmp_path):
+    folder = save_backbone(tmp_path, "wav2vec2")
+    weights = load_file(folder / "model.safetensors")
+    (name,) = [name for name in weights if name.endswith("masked_spec_embed")]
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    revisions = set()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        revisions.add(loading.load(str(folder)).revision)
+    assert len(revisions) == 1
 
 
 def test_weights_in_half_precision_are_read_as_float32(tmp_path):

@@ -221,7 +221,7 @@ def test_runs_that_were_scored_on_other_rows_are_not_told_apart(tmp_path):
     assert not {"Utterances of", "Confusions of"} & tables.keys()
     write_record(tmp_path / "failed", failed=True)
     assert list(told(str(tmp_path / "a"), str(tmp_path / "failed"))) == ["What differs"]
-    with pytest.raises(leaderboard.SureError, match="xxx: neither a folder with a result.json"):
+    with pytest.raises(leaderboard.SureError, match=r"xxx: neither a folder with a result\.json"):
         Side.of(["x" * 300], tmp_path)
     with pytest.raises(leaderboard.SureError, match=f"gone: neither a folder with a result.json.*of {tmp_path}"):
         Side.of(["gone"], tmp_path)

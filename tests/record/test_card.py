@@ -37,6 +37,21 @@ def test_it_says_what_the_record_says(tmp_path, result):
     assert one.metric_name.endswith(f"95 % interval {score.low:.3f} to {score.high:.3f}")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "The first metric selected the checkpoint, on validation."),
+        ({"metric_for_best_model": "eval_accuracy"}, "`accuracy` selected the checkpoint, on validation."),
+        ({"load_best_model_at_end": False}, "They are of the end of the training."),
+        ({"eval_strategy": "no"}, "They are of the end of the training."),
+    ],
+)
+def test_it_says_what_selected_the_weights(arguments, said, tmp_path, result):
+    run = result.run.model_copy(update={"arguments": result.run.arguments | arguments})
+    write_card(tmp_path, result.model_copy(update={"run": run}), "audio-classification")
+    assert said in (tmp_path / "README.md").read_text()
+
+
 def test_a_card_that_speaks_is_given_a_text(tmp_path, result):
     write_card(tmp_path, result, "text-to-speech", ["Ann Other", "Bo"])
     said = """--speaker 'Ann Other' --text "Something to say." --output said.wav"""

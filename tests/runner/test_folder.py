@@ -3,16 +3,17 @@
 import json
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sure.errors import SureError
 from sure.files import locked
 from sure.record import Result
+from sure.runner import run
 from sure.runner.run import main
 from sure.runner.trainer import BenchmarkTrainer
 from tests.factories.corpora import noise_with_labels
 from tests.factories.disks import small_disk
-from tests.factories.encoders import folder_of
+from tests.factories.encoders import folder_of, save_backbone
 
 
 @pytest.fixture
@@ -108,10 +109,58 @@ def test_moved_after_its_last_step_a_run_still_tests_its_best_checkpoint(command
     assert all(tested[name].equal(best[name]) for name in best)
 
 
-def test_killed_while_test_is_scored_nothing_is_trained_again(command, tmp_path, monkeypatch):
-    def killed(*_, **__):
-        raise KeyboardInterrupt
+def killed(*_, **__):
+    raise KeyboardInterrupt
 
+
+def test_a_run_that_is_to_replace_another_leaves_nothing_of_it_when_it_begins(command, tmp_path, monkeypatch):
+    main(command)
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+    monkeypatch.setattr(BenchmarkTrainer, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        main([*command, "--seed", "7", "--restart", "True"])
+    left = {path.name for path in (tmp_path / "out").iterdir()} - {".lock"}
+    assert left == {"run.json", "README.md"}
+
+
+def test_what_was_interrupted_does_not_go_on_with_other_weights(command, tmp_path, monkeypatch):
+    backbone = save_backbone(tmp_path / "backbone", "wav2vec2")
+    command += ["--backbone", str(backbone)]
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(BenchmarkTrainer, "predict_rows", killed)
+        with pytest.raises(KeyboardInterrupt):
+            main(command)
+    weights = load_file(backbone / "model.safetensors")
+    save_file(
+        {name: 1.01 * tensor for name, tensor in weights.items()}, backbone / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(
+        SureError, match=r"out holds a run that began with another backbone .*backbone\. Choose another"
+    ):
+        main(command)
+    save_file(weights, backbone / "model.safetensors", {"format": "pt"})
+    assert main(command).status == "complete"
+
+
+def test_stopped_early_and_killed_a_run_tests_its_end_where_that_is_asked_for(command, tmp_path, monkeypatch):
+    command += ["--load_best_model_at_end", "False", "--learning_rate", "0.01"]
+    main(command)
+    out = tmp_path / "out"
+    end, before = (load_file(out / f"checkpoint-{step}" / "adapter_model.safetensors") for step in (2, 1))
+    assert not all(end[name].equal(before[name]) for name in end)
+    (out / "result.json").unlink()
+    monkeypatch.setattr(run, "stopped_early", lambda _: out / "checkpoint-1")
+    main(command)
+    tested = load_file(out / "adapter_model.safetensors")
+    assert all(tested[name].equal(end[name]) for name in end)
+
+
+def test_a_schedule_by_the_metric_knows_which_is_better(command):
+    command += ["--lr_scheduler_type", "reduce_lr_on_plateau"]
+    assert main(command).run.arguments["lr_scheduler_kwargs"] == {"mode": "max"}
+
+
+def test_killed_while_test_is_scored_nothing_is_trained_again(command, tmp_path, monkeypatch):
     with monkeypatch.context() as interrupted:
         interrupted.setattr(BenchmarkTrainer, "predict_rows", killed)
         with pytest.raises(KeyboardInterrupt):

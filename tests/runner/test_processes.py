@@ -1,6 +1,7 @@
 """One step of the optimiser, however its utterances are divided: into batches that accumulate, among processes."""
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
 
@@ -118,7 +119,9 @@ def test_seconds_cut_batches_into_parts_and_no_step_changes(seconds, window, bat
     for together in zip(*cut, strict=True):
         assert len(set(map(len, together))) == 1
 
-    longest_first = sorted(lengths, reverse=True)
+    # What may become twice as long has room for half as many.
+    twice = list(replace(room, stretch=2.0).parts(longest_first := sorted(lengths, reverse=True)))
+    assert twice == list((room if window else Room(seconds / 2)).parts(longest_first))
     found = [list(EvaluationBatches(longest_first, room, count, process)) for process in range(count)]
     for together in zip(*found, strict=True):
         assert len(set(map(len, together))) == 1

@@ -1,5 +1,7 @@
 """The trainer's loops: what a step asks of the host, and what is kept of an evaluation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from transformers import TrainerCallback
 
 from sure.runner.arguments import TrainerArguments
 from sure.runner.batches import Collator, Utterances
-from sure.runner.trainer import BenchmarkTrainer, Packed, callbacks
+from sure.runner.trainer import BenchmarkTrainer, CostMeter, Packed, callbacks
 from tests.benchmarks.runner_overhead import adapted, noise_corpus
 
 
@@ -57,6 +59,22 @@ def trainer(tmp_path):
         )
 
     return of
+
+
+def test_the_peak_of_a_gpu_is_of_steps_and_not_of_evaluations(monkeypatch):
+    gpu = {"now": 100, "peak": 0}
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: gpu.update(peak=0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: gpu["peak"])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: gpu["now"])
+    meter, args = CostMeter(), SimpleNamespace(device=torch.device("cuda"))
+    meter.on_train_begin(args)
+    for step, evaluation in ((150, 9000), (140, 9000)):
+        gpu["peak"] = step
+        meter.on_step_end(args)
+        gpu["peak"] = evaluation
+        meter.evaluated(1.0)
+    memory = meter.memory(args.device)
+    assert (memory.kind, memory.mean, memory.maximum) == ("cuda allocated", 100, 150)
 
 
 def test_between_two_logs_a_step_waits_for_nothing(trainer):

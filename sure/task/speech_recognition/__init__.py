@@ -123,6 +123,10 @@ class SpeechRecognitionTask(TranscriptionTask):
     def augments(self) -> bool:
         return bool(self.speed_perturbation)
 
+    @property
+    def stretch(self) -> float:
+        return 1 / (1 - self.speed_perturbation)
+
     def augment(self, waveform: np.ndarray, row: dict[str, Any], generator: np.random.Generator) -> np.ndarray:
         """Faster or slower, which changes pitch and formants too (Ko et al. 2015), as if another person spoke."""
         if not self.speed_perturbation:
