@@ -42,13 +42,17 @@ class Metric(evaluate.Metric, ABC):
         draws = (np.repeat(rows, times) for times in counts)
         return np.array([self.score(predictions[draw], references[draw]) for draw in draws])
 
+    @property
+    def most(self) -> float:
+        """The greatest score; infinite where there is none."""
+        if self.greatest is not None:
+            return self.greatest
+        return 1.0 if self.higher_is_better and self.unit == "share" else np.inf
+
     def cut(self, low: float, value: float, high: float) -> tuple[float, float]:
         """An interval of a score without what no score can be."""
-        greatest = self.greatest
-        if greatest is None:
-            greatest = 1.0 if self.higher_is_better and self.unit == "share" else np.inf
-        # A plug-in's, or a model's opinion, may lie beyond what it says: the score stays within its interval.
-        return max(low, min(self.least, value)), min(high, max(greatest, value))
+        # A plug-in's may lie beyond what it says: the score stays within its interval.
+        return max(low, min(self.least, value)), min(high, max(self.most, value))
 
     def _info(self) -> evaluate.MetricInfo:
         value = datasets.Value(self.feature)

@@ -35,8 +35,9 @@ _STEERING = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"
 _NO_NAME = re.compile(f"[{_STEERING}\u202a-\u202e\u2066-\u2069]")
 _NO_TEXT = re.compile(f"[{_STEERING}\u202d\u202e]")
 
-# Only lines with these need a closer look: an escaped character, an exponent of three digits, a very long number.
-_SUSPECT = re.compile(r"\\[ubf]|[0-9][eE]\+?[0-9]{3}|[0-9]{19}")
+# Only lines with these need a closer look: an escaped character, a large exponent, a very long number; or as many
+# brackets as a value may be deep.
+_SUSPECT = re.compile(r"\\[ubf]|[0-9][eE]\+?[0-9]{2}|[0-9]{19}")
 
 # Where no space is between a key and its colon, a text has no fewer `":` than keys.
 _KEY_APART = re.compile(r'"\s+:')
@@ -101,7 +102,7 @@ def rows(path: Path, content: bytes) -> list[Any]:
     for number, line in enumerate(lines, start=1):
         try:
             row = parsed(line)
-            said = next(odd_values(row, _NO_TEXT), None) if _SUSPECT.search(line) or _NO_TEXT.search(line) else None
+            said = next(odd_values(row, _NO_TEXT), None) if _is_suspect(line) else None
         except ValueError as error:
             said = "", f"not JSON ({error})"
         else:
@@ -112,6 +113,11 @@ def rows(path: Path, content: bytes) -> list[Any]:
     if faults:
         raise SureError("\n".join(first_of(faults, path)))
     return found
+
+
+def _is_suspect(line: str) -> bool:
+    deep = line.count("{") + line.count("[") > _DEEPEST
+    return bool(deep or _SUSPECT.search(line) or _NO_TEXT.search(line))
 
 
 def first_of(faults: list[str], where: object) -> list[str]:

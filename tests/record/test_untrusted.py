@@ -43,6 +43,8 @@ def test_a_text_may_hold_what_looks_like_a_key():
     [
         '{"id": "a\\b"}',
         '{"id": 1e400}',
+        '{"id": -1E+20}',
+        f'{{"id": {"[" * 65 + "]" * 65}}}',
         '{"id": NaN}',
         '{"id": 1},{"id": 2}',
         '{"id": 1, "id" : 2}',

@@ -5,6 +5,7 @@ speech that was generated from the texts alone, sentence by sentence; validation
 that is chosen is the one that speaks best. The waveforms of a run lie beside its record, as `audio/<id>.wav`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -223,14 +224,21 @@ class TextToSpeechTask(Task):
             audio.write(folder / "audio" / f"{row['id']}.wav", waveform)
 
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-        """Measures and texts. Raises `SureError` where a measure is missing or no number, naming the row."""
+        """Measures and texts. Raises `SureError` where a measure is missing or cannot be, naming the row."""
         metrics = [self.metric_named(name) for name in self.metrics]
-        names = {name for metric in metrics for name in (metric.measure, metric.weight) if name}
+        # By name the least and the greatest; utterances count as often as weights say, which are whole numbers.
+        limits = {metric.measure: (metric.least, metric.most) for metric in metrics}
+        weights = {metric.weight for metric in metrics if metric.weight}
         for row in rows:
-            measures = row.get("prediction")
-            for name in sorted(names):
+            measures, where = row.get("prediction"), f"Prediction {row.get('id')!r}"
+            for name in sorted(limits.keys() | weights):
                 if not isinstance(measures, dict) or not is_number(measures.get(name)):
-                    raise SureError(f"Prediction {row.get('id')!r}: no {name} that is a number in {measures!r}.")
+                    raise SureError(f"{where}: no {name} that is a number in {measures!r}.")
+                least, most = limits.get(name, (0, math.inf))
+                if not least <= measures[name] <= most:
+                    raise SureError(f"{where}: {name} {measures[name]:g} is not from {least:g} to {most:g}.")
+                if name in weights and measures[name] % 1:
+                    raise SureError(f"{where}: {name} {measures[name]:g} is no whole number.")
         return super().comparable(rows)
 
     def _refuse_other_tokens(self, backbone: "Backbone") -> None:

@@ -176,6 +176,14 @@ class TestRun:
         for wrong in (None, 3.0, {}, rows[0]["prediction"] | {"frames": "many"}, {"mel_cepstral_distortion": math.nan}):
             with pytest.raises(SureError, match=r"Prediction 'ABA_a9': no \w+ that is a number"):
                 task.comparable([rows[0] | {"prediction": wrong}, *rows[1:]])
+        for name, wrong, why in (
+            ("mel_cepstral_distortion", -1.0, "-1 is not from 0 to inf"),
+            ("voicing_error", 1.5, "1.5 is not from 0 to 1"),
+            ("frames", -3, "-3 is not from 0 to inf"),
+            ("voiced_frames", 0.5, "0.5 is no whole number"),
+        ):
+            with pytest.raises(SureError, match=f"Prediction 'ABA_a9': {name} {why}"):
+                task.comparable([rows[0] | {"prediction": rows[0]["prediction"] | {name: wrong}}, *rows[1:]])
 
     def test_what_it_says_depends_on_no_batch(self, run, command, tmp_path):
         again = main(command(tmp_path, "--per_device_eval_batch_size", "1"))
