@@ -115,7 +115,7 @@ def named(option: str, value: str) -> str:
 
 
 def opinions(name: str, waveforms: Sequence[np.ndarray]) -> list[dict[str, float]]:
-    """By utterance `naturalness`, a mean opinion score; waveforms are cut to [-1, 1], and a model's opinion to 1 to 5."""
+    """By utterance `naturalness`, a mean opinion score, cut to what one is, 1 to 5; waveforms are cut to [-1, 1]."""
     judge = naturalness(name)
     found = [judge(np.clip(_long_enough(waveform), -1, 1).astype(np.float32)) for waveform in waveforms]
     return [{"naturalness": round(min(max(opinion, 1.0), 5.0), 6)} for opinion in found]

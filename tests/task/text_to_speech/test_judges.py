@@ -47,7 +47,8 @@ def heard(forgotten, monkeypatch):
 
 def test_dnsmos_hears_what_it_can_bear_and_its_package_is_named(heard):
     loud, nothing = np.array([0.5, 2.0, -3.0] * 8000), np.zeros(0, dtype=np.float32)
-    assert judges.opinions("dnsmos", [loud, nothing]) == [{"naturalness": 3.0}, {"naturalness": 0.0}]
+    # The scale begins at 1.
+    assert judges.opinions("dnsmos", [loud, nothing]) == [{"naturalness": 3.0}, {"naturalness": 1.0}]
     (waveform, rate), (silence, _) = heard
     assert (rate, waveform.dtype, waveform.min(), len(waveform)) == (16_000, np.float32, -1.0, 24_000)
     # Real DNSMOS doubles an utterance until it is long enough: nothing would be doubled for ever.
