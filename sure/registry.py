@@ -120,6 +120,16 @@ def options_of(options_class: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(options_class) if field.init and not field.metadata.get("learned")]
 
 
+def chosen_of(options: Any) -> dict[str, Any]:
+    """What a dataclass of options has otherwise than by default, of what is a user's to choose."""
+    chosen = {}
+    for field in options_of(type(options)):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if (value := getattr(options, field.name)) != default:
+            chosen[field.name] = value
+    return chosen
+
+
 def dataclass_of(options_class: type, options: dict[str, Any], flag: str, owner: str) -> Any:
     """A dataclass of options, as they were given or by default. Raises `SureError` for one that is none or wrong."""
     kinds = {field.name: field.type for field in dataclasses.fields(options_class)}

@@ -91,6 +91,7 @@ class ASVspoof(ClassificationTask):
     """Of an utterance the log odds of its being bona fide (`score`) are measured."""
 
     metrics: ClassVar[tuple[str, ...]] = ("equal_error_rate",)
+    scored_by: ClassVar[tuple[str, ...]] = ("verification",)
 
     labels: list[str] = field(default_factory=lambda: [BONAFIDE, SPOOF], metadata=learned("bonafide and spoof."))
     edition: Literal["2019_la", "2021_la", "2021_df", 5] = field(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sure import registry
 from sure.errors import SureError
 from sure.leaderboard.comparison import Sample
 from sure.leaderboard.disclosure import Checks
@@ -205,6 +206,7 @@ def _entry(runs: list[_Submitted]) -> Entry:
         folds=None if None in folds else sorted(folds),
         folds_there_are=None if None in folds else task.cross_validation[1],
         options=" ".join(given),
+        scored_by=_scored_by(task),
         metric=result.metric,
         # What was looked at once need not be again.
         test={name: EntryScore.model_construct(**dict(score)) for name, score in first.get("test", {}).items()},
@@ -225,6 +227,11 @@ def _entry(runs: list[_Submitted]) -> Entry:
         references_hidden=any(one.references_hidden for one in runs),
         disclosure=next((one.disclosure for one in checks if one.disclosure), None),
     )
+
+
+def _scored_by(task: Task | None) -> str:
+    chosen = registry.chosen_of(task) if task else {}
+    return " ".join(f"{name}={chosen[name]}" for name in (task.scored_by if task else ()) if name in chosen)
 
 
 def _hash(content: Any) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 
+from sure import registry
 from sure.record import Cost, Result, Run
+from sure.task import Task
 
 # Of a share that was computed from two counts.
 _ROUNDING = 1e-9
@@ -54,6 +56,28 @@ def contradictions(result: Result) -> Iterator[str]:
     if result.cost is not None:
         for what in _of_cost(result.cost):
             yield f"cost.{what}"
+
+
+def of_task_options(run: Run, task: Task) -> Iterator[str]:
+    """Options of the task that the arguments claim and the run had not, or had and they leave out."""
+    given = run.arguments.get("task_options")
+    if not isinstance(given, list):
+        return
+    claimed = {name: value for name, _, value in (str(option).partition("=") for option in given)}
+    options = {field.name: field for field in registry.options_of(type(task))}
+    for name, value in claimed.items():
+        if name not in options:
+            yield f"run.arguments.task_options: {name[:80]}; {task.name} has no such option."
+        elif getattr(task, name) is None and not _is_none(value):
+            yield f"run.arguments.task_options: {name}={_short(value)}; the run had none."
+    for name, value in registry.chosen_of(task).items():
+        # A default of nothing may be found.
+        if name not in claimed and options[name].default is not None:
+            yield f"run.arguments.task_options: they leave out the run's {name}={_short(value)}."
+
+
+def _is_none(text: str) -> bool:
+    return text in ("", "~") or text.lower() == "null"
 
 
 def _of_arguments(run: Run) -> Iterator[str]:

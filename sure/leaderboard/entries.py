@@ -80,6 +80,8 @@ class Entry(BaseModel):
     folds_there_are: int | None
     # Of the task, as they were given; without the fold.
     options: str
+    # Of these, what decides how predictions are counted, where it is not as by default: a table of its own.
+    scored_by: str = Field(default="", exclude_if=lambda options: not options)
     metric: str
     test: dict[str, EntryScore]
     # Means over runs.
@@ -137,6 +139,7 @@ def title(group: list[Entry]) -> str:
     speech = ", synthetic speech" if first.synthetic else ""
     # What a few shots drew of a corpus has a fingerprint of its own.
     few = "".join(f", {option}" for option in first.options.split() if option.startswith(("shots=", "draw=")))
+    few += f", {first.scored_by}" if first.scored_by else ""
     return f"{first.task}{few}{folds(first)}, {words(first.metric)} on test, corpus {first.fingerprint[:8]}{speech}"
 
 
@@ -207,6 +210,8 @@ def footnote(group: list[Entry]) -> str:
 
 def rank_label(entry: Entry) -> str:
     """`1`, or `1=` where the rank is shared; where there is no rank, why."""
+    if entry.rank is None and entry.score:
+        return "not ranked"
     if entry.rank is None:
         return "failed" if entry.status == "failed" else "not scored"
     return f"{entry.rank}{'=' if entry.tied else ''}"
@@ -226,7 +231,7 @@ def mean_words(score: EntryScore, seeds: int) -> str:
 
 
 def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Entries that may be compared: one task, one corpus, one metric."""
+    """Entries that may be compared: one task, one corpus, one way of counting, one metric."""
     for _, group in groupby(sorted(entries, key=comparable), key=comparable):
         yield list(group)
 
@@ -296,9 +301,9 @@ def _probes(scored: list[Entry]) -> dict[str, int]:
     }
 
 
-def comparable(entry: Entry) -> tuple[str, str, str]:
+def comparable(entry: Entry) -> tuple[str, ...]:
     """What is the same of entries of one group."""
-    return entry.task, entry.fingerprint, entry.metric
+    return entry.task, entry.fingerprint, entry.scored_by, entry.metric
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:

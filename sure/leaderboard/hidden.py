@@ -29,8 +29,9 @@ from sure.task.scoring import interval
 # What a references file begins with.
 _HEADER = ("task", "fingerprint", "salt")
 
-# What of an entry nobody but the keeper can make, beside the scores of its runs.
-_OF_SCORES = ("rank", "tied", "difference", "to_probe", "test", "interval")
+# What of an entry nobody but the keeper can make, beside the scores of its runs; and what of it depends on others.
+_OF_SCORES = ("test", "interval")
+_AMONG_OTHERS = ("rank", "tied", "difference", "to_probe", "better_than")
 
 
 def write(path: Path, task: str, fingerprint: str, rows: Rows) -> str:
@@ -122,14 +123,16 @@ def with_earlier_scores(entries: Iterable[Entry], before: Iterable[Entry]) -> It
     """Entries, of which those whose references are hidden have the scores of `before`, when their keeper made them.
 
     All else is what submissions say. An entry of which a run is gone has no score; a seed that has come since is no
-    part of one.
+    part of one. Where a submission that had been ranked is gone, the others have scores and no rank.
     """
     of_groups = {comparable(group[0]): group for group in groups(before)}
     for group in groups(entries):
         lacking = [entry for entry in group if entry.status == "complete" and not entry.score]
         there = {run.submission for entry in group for run in entry.runs}
-        scored = []
-        for earlier in of_groups.get(comparable(group[0]), []) if lacking else ():
+        scored, ranked = [], of_groups.get(comparable(group[0]), []) if lacking else []
+        gone = {run.submission for earlier in ranked if earlier.score for run in earlier.runs} - there
+        fields = _OF_SCORES if gone else (*_OF_SCORES, *_AMONG_OTHERS)
+        for earlier in ranked:
             known = {run.submission: run.score for run in earlier.runs}
             now = next((one for one in lacking if known.keys() <= {run.submission for run in one.runs}), None)
             if now is None or not earlier.score:
@@ -138,8 +141,7 @@ def with_earlier_scores(entries: Iterable[Entry], before: Iterable[Entry]) -> It
             runs = [
                 run.model_copy(update={"score": known[run.submission]}) for run in now.runs if run.submission in known
             ]
-            better_than = earlier.better_than and [name for name in earlier.better_than if name in there]
-            made = {field: getattr(earlier, field) for field in _OF_SCORES} | {"runs": runs, "better_than": better_than}
+            made = {field: getattr(earlier, field) for field in fields} | {"runs": runs}
             scored.append(now.model_copy(update=made))
         yield from scored
         names = {entry.submission for entry in scored}

@@ -49,6 +49,8 @@ class Manifest(BaseModel):
     options: dict[str, Any]
     # The label map of tasks that classify.
     labels: list[str] | dict[str, list[str]] | None
+    # What else the task has from the corpus and predictions are counted by.
+    scored_by: dict[str, Any] = Field(default={}, exclude_if=lambda known: not known)
     # Utterances by split.
     splits: dict[str, int]
     # By scored split, by id of a prediction row: SHA-256 of what is known of it.
@@ -92,6 +94,7 @@ class Manifest(BaseModel):
             synthetic=is_synthetic(data_dir),
             options=_chosen(task),
             labels=getattr(task, "labels", None) or None,
+            scored_by=_known(task),
             splits={name: len(split) for name, split in splits.items()},
             rows={name: {str(row["id"]): row_hash(row) for row in rows} for name, rows in known.items()},
             references=references,
@@ -137,6 +140,9 @@ class Manifest(BaseModel):
         labels = result.run.task_options.get("labels")
         if self.labels is not None and labels != self.labels:
             yield f"run.task_options.labels: {_short(labels)}; the corpus has {_short(self.labels)}."
+        for name, value in self.scored_by.items():
+            if (said := result.run.task_options.get(name)) != value:
+                yield f"run.task_options.{name}: {_short(said)}; the corpus has {_short(value)}."
 
 
 @functools.lru_cache(maxsize=8)
@@ -239,6 +245,12 @@ def _chosen(task: Task) -> dict[str, Any]:
     """Options as a record has them."""
     names = [field.name for field in registry.options_of(type(task))]
     return json.loads(json.dumps({name: getattr(task, name) for name in names if name not in _OF_SHOTS}))
+
+
+def _known(task: Task) -> dict[str, Any]:
+    """What it has learned of its corpus that predictions are counted by, as a record has it."""
+    chosen = {field.name for field in registry.options_of(type(task))}
+    return json.loads(json.dumps({name: getattr(task, name) for name in task.scored_by if name not in chosen}))
 
 
 def _shots(result: Result) -> bool:

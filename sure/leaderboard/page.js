@@ -277,7 +277,8 @@ function columns(table) {
   ];
 }
 
-const rank = (row) => (row.rank === null ? (row.parameters === null ? "failed" : "not scored") : `${row.rank}${row.tied ? "=" : ""}`);
+const unranked = (row) => (row.score !== null ? "not ranked" : row.parameters === null ? "failed" : "not scored");
+const rank = (row) => (row.rank === null ? unranked(row) : `${row.rank}${row.tied ? "=" : ""}`);
 
 function details(row) {
   const backbone = data.backbones[row.backbone];

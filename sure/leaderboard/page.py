@@ -163,9 +163,10 @@ def _data(entries: list[Entry], in_print: list[Published]) -> dict[str, Any]:
         alike = [each[0] for each in grouped if each[0].task == first.task]
         metric = words(first.metric)
         apart = f", {first.fingerprint[:8]}" if len(alike) > 1 else ""
+        apart += f", {first.scored_by}" if first.scored_by else ""
         tables.append(
             {
-                "id": f"{first.task}-{first.metric}-{first.fingerprint[:8]}",
+                "id": "-".join((first.task, first.metric, first.fingerprint[:8], *first.scored_by.split())),
                 "task": first.task,
                 "title": title(group),
                 "heading": f"{first.task}: {metric}",

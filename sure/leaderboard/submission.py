@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sure.errors import SureError
 from sure.leaderboard import recount
-from sure.leaderboard.consistency import contradictions
+from sure.leaderboard.consistency import contradictions, of_task_options
 from sure.leaderboard.disclosure import SUBMISSION, Checks, Disclosure
 from sure.leaderboard.manifest import HIDDEN, KNOWN, Manifest, Rows, differences, manifest_of
 from sure.record import DECISIVE, RESULT, Result, Score, plugins, read_predictions, untrusted
@@ -115,7 +115,8 @@ def examine(
     """
     if result.status == "failed":
         return {}, Checks(disclosure=disclosure, unchecked=["anything: the run failed"])
-    task, faults, unchecked = task_of(record, result), [], []
+    task, unchecked = task_of(record, result), []
+    faults = [f"{record}: {what}" for what in of_task_options(result.run, task)]
     pinned, found = manifest_of(board, result)
     hidden = pinned.hides(task) if pinned else set()
     try:

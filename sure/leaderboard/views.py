@@ -189,7 +189,8 @@ def _table(table: _Table, markup: _Markup, note: str) -> str:
         rows = [[*row, markup.escape(printable(entry.options))] for row, entry in zip(rows, table.shown, strict=True)]
     lines = [line for line in (footnote(table.group), note) if line]
     # Of several tables of one task, each has a label of its own.
-    label = f"{table.group[0].task}-{table.group[0].fingerprint[:8]}"
+    first = table.group[0]
+    label = "-".join((first.task, first.fingerprint[:8], *first.scored_by.split()))
     return _whole(title(table.group), label, headers, rows, sides, lines, markup)
 
 

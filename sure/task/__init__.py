@@ -65,6 +65,9 @@ class Task(ABC):
     # Columns of an utterance that make its reference, which a test split may be without: it is predicted, not scored.
     reference_columns: ClassVar[tuple[str, ...]] = ()
 
+    # Fields that decide how predictions are counted: the same ones score otherwise with others.
+    scored_by: ClassVar[tuple[str, ...]] = ()
+
     # How many utterances of a split that is tested go to `predict` and `keep` at a time, where their outputs would take
     # much memory; None: all.
     predicted_at_a_time: ClassVar[int | None] = None

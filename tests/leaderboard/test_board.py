@@ -215,7 +215,9 @@ def test_a_submission_claims_no_more_than_a_board_finds(tmp_path):
 
 def test_markup_is_shown_as_text(tmp_path):
     board = tmp_path / "board"
-    record = write_record(tmp_path / "run", method=SCRIPT, backbone=f"lab/{SCRIPT[8:-9]}", options=[SCRIPT])
+    record = write_record(
+        tmp_path / "run", method=SCRIPT, backbone=f"lab/{SCRIPT[8:-9]}", options=[f"vocoder={SCRIPT}"]
+    )
 
     def change(content):
         content["provenance"].update(versions={SCRIPT: SCRIPT}, platform=SCRIPT, commit=SCRIPT)

@@ -147,8 +147,8 @@ def fold(folder, board, number, right, *, method="lora", seed=0, corpus="ab"):
     scored = {split: score_with_intervals(ThreeFolds(fold=number), members) for split, members in rows.items()}
 
     def change(content):
-        content["run"].update(task="three_folds", task_options={"fold": number})
-        content["run"]["arguments"]["task_options"] = [f"fold={number}", "x=1"]
+        content["run"].update(task="three_folds", task_options={"fold": number, "vocoder": "x"})
+        content["run"]["arguments"]["task_options"] = [f"fold={number}", "vocoder=x"]
         content["interval"] = interval(scored).model_dump()
         for split, of in scored.items():
             content["scores"][split] = {name: score.model_dump() for name, score in of.scores.items()}
@@ -172,7 +172,7 @@ def test_folds_are_one_entry_with_students_interval(tmp_path):
     low, high = t.interval(0.95, 2, np.mean(lora), stdev(lora) / 3**0.5)
     assert (whole.score.value, whole.score.low) == (pytest.approx(mean(lora)), pytest.approx(low))
     assert whole.score.high == pytest.approx(min(1, high))
-    assert (whole.options, whole.rank, worse.rank) == ("x=1", 1, 2)
+    assert (whole.options, whole.rank, worse.rank) == ("vocoder=x", 1, 2)
     assert worse.difference.value == pytest.approx(mean(bitfit) - mean(lora))
     assert set(entries) == {("lora", 1, 2, 3), ("bitfit", 1, 2, 3), ("ia3", 1, 2, 3)}
     other = entries["ia3", 1, 2, 3]

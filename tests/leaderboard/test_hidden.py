@@ -128,11 +128,18 @@ def test_predictions_alone_are_submitted_and_scored_by_who_has_the_references(bo
     with pytest.raises(SystemExit):
         on_board("validate", board, "--references", file)
     assert "leaderboard.json is not what the submissions make" in capsys.readouterr().err
-    # An entry whose run is gone has no score any more.
+    # An entry whose run is gone has no score any more, and no other a rank, which was among them all.
     on_board("build", board, "--references", file)
     shutil.rmtree(next((board / "submissions").glob("*lora--seed1*")))
-    on_board("build", board)
-    assert (table(board)["lora"][0], table(board)["bitfit"][0]) == (None, scored["bitfit"][0])
+    for _ in range(2):
+        on_board("build", board)
+        assert (table(board)["lora"][:3], scored["bitfit"][0]) == ([None, False, {}], 1)
+        assert table(board)["bitfit"] == [None, False, scored["bitfit"][2], None, scored["bitfit"][4]]
+    on_board("validate", board)
+    on_board("show", board)
+    assert "not ranked  bitfit" in capsys.readouterr().out
+    on_board("build", board, "--references", file)
+    assert table(board)["bitfit"][0] == 1
 
 
 def rows(change):

@@ -15,6 +15,7 @@ from sure.leaderboard.comparison import Sample
 from sure.leaderboard.entries import Entry, EntryRun, EntryScore, footnote, groups, rank, rank_label
 from sure.leaderboard.views import Filters
 from sure.record import BackboneInfo, Cost, MethodInfo, Result, write_predictions
+from sure.runner.arguments import parse_options
 from sure.task.classification import ClassificationTask
 from sure.task.scoring import interval, score_with_intervals
 from tests.factories import REPOSITORY
@@ -29,6 +30,8 @@ class ThreeEmotions(ClassificationTask):
 
     metrics = ("unweighted_average_recall", "accuracy")
     labels: list[str] = field(default_factory=lambda: list(LABELS))
+    vocoder: str = ""
+    speakers: list[str] = field(default_factory=list)
 
     def utterances(self, data_dir):
         raise NotImplementedError
@@ -85,7 +88,7 @@ def write_record(
         error="SureError: the loss is not a number" if failed else None,
         run={
             "task": "three_emotions",
-            "task_options": {},
+            "task_options": parse_options(list(options), "--task_options"),
             "data": {
                 "fingerprint": fingerprint,
                 "synthetic": True,
@@ -313,6 +316,19 @@ def test_a_table_says_how_many_shots_its_entries_learnt_from(tmp_path):
     text = leaderboard.show(tmp_path / "board")
     assert "three_emotions, unweighted average recall on test, corpus abababab" in text
     assert "three_emotions, shots=8, draw=1, unweighted average recall on test, corpus bbbbbbbb" in text
+
+
+def test_what_is_counted_in_another_way_has_a_table_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(ThreeEmotions, "scored_by", ("vocoder",))
+    for number, options in enumerate(([], ["vocoder=loud"], ["speakers=[a]"])):
+        leaderboard.add(write_record(tmp_path / str(number), method=f"m{number}", options=options), tmp_path / "board")
+    tables = [
+        table.splitlines()[0] for table in leaderboard.show(tmp_path / "board").split("\n\n") if "on test" in table
+    ]
+    assert tables == [
+        "three_emotions, unweighted average recall on test, corpus abababab, synthetic speech",
+        "three_emotions, vocoder=loud, unweighted average recall on test, corpus abababab, synthetic speech",
+    ]
 
 
 def test_task_options_are_shown_where_they_differ(tmp_path):

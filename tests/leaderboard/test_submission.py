@@ -87,6 +87,11 @@ def submitted(honest, tmp_path):
     return shutil.copytree(honest, board / "submissions" / honest.name)
 
 
+def manifest_name(folder):
+    (found,) = (folder.parents[1] / "manifests").iterdir()
+    return found.name
+
+
 def record(change):
     return lambda folder: edit(folder / "result.json", change)
 
@@ -439,6 +444,22 @@ TAMPERED = {
             arguments(task_options=["shots=5"])(f),
         ],
         r"run\.arguments\.task_options: shots='5'; the run's is 8",
+    ),
+    "few shots that it had not": (
+        arguments(task_options=["shots=5"]),
+        r"run\.arguments\.task_options: shots='5'; the run had none",
+    ),
+    "an option that there is not": (
+        arguments(task_options=["shot=5"]),
+        r"run\.arguments\.task_options: shot; .* has no such option",
+    ),
+    "an option that is not told": (
+        record(lambda r: r["run"]["task_options"].update(vocoder="loud")),
+        r"run\.arguments\.task_options: they leave out the run's vocoder='loud'",
+    ),
+    "what a corpus is scored by": (
+        lambda f: edit(f.parents[1] / "manifests" / manifest_name(f), lambda m: m.update(scored_by={"vocoder": "x"})),
+        r"run\.task_options\.vocoder: null; the corpus has \"x\"",
     ),
     "finished before it started": (
         record(lambda r: r["provenance"].update(finished="2025-01-01T00:00:00Z")),

@@ -48,6 +48,8 @@ class SpeechRecognitionTask(TranscriptionTask):
     # An encoder-decoder writes by itself.
     with_head: ClassVar[bool] = False
 
+    scored_by: ClassVar[tuple[str, ...]] = ("scored_text",)
+
     # The language as ISO 639-1 has it, for models that want to know; None where it is not known.
     spoken_language: ClassVar[str | None] = None
 
