@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel
 
+from sure.record import decimals
 from sure.task.scoring import LEVEL, NOISE, TAILS, Sampling
 
 # A little less than the normal distribution's quantile of 97.5 %, than which Student's t has none smaller.
@@ -69,8 +70,10 @@ class Difference(BaseModel):
         return "< 0.001" if self.p < 0.001 else f"{self.p:.3f}"
 
     def __str__(self) -> str:
-        """`-0.051 [-0.080, -0.022]`."""
-        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        """`-0.051 [-0.080, -0.022]`; no end reads as zero that is none."""
+        nearest = min(abs(self.low), abs(self.high))
+        digits = decimals(nearest) if self.low * self.high > 0 and nearest < 0.0005 else 3
+        return f"{self.value:+.{digits}f} [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
 
 
 class Comparisons(NamedTuple):

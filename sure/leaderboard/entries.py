@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from sure import registry
 from sure.leaderboard.comparison import Difference, Sample, compare
 from sure.leaderboard.disclosure import Disclosure
-from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score
+from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score, decimals
 from sure.task.scoring import Sampling, over_seeds
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def mean_words(score: EntryScore, seeds: int) -> str:
     if score.deviation is None:
         return str(score)
     value, _, limits = str(score).partition(" ")
-    return f"{value} ± {score.deviation:.3f} ({seeds} seeds) {limits}"
+    return f"{value} ± {score.deviation:.{decimals(score.value)}f} ({seeds} seeds) {limits}"
 
 
 def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

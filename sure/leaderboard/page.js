@@ -31,9 +31,15 @@ const name = (text) => text.split(/(?<=[_/])/).flatMap((part, place) => [place ?
 const NONE = "–";
 const shown = (format) => (value) => (value === null || value === undefined ? NONE : format(value));
 const fixed = (digits) => shown((value) => value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
-const whole = fixed(0), score = fixed(3);
+const whole = fixed(0);
+// Two digits that are not zero at least.
+const decimals = (value) => (value && Math.abs(value) < 0.01 ? Math.min(6, 1 - Math.floor(Math.log10(Math.abs(value)))) : 3);
+const score = (value, beside = value) => fixed(decimals(beside))(value);
 const percent = shown((value) => `${value && value < 0.001 ? Number((100 * value).toPrecision(2)) : value ? (100 * value).toFixed(2) : 0}\u00a0%`);
-const signed = shown((value) => (value < 0 ? "" : "+") + value.toFixed(3));
+const signed = (value, digits) => (value < 0 ? "" : "+") + value.toFixed(digits);
+// No end of an interval reads as zero that is none.
+const nearest = ([, low, high]) => Math.min(Math.abs(low), Math.abs(high));
+const digits = (difference) => (difference[1] * difference[2] > 0 && nearest(difference) < 0.0005 ? decimals(nearest(difference)) : 3);
 const brief = (value) => (value >= 1e3 || (value && value < 1e-3) ? Number(value.toPrecision(3)).toLocaleString("en-US", { notation: value < 1 ? "scientific" : "compact" }) : String(Number(value.toPrecision(3))));
 
 // Rows
@@ -262,10 +268,10 @@ function columns(table) {
       row.settings ? html("small", {}, name(row.settings)) : null, narrow() && data.backbones.length > 1 ? html("small", {}, name(data.backbones[row.backbone].name)) : null, row.error ? html("small", {}, row.error) : null)] },
     { key: "backbone", label: "Backbone", rank: 1, of: (row) => data.backbones[row.backbone].name, cell: (row) => [name(data.backbones[row.backbone].name), data.backbones[row.backbone].pretrained ? null : [" ", html("span", { class: "tag" }, "untrained backbone")]] },
     { key: "score", label: table.metric, brief: table.metric_short, number: true, core: 2, rank: 0, first, of: (row) => row.score, cell: (row) => (row.score === null ? NONE : [
-      html("b", {}, score(row.score)), row.deviation === null ? null : html("small", {}, `± ${score(row.deviation)} (${new Set(row.runs.map((run) => run[1])).size} seeds)`),
-      html("small", {}, row.low === null ? "no interval" : `${score(row.low)} – ${score(row.high)}`)]) },
+      html("b", {}, score(row.score)), row.deviation === null ? null : html("small", {}, `± ${score(row.deviation, row.score)} (${new Set(row.runs.map((run) => run[1])).size} seeds)`),
+      html("small", {}, row.low === null ? "no interval" : `${score(row.low, row.score)} – ${score(row.high, row.score)}`)]) },
     { key: "difference", label: "To the first", number: true, rank: 2, first, of: (row) => row.difference?.[0] ?? null, cell: (row) => (row.difference ? [
-      signed(row.difference[0]), html("small", { title: `p = ${row.difference[3]} after Holm's correction` }, `${signed(row.difference[1])} – ${signed(row.difference[2])}`)] : NONE) },
+      signed(row.difference[0], digits(row.difference)), html("small", { title: `p = ${row.difference[3]} after Holm's correction` }, `${signed(row.difference[1], digits(row.difference))} – ${signed(row.difference[2], digits(row.difference))}`)] : NONE) },
     cost("parameters", "Trainable parameters", whole, 3), cost("share", "Share", percent, 4, "of all parameters, backbone and head included"),
     cost("seconds", "Training (s)", fixed(1), 6), cost("memory", "Memory (MiB)", whole, 7), cost("adapter", "Adapter (kB)", whole, 8),
     cost("macs", "GMAC / s", fixed(2), 10, "billions of multiply-accumulates of a forward pass per second of audio"),
@@ -440,7 +446,7 @@ class Chart {
     for (const method of methods) {
       const own = rows.filter((row) => row.method === method);
       if (few) drawing.append(...own.map((row) => svg("path", { class: "point", fill: colour(method), d: shape(method, 5.5), transform: mark(row) },
-        svg("title", {}, `${named(row)}\nrank ${rank(row)}, ${score(row[metric])}${intervals && row.low !== null ? ` [${score(row.low)}, ${score(row.high)}]` : ""}\n${title[1]}: ${title[2](row[key])}`))));
+        svg("title", {}, `${named(row)}\nrank ${rank(row)}, ${score(row[metric])}${intervals && row.low !== null ? ` [${score(row.low, row[metric])}, ${score(row.high, row[metric])}]` : ""}\n${title[1]}: ${title[2](row[key])}`))));
       else drawing.append(svg("path", { class: "point", fill: colour(method), d: own.map((row) => `M${place(row)}m-2.5,0a2.5,2.5 0 1,0 5,0a2.5,2.5 0 1,0 -5,0z`).join("") }));
     }
     this.host.replaceChildren(drawing);
@@ -563,7 +569,7 @@ class Overview {
       this.task = task;
       this.host.replaceChildren();
       const rows = Object.assign((system) => [...system.of.values()].map((row) => [row.table.heading, [
-        html("a", { href: `#${encodeURIComponent(row.id)}` }, `rank ${rank(row)}`), ` · ${score(row.score)}${row.low === null ? "" : ` [${score(row.low)}, ${score(row.high)}]`} · ${percent(row.share_without_head)} trained`], false]),
+        html("a", { href: `#${encodeURIComponent(row.id)}` }, `rank ${rank(row)}`), ` · ${score(row.score)}${row.low === null ? "" : ` [${score(row.low, row.score)}, ${score(row.high, row.score)}]`} · ${percent(row.share_without_head)} trained`], false]),
         { names: [], saved: () => [] });
       this.list = new Table(this.host, { name: "SURE leaderboard overview", caption: hidden("Score of each method on each task"), columns: this.columns(tables), details: rows, label: (system) => `${data.methods[system.method]} on ${data.backbones[system.backbone].told}`, id: (system) => system.key });
     }

@@ -5,6 +5,7 @@ Its JSON Schema is generated from these classes (`leaderboard/schema.json`); rea
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -35,6 +36,11 @@ DECISIVE_OF_TRAINER = (
     *("label_smoothing_factor", "load_best_model_at_end"),
 )
 DECISIVE = (*DECISIVE_OF_TRAINER, "global_batch_size", "max_seconds", "class_weights", "early_stopping_patience")
+
+
+def decimals(value: float) -> int:
+    """Digits behind the point with which a score is written: three, of less than 0.01 so many that two are not zero."""
+    return 3 if not 0 < abs(value) < 0.01 else min(6, 1 - math.floor(math.log10(abs(value))))
 
 
 class _Strict(BaseModel):
@@ -202,7 +208,9 @@ class Score(_Strict):
 
     def __str__(self) -> str:
         """`0.512 [0.430, 0.590]`, or that there is no interval."""
-        return f"{self.value:.3f} [{f'{self.low:.3f}, {self.high:.3f}' if self.determined else 'no interval'}]"
+        digits = decimals(self.value)
+        limits = f"{self.low:.{digits}f}, {self.high:.{digits}f}" if self.determined else "no interval"
+        return f"{self.value:.{digits}f} [{limits}]"
 
 
 # What the bootstrap draws; trials by the speaker of the enrolment utterance alone where the other is not known.

@@ -12,7 +12,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 from sure.files import write_atomically
-from sure.record import Result, Run, Score
+from sure.record import Result, Run, Score, decimals
 
 CARD = "README.md"
 
@@ -184,7 +184,8 @@ def on_hub(run: Run) -> bool:
 
 def with_interval(metric: str, score: Score) -> str:
     """`weighted f1, 95 % interval 0.430 to 0.590`; a score in the hub's metadata has no field for one."""
-    interval = f", 95 % interval {score.low:.3f} to {score.high:.3f}" if score.determined else ""
+    digits = decimals(score.value)
+    interval = f", 95 % interval {score.low:.{digits}f} to {score.high:.{digits}f}" if score.determined else ""
     return metric.replace("_", " ") + interval
 
 

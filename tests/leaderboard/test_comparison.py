@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from sure.leaderboard.comparison import Sample, compare, holm
+from sure.leaderboard.comparison import Difference, Sample, compare, holm
 from sure.task.scoring import Sampling
 
 GENERATOR = np.random.default_rng(0)
@@ -56,6 +56,16 @@ def test_draws_of_speakers_are_compared_by_students_t():
     samples = [Sample.of_draws("rows", sampling, of_one[drawn].mean(axis=1), [of_one.mean()]) for of_one in speakers]
     compared = compare(speakers.mean(axis=1), samples)
     assert compared.of(0, 1).p == pytest.approx(ttest_rel(*speakers).pvalue, abs=0.005)
+
+
+def test_an_end_that_is_not_zero_does_not_read_as_zero():
+    def said(value, low, high):
+        return str(Difference(value=value, low=low, high=high, p=0.5))
+
+    assert said(-0.051, -0.08, -0.022) == "-0.051 [-0.080, -0.022]"
+    assert said(0.00061, 0.00019, 0.00104) == "+0.00061 [+0.00019, +0.00104]"
+    assert said(0.0001, -0.0002, 0.0004) == "+0.000 [-0.000, +0.000]"
+    assert said(0.01, 0.004, 0.016) == "+0.010 [+0.004, +0.016]"
 
 
 def test_holms_correction():

@@ -7,7 +7,7 @@ import pytest
 
 from sure.errors import SureError
 from sure.files import write_atomically
-from sure.record import PredictionsFile, Result, read_predictions, write_predictions
+from sure.record import PredictionsFile, Result, Score, read_predictions, write_predictions
 from tests.leaderboard.test_leaderboard import write_record
 
 
@@ -38,6 +38,20 @@ def test_a_wrong_field_is_named_with_its_file(record, tmp_path, change, message)
     with pytest.raises(SureError, match=message) as error:
         Result.read(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (0.512, 0.43, 0.59, "0.512 [0.430, 0.590]"),
+        (0.00667, 0.006, 0.0123, "0.0067 [0.0060, 0.0123]"),
+        (0.0004, 0.0001, 0.001, "0.00040 [0.00010, 0.00100]"),
+        (0.0, 0.0, 0.002, "0.000 [0.000, 0.002]"),
+        (12.3456, 12.0, 13.0, "12.346 [12.000, 13.000]"),
+    ],
+)
+def test_a_small_score_is_said_with_two_digits(value, low, high, said):
+    assert str(Score(value=value, low=low, high=high, unit="share", higher_is_better=False)) == said
 
 
 def test_half_a_record_and_no_record_are_named(tmp_path, record):
