@@ -12,7 +12,7 @@ hears the silence, and what comes after it is as if it had not been padded in th
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -208,13 +208,14 @@ class Whisper(SpeechToText):
 
     def prompt(self, language: str | None) -> list[int]:
         token = _language_token(language)
-        middle = [token, "<|transcribe|>"] if token in self._languages() else []
+        middle = [token, "<|transcribe|>"] if token in self._languages else []
         tokens = ["<|startoftranscript|>", *middle, "<|notimestamps|>"]
         return self.processor.tokenizer.convert_tokens_to_ids(tokens)
 
     def told(self, language: str | None) -> bool:
-        return len(known := self._languages()) < 2 or _language_token(language) in known
+        return len(self._languages) < 2 or _language_token(language) in self._languages
 
+    @cached_property
     def _languages(self) -> Collection[str]:
         """The tokens of the languages that it tells apart; of a model for one language none, or one."""
         known = getattr(self.model.generation_config, "lang_to_id", None)

@@ -230,8 +230,10 @@ def _entry(runs: list[_Submitted]) -> Entry:
 
 
 def _scored_by(task: Task | None) -> str:
-    chosen = registry.chosen_of(task) if task else {}
-    return " ".join(f"{name}={chosen[name]}" for name in (task.scored_by if task else ()) if name in chosen)
+    if task is None:
+        return ""
+    chosen = registry.chosen_of(task)
+    return " ".join(f"{name}={chosen[name]}" for name in task.scored_by if name in chosen)
 
 
 def _hash(content: Any) -> str:
