@@ -74,6 +74,12 @@ def load(
     return mono.astype(np.float32, copy=False)
 
 
+def at_least(waveform: NDArray, samples: int = SHORTEST_SAMPLES) -> NDArray:
+    """A waveform of shape (samples,) with silence behind it where it has fewer."""
+    missing = samples - len(waveform)
+    return np.pad(waveform, (0, missing)) if missing > 0 else waveform
+
+
 def refuse_too_short(max_seconds: float | None) -> None:
     """Raises `SureError` where so many seconds of an utterance would not be one frame, or are no number."""
     if max_seconds is not None and not SHORTEST_SAMPLES / SAMPLE_RATE <= max_seconds < math.inf:

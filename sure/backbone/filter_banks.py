@@ -9,13 +9,11 @@ import torchaudio
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sure.audio import SAMPLE_RATE
+from sure.audio import SAMPLE_RATE, at_least
 from sure.backbone import Backbone
 from sure.backbone.padding import by_what_was_gathered
 
 _FRAMES_PER_SECOND = 100
-# Of a frame of filter banks, 25 ms.
-_SHORTEST = SAMPLE_RATE // 40
 # Kaldi reads samples as 16-bit integers.
 _LOUDEST = 1 << 15
 
@@ -44,7 +42,7 @@ class FilterBankBackbone(Backbone):
         }
 
     def _filter_banks(self, waveform: np.ndarray) -> Tensor:
-        samples = np.pad(waveform, (0, max(0, _SHORTEST - len(waveform)))).astype(np.float32)
+        samples = at_least(waveform).astype(np.float32)
         bank = torchaudio.compliance.kaldi.fbank(
             torch.from_numpy(samples).unsqueeze(0) * _LOUDEST,
             num_mel_bins=self.config.num_mel_bins,

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor, nn
 from transformers import ASTFeatureExtractor, PreTrainedConfig
 
-from sure.audio import SAMPLE_RATE
+from sure.audio import SAMPLE_RATE, at_least
 from sure.backbone import Backbone
 from sure.errors import SureError
 
 _FRAMES_PER_SECOND = 100
-# Of a frame of filter banks, 25 ms.
-_SHORTEST = SAMPLE_RATE // 40
 # The class and the distillation token.
 _TOKENS = 2
 
@@ -115,7 +113,7 @@ class AudioSpectrogramTransformer(Backbone):
 
     def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """`input_values` (batch, frames, bins), always the whole window; of longer recordings the beginning."""
-        long_enough = [np.pad(waveform, (0, max(0, _SHORTEST - len(waveform)))) for waveform in waveforms]
+        long_enough = list(map(at_least, waveforms))
         return dict(self.processor(long_enough, sampling_rate=SAMPLE_RATE, return_tensors="pt"))
 
     def example(self, seconds: int, device: torch.device) -> dict[str, Tensor]:

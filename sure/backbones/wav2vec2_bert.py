@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, SeamlessM4TFeatureExtractor
 
-from sure.audio import SAMPLE_RATE
+from sure.audio import SAMPLE_RATE, at_least
 from sure.backbone import Backbone
 
 # The extractor stacks two frames of 10 ms, and standardises them over time, which takes two.
@@ -54,7 +54,7 @@ class Wav2Vec2Bert(Backbone):
         return SeamlessM4TFeatureExtractor()
 
     def inputs(self, waveforms: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        return super().inputs([np.pad(waveform, (0, max(0, _SHORTEST - len(waveform)))) for waveform in waveforms])
+        return super().inputs([at_least(waveform, _SHORTEST) for waveform in waveforms])
 
     def lengthened_positions(self, positions: Tensor, hidden_states: Tensor, more: int) -> Tensor:
         return self.model.encoder.embed_positions(hidden_states)

@@ -60,15 +60,13 @@ def contradictions(result: Result) -> Iterator[str]:
 
 def of_task_options(run: Run, task: Task) -> Iterator[str]:
     """Options of the task that the arguments claim and the run had not, or had and they leave out."""
-    given = run.arguments.get("task_options")
-    if not isinstance(given, list):
+    if (claimed := _claimed(run, "task_options")) is None:
         return
-    claimed = {name: value for name, _, value in (str(option).partition("=") for option in given)}
     options = {field.name: field for field in registry.options_of(type(task))}
     for name, value in claimed.items():
         if name not in options:
             yield f"run.arguments.task_options: {name[:80]}; {task.name} has no such option."
-        elif getattr(task, name) is None and not _is_none(value):
+        elif getattr(task, name) is None and not _is_written(value, None):
             yield f"run.arguments.task_options: {name}={_short(value)}; the run had none."
     for name, value in registry.chosen_of(task).items():
         # A default of nothing may be found.
@@ -76,8 +74,12 @@ def of_task_options(run: Run, task: Task) -> Iterator[str]:
             yield f"run.arguments.task_options: they leave out the run's {name}={_short(value)}."
 
 
-def _is_none(text: str) -> bool:
-    return text in ("", "~") or text.lower() == "null"
+def _claimed(run: Run, name: str) -> dict[str, str] | None:
+    """By option what the arguments say; None where they name none, as earlier records' do."""
+    given = run.arguments.get(name)
+    if not isinstance(given, list):
+        return None
+    return {option: value for option, _, value in (str(pair).partition("=") for pair in given)}
 
 
 def _of_arguments(run: Run) -> Iterator[str]:
@@ -91,9 +93,7 @@ def _of_arguments(run: Run) -> Iterator[str]:
         ("backbone_options", run.backbone.options),
         ("method_options", run.method.config),
     ):
-        given = run.arguments.get(name)
-        pairs = (str(pair).partition("=") for pair in (given if isinstance(given, list) else ()))
-        for option, value in {option: value for option, _, value in pairs}.items():
+        for option, value in (_claimed(run, name) or {}).items():
             # Of what is no number and no text, a run makes something else, such as a list of one value.
             if isinstance(options.get(option), int | float | str) and not _is_written(value, options[option]):
                 yield f"run.arguments.{name}: {option}={_short(value)}; the run's is {_short(options[option])}."
@@ -101,7 +101,7 @@ def _of_arguments(run: Run) -> Iterator[str]:
 
 # Runs of a board have the same options again and again, and YAML takes its time.
 @functools.lru_cache(maxsize=1024, typed=True)
-def _is_written(text: str, value: float | str) -> bool:
+def _is_written(text: str, value: float | str | None) -> bool:
     """Whether a command line may say a value so."""
     try:
         read = yaml.safe_load(text) if len(text) <= _LONGEST_VALUE else text

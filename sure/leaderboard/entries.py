@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from sure import registry
 from sure.leaderboard.comparison import Difference, Sample, compare
 from sure.leaderboard.disclosure import Disclosure
-from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score, decimals
+from sure.record import BackboneInfo, Cost, Interval, MethodInfo, PluginFile, Provenance, Score, shown
 from sure.task.scoring import Sampling, over_seeds
 
 if TYPE_CHECKING:
@@ -210,11 +210,11 @@ def footnote(group: list[Entry]) -> str:
 
 def rank_label(entry: Entry) -> str:
     """`1`, or `1=` where the rank is shared; where there is no rank, why."""
-    if entry.rank is None and entry.score:
-        return "not ranked"
-    if entry.rank is None:
-        return "failed" if entry.status == "failed" else "not scored"
-    return f"{entry.rank}{'=' if entry.tied else ''}"
+    if entry.rank is not None:
+        return f"{entry.rank}{'=' if entry.tied else ''}"
+    if entry.status == "failed":
+        return "failed"
+    return "not ranked" if entry.score else "not scored"
 
 
 def score_words(entry: Entry) -> str:
@@ -227,7 +227,7 @@ def mean_words(score: EntryScore, seeds: int) -> str:
     if score.deviation is None:
         return str(score)
     value, _, limits = str(score).partition(" ")
-    return f"{value} ± {score.deviation:.{decimals(score.value)}f} ({seeds} seeds) {limits}"
+    return f"{value} ± {shown(score.deviation, score.value)} ({seeds} seeds) {limits}"
 
 
 def groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

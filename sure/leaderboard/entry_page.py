@@ -28,7 +28,7 @@ from sure.leaderboard.entries import Entry, entry_path, folds, footnote, words
 from sure.leaderboard.spectrogram import spectrogram_uri
 from sure.leaderboard.submission import naming, read, rows_of, task_of
 from sure.metric.detection import DetectionMetric, rates
-from sure.record import DECISIVE, RESULT, Result, decimals
+from sure.record import DECISIVE, RESULT, Result, shown
 from sure.record.samples import read_sample
 from sure.task import Task
 
@@ -147,7 +147,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"words": words, "value": _value, "digits": _digits}
+    environment.filters |= {"words": words, "value": _value, "shown": shown}
     environment.globals |= {
         "most_errors": _MOST_ERRORS,
         "footnote": footnote,
@@ -192,11 +192,6 @@ def _of_task(result: Result, *, chosen: bool) -> dict[str, Any]:
     given = result.run.arguments.get("task_options")
     names = {str(option).partition("=")[0] for option in given} if isinstance(given, list) else set()
     return {name: value for name, value in result.run.task_options.items() if (name in names) == chosen}
-
-
-def _digits(value: float, like: float) -> str:
-    """A number with as many digits as the score beside it has."""
-    return f"{value:.{decimals(like)}f}"
 
 
 def _value(value: Any) -> str:

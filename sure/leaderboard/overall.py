@@ -62,7 +62,7 @@ def overall(entries: Iterable[Entry]) -> list[Overall]:
     for group in groups(entries):
         systems = defaultdict(list)
         for entry in group:
-            if entry.score and entry.rank is not None:
+            if entry.rank is not None:
                 systems[entry.backbone.model_dump_json(), entry.method.name].append(entry)
         chosen = {system: within(members) for system, members in systems.items()}
         ranks = sorted(one.rank for one in chosen.values())

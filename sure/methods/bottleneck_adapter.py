@@ -98,7 +98,7 @@ class BottleneckAdapter(BottleneckConfig):
         ),
         "ast_iemocap": Preset(
             "Cappellazzo et al. 2023 (2312.03694), table 3, IEMOCAP: wider, and by its count no normalisation trains",
-            _ONCE | {"insertion": "parallel", "reduction": 16, "activation": "gelu"} | {"initialisation": "lora"},
+            _ONCE | {"insertion": "parallel", "reduction": 16, "activation": "gelu", "initialisation": "lora"},
         ),
     }
     published: ClassVar[tuple[Published, ...]] = (

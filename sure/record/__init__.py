@@ -43,6 +43,11 @@ def decimals(value: float) -> int:
     return 3 if not 0 < abs(value) < 0.01 else min(6, 1 - math.floor(math.log10(abs(value))))
 
 
+def shown(value: float, beside: float | None = None) -> str:
+    """A score, or a number with as many digits as the score `beside` it has."""
+    return f"{value:.{decimals(value if beside is None else beside)}f}"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -208,9 +213,8 @@ class Score(_Strict):
 
     def __str__(self) -> str:
         """`0.512 [0.430, 0.590]`, or that there is no interval."""
-        digits = decimals(self.value)
-        limits = f"{self.low:.{digits}f}, {self.high:.{digits}f}" if self.determined else "no interval"
-        return f"{self.value:.{digits}f} [{limits}]"
+        limits = (shown(end, self.value) for end in (self.low, self.high))
+        return f"{shown(self.value)} [{', '.join(limits) if self.determined else 'no interval'}]"
 
 
 # What the bootstrap draws; trials by the speaker of the enrolment utterance alone where the other is not known.

@@ -12,7 +12,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 from sure.files import write_atomically
-from sure.record import Result, Run, Score, decimals
+from sure.record import Result, Run, Score, shown
 
 CARD = "README.md"
 
@@ -184,8 +184,8 @@ def on_hub(run: Run) -> bool:
 
 def with_interval(metric: str, score: Score) -> str:
     """`weighted f1, 95 % interval 0.430 to 0.590`; a score in the hub's metadata has no field for one."""
-    digits = decimals(score.value)
-    interval = f", 95 % interval {score.low:.{digits}f} to {score.high:.{digits}f}" if score.determined else ""
+    low, high = (shown(end, score.value) for end in (score.low, score.high))
+    interval = f", 95 % interval {low} to {high}" if score.determined else ""
     return metric.replace("_", " ") + interval
 
 

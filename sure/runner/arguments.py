@@ -219,8 +219,13 @@ class TrainerArguments(TrainingArguments):
             super().__post_init__()
         except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
             raise SureError(f"Training arguments: {error}") from None
-        if self.load_best_model_at_end and self.eval_strategy == self.save_strategy == "steps":
-            self._refuse_evaluations_without_checkpoint()
+        by_steps = self.eval_strategy == self.save_strategy == "steps"
+        # Of the best evaluation without a checkpoint no weights could be tested, nor those of another as good.
+        if self.load_best_model_at_end and by_steps and self.save_steps != self.eval_steps:
+            raise SureError(
+                f"--save_steps {self.save_steps:g}: the best of the evaluations, every {self.eval_steps:g} steps, is "
+                "tested, so that each has a checkpoint: leave --save_steps out."
+            )
         if self.dataloader_persistent_workers and not self.dataloader_num_workers:
             raise SureError("--dataloader_persistent_workers True needs workers: --dataloader_num_workers 2.")
         if self.torch_compile_mode not in (None, *_COMPILE_MODES):
@@ -230,14 +235,6 @@ class TrainerArguments(TrainingArguments):
         # From pinned memory a batch is copied while the GPU is still at work on the one before.
         self.dataloader_pin_memory = self.accelerator_config.non_blocking = self.device.type == "cuda"
         _refuse_lone_processes(self.world_size)
-
-    def _refuse_evaluations_without_checkpoint(self) -> None:
-        """The best evaluation would have no weights to test, and others, as good, would not be taken instead."""
-        if self.save_steps != self.eval_steps:
-            raise SureError(
-                f"--save_steps {self.save_steps:g}: the best of the evaluations, every {self.eval_steps:g} steps, is "
-                "tested, so that each has a checkpoint: leave --save_steps out."
-            )
 
 
 def _refuse_wrong_numbers(settings: RunArguments | TrainerArguments) -> None:

@@ -25,6 +25,7 @@ from sure.method.fitting import OutOfReach
 from sure.record import RESULT, Result
 from sure.runner import frozen
 from sure.runner.arguments import RunArguments, TrainerArguments, parse, parse_options
+from sure.runner.trainer import steps
 from sure.sweep.plan import Question
 from sure.sweep.schedule import StateOf, cells, work
 from sure.task import Task, TaskWithHead, evenly_spread, task_with_options
@@ -188,20 +189,20 @@ def _passes(
 
 
 def _epochs(args: TrainerArguments, utterances: int) -> float:
-    return args.max_steps * _batch(args) / utterances if args.max_steps > 0 else args.num_train_epochs
+    if args.max_steps > 0:
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        return args.max_steps * batch / utterances
+    return args.num_train_epochs
 
 
 def _evaluations(args: TrainerArguments, utterances: int) -> float:
     """Of the validation split while a run trains."""
-    epochs = _epochs(args, utterances)
-    if args.eval_strategy != "steps":
-        return epochs if args.eval_strategy == "epoch" else 0.0
+    if args.eval_strategy == "epoch":
+        return _epochs(args, utterances)
+    if args.eval_strategy == "no":
+        return 0.0
     # A part of all steps, or so many of them.
-    return 1 / args.eval_steps if args.eval_steps < 1 else epochs * utterances / _batch(args) / args.eval_steps
-
-
-def _batch(args: TrainerArguments) -> int:
-    return args.per_device_train_batch_size * args.gradient_accumulation_steps
+    return 1 / args.eval_steps if args.eval_steps < 1 else steps(args, utterances) / args.eval_steps
 
 
 @functools.cache

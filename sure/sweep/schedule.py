@@ -64,28 +64,11 @@ def compare(question: Question, output_dir: Path, state_of: StateOf, attempts: i
     def cell(values: dict[str, Any]) -> Cell:
         return question.cell(output_dir, values, question.seeds[0])
 
+    candidates, turns = question.candidates, rounds(question)
     if question.by == "optuna":
-        candidates, turns = [], rounds(question)
-        results: list[tuple[dict[str, Any], Reached | None]] = []
-
-        def went_on_without(values: dict[str, Any]) -> bool:
-            """Whether a search that had given these up has begun with what it suggests then, or with a test."""
-            following = _suggested(question, [*results, (values, None)])
-            begun = following not in candidates and bool(state_of(cell(following)).attempts)
-            return begun or any(state_of(cell(one)).finished for one in candidates)
-
-        while len(results) < (question.tries or 0):
-            values = _suggested(question, results)
-            if values not in candidates:
-                candidates.append(values)
-            state = state_of(cell(values))
-            reached = state.at(1.0)
-            given_up = state.failed(attempts) or (state.failures and went_on_without(values))
-            if reached is None and not given_up:
-                return Comparison([_step(cell(values), state, 1.0)], candidates, candidates)
-            results.append((values, reached))
-    else:
-        candidates, turns = question.candidates, rounds(question)
+        candidates, step = _searched(question, cell, state_of, attempts)
+        if step:
+            return Comparison([step], candidates, candidates)
     states = [state_of(cell(values)) for values in candidates]
     left, tested = list(range(len(candidates))), [index for index, state in enumerate(states) if state.finished]
     over = bool(tested) or question.by == "optuna"
@@ -167,6 +150,32 @@ def _steps(question: Question, output_dir: Path, state_of: StateOf, attempts: in
         state = state_of(cell)
         if not state.finished and not state.failed(attempts):
             yield Step(cell=cell, selection=comparison.trace)
+
+
+def _searched(
+    question: Question, cell: Callable[[dict[str, Any]], Cell], state_of: StateOf, attempts: int
+) -> tuple[list[dict[str, Any]], Step | None]:
+    """The values that Optuna has suggested so far, and what the last of them still needs."""
+    candidates: list[dict[str, Any]] = []
+    results: list[tuple[dict[str, Any], Reached | None]] = []
+
+    def went_on_without(values: dict[str, Any]) -> bool:
+        """Whether a search that had given these up has begun with what it suggests then, or with a test."""
+        following = _suggested(question, [*results, (values, None)])
+        begun = following not in candidates and bool(state_of(cell(following)).attempts)
+        return begun or any(state_of(cell(one)).finished for one in candidates)
+
+    while len(results) < (question.tries or 0):
+        values = _suggested(question, results)
+        if values not in candidates:
+            candidates.append(values)
+        state = state_of(cell(values))
+        reached = state.at(1.0)
+        given_up = state.failed(attempts) or (state.failures and went_on_without(values))
+        if reached is None and not given_up:
+            return candidates, _step(cell(values), state, 1.0)
+        results.append((values, reached))
+    return candidates, None
 
 
 def _step(cell: Cell, state: State, until: float) -> Step:

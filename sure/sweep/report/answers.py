@@ -12,7 +12,7 @@ import numpy as np
 from sure.errors import SureError
 from sure.leaderboard import submission
 from sure.leaderboard.comparison import Difference, Sample, compare, holm
-from sure.record import Result, decimals
+from sure.record import Result, shown
 from sure.sweep import progress, schedule
 from sure.sweep.plan import Question, options_of
 from sure.sweep.report.parts import Cells
@@ -69,9 +69,8 @@ class Answer:
     def score(self) -> str:
         """`0.512 ± 0.010`, the standard deviation over seeds, which one alone has not."""
         there, asked = len(self.scores), len(self.question.seeds)
-        digits = decimals(self.mean)
-        deviation = f" ± {np.std(self.scores, ddof=1):.{digits}f}" if there > 1 else ""
-        return f"{self.mean:.{digits}f}{deviation}" + (f" ({there} of {asked} seeds)" if there < asked else "")
+        deviation = f" ± {shown(np.std(self.scores, ddof=1), self.mean)}" if there > 1 else ""
+        return f"{shown(self.mean)}{deviation}" + (f" ({there} of {asked} seeds)" if there < asked else "")
 
     @property
     def parameters(self) -> int:

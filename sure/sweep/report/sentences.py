@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sure.leaderboard.comparison import Difference
 from sure.leaderboard.entries import words
-from sure.record import Result, decimals
+from sure.record import Result, shown
 from sure.sweep import progress
 from sure.sweep.report.answers import (
     BASELINES,
@@ -68,8 +68,7 @@ def _best(answers: list[Answer]) -> Iterator[str]:
             only = "the only method" + (" with a record" if len(asked) > 1 else "")
             sentence = f"{at} {names[0]} is {only}: {metric} {best[0].score}"
         elif len(best) > 1:
-            mean = f"{best[0].mean:.{decimals(best[0].mean)}f}"
-            sentence = f"{at} {listed(names)} share the {end} mean {metric} of {of}: {mean}"
+            sentence = f"{at} {listed(names)} share the {end} mean {metric} of {of}: {shown(best[0].mean)}"
         else:
             lead = f"{difference_of(best[0], there[1])} from the next, {there[1].method}"
             sentence = f"{at} {names[0]} has the {end} mean {metric} of {of}: {best[0].score}, {lead}"

@@ -226,15 +226,16 @@ class TextToSpeechTask(Task):
     def comparable(self, rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Measures and texts. Raises `SureError` where a measure is missing or cannot be, naming the row."""
         metrics = [self.metric_named(name) for name in self.metrics]
-        # By name the least and the greatest; utterances count as often as weights say, which are whole numbers.
-        limits = {metric.measure: (metric.least, metric.most) for metric in metrics}
+        # Utterances count as often as weights say, which are whole numbers.
         weights = {metric.weight for metric in metrics if metric.weight}
+        limits = dict.fromkeys(weights, (0, math.inf))
+        limits |= {metric.measure: (metric.least, metric.most) for metric in metrics}
+        limits = dict(sorted(limits.items()))
         for row in rows:
             measures, where = row.get("prediction"), f"Prediction {row.get('id')!r}"
-            for name in sorted(limits.keys() | weights):
+            for name, (least, most) in limits.items():
                 if not isinstance(measures, dict) or not is_number(measures.get(name)):
                     raise SureError(f"{where}: no {name} that is a number in {measures!r}.")
-                least, most = limits.get(name, (0, math.inf))
                 if not least <= measures[name] <= most:
                     raise SureError(f"{where}: {name} {measures[name]:g} is not from {least:g} to {most:g}.")
                 if name in weights and measures[name] % 1:

@@ -22,7 +22,7 @@ import jiwer
 import numpy as np
 import torch
 
-from sure.audio import SAMPLE_RATE, SHORTEST_SAMPLES
+from sure.audio import SAMPLE_RATE, at_least
 from sure.backbone import loading
 from sure.backbone.speech_to_text import SpeechToText
 from sure.errors import SureError
@@ -59,7 +59,7 @@ class Judge:
     def rows(self, waveforms: Sequence[np.ndarray]) -> list[dict[str, Any]]:
         """What its task predicts for waveforms of shape (samples,), 16 kHz, in their order."""
         rows = [{"id": str(place), "waveform": waveform} for place, waveform in enumerate(waveforms)]
-        return list(self._trained.hear(rows, lambda row: _long_enough(row["waveform"][: self._longest]), _AT_A_TIME))
+        return list(self._trained.hear(rows, lambda row: at_least(row["waveform"][: self._longest]), _AT_A_TIME))
 
 
 _WANTED = {
@@ -117,7 +117,8 @@ def named(option: str, value: str) -> str:
 def opinions(name: str, waveforms: Sequence[np.ndarray]) -> list[dict[str, float]]:
     """By utterance `naturalness`, a mean opinion score, cut to what one is, 1 to 5; waveforms are cut to [-1, 1]."""
     judge = naturalness(name)
-    found = [judge(np.clip(_long_enough(waveform), -1, 1).astype(np.float32)) for waveform in waveforms]
+    # A model that has not learnt yet may stop before one frame of an encoder is full.
+    found = [judge(np.clip(at_least(waveform), -1, 1).astype(np.float32)) for waveform in waveforms]
     return [{"naturalness": round(min(max(opinion, 1.0), 5.0), 6)} for opinion in found]
 
 
@@ -145,7 +146,7 @@ def speaker_similarities(
 def embeddings(folder: str, waveforms: Sequence[np.ndarray], option: str = "verifier") -> np.ndarray:
     """Speaker embeddings of length 1, (utterances, size)."""
     if (option, folder) == ("verifier", RESEMBLYZER):
-        return np.array([speaker_encoder()(_long_enough(waveform).astype(np.float32)) for waveform in waveforms])
+        return np.array([speaker_encoder()(at_least(waveform).astype(np.float32)) for waveform in waveforms])
     rows = np.array([row["embedding"] for row in verifier(folder, option).rows(waveforms)])
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
@@ -190,9 +191,3 @@ def _distillmos() -> Callable[[np.ndarray], float]:
 def _dnsmos() -> Callable[[np.ndarray], float]:
     dnsmos = _package("speechmos.dnsmos", "naturalness=dnsmos")
     return lambda waveform: float(dnsmos.run(waveform, SAMPLE_RATE)["ovrl_mos"])
-
-
-def _long_enough(waveform: np.ndarray) -> np.ndarray:
-    """A model that has not learnt yet may stop before one frame of an encoder is full."""
-    missing = SHORTEST_SAMPLES - len(waveform)
-    return np.pad(waveform, (0, missing)) if missing > 0 else waveform
